@@ -1,0 +1,47 @@
+# Every target is safe to run again. What a target installs, it says before it does.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit lint ui bench
+
+VENV := .venv
+FIMG := $(VENV)/bin/fimg
+# Where the bundled sample source is written.
+SAMPLE ?= $(HOME)/.local/state/fimg/sample
+SAMPLE_SOURCE = FATE_DIR=$(SAMPLE)/fate FATE_LLM_URL=$(SAMPLE)/fate-llm IPCL_PKG_DIR=$(SAMPLE)/pailliercryptolib_python
+ALL_SWITCHES = Build_Basic=1 Build_OP=1 Build_FUM=1 Build_NN=1 Build_Spark=1 Build_IPCL=1 Build_GPU=1 Build_LLM=1
+
+help:
+	@echo "make setup      virtual environment, Docker engine, the fimg command in $(VENV)/bin"
+	@echo "make demo       all 34 images from a bundled sample source"
+	@echo "make test       all tests, from a bare machine"
+	@echo "make test-unit  the tests that need no engine"
+	@echo "make lint       ruff and mypy"
+	@echo "make ui         the web UI on http://127.0.0.1:3000"
+	@echo "make bench      measures, and writes docs/performance.md"
+
+$(VENV)/.complete: pyproject.toml scripts/ensure-venv
+	@scripts/ensure-venv
+
+setup: $(VENV)/.complete
+	@scripts/ensure-engine
+	@$(FIMG) setup
+
+demo: setup
+	@$(FIMG) sample $(SAMPLE) >/dev/null
+	@$(SAMPLE_SOURCE) $(ALL_SWITCHES) TAG=demo $(FIMG) build all
+
+test: setup
+	@$(VENV)/bin/python -m pytest
+
+test-unit: $(VENV)/.complete
+	@$(VENV)/bin/python -m pytest -m "not engine"
+
+lint: $(VENV)/.complete
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+ui: $(VENV)/.complete
+	@$(FIMG) ui
+
+bench: setup
+	@$(VENV)/bin/python bench/matrix.py

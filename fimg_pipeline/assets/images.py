@@ -1,0 +1,108 @@
+"""Image assets: one per image of the catalog, always all of them; the switches only choose what jobs select."""
+
+from typing import Any
+
+import dagster as dg
+
+from fimg_pipeline.assets.checks import check_specs, run_checks
+from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.partitions import MATRIX
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.source import commit_metadata
+from fimg_pipeline.assets.steps import POOL, RETRIES, step
+from fimg_pipeline.catalog.images import IMAGES, Image
+from fimg_pipeline.plan.model import PlannedImage
+from fimg_pipeline.planning import ensure_recipe_bases
+from fimg_pipeline.progress import Event, What, log_path, report
+
+
+def image_asset(image: Image) -> dg.AssetsDefinition:
+    """The asset that builds ``image`` for one platform and tag."""
+    recipe = image.recipe
+    upstream = [package_key(name) for name in recipe.packages]
+    if image.parent is not None:
+        upstream.append(image_key(image.parent))
+    if not upstream or recipe.fate_env or recipe.source_date:
+        upstream.append(SOURCE)
+
+    @dg.asset(
+        key=image_key(image.name),
+        deps=upstream,
+        partitions_def=MATRIX,
+        group_name=image.group,
+        kinds={"docker"},
+        owners=["team:fate-release"],
+        tags={"published": "yes" if image.published else "no"},
+        code_version="1",
+        pool=POOL,
+        retry_policy=RETRIES,
+        check_specs=check_specs(image),
+        description=_description(image),
+    )
+    def build(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        with step(context, pipeline, "image", image.name) as (session, log):
+            ensure_recipe_bases(session.settings, session.engine, recipe.path, session.settings.platform, log)
+            plan = session.plan([image.name])
+            planned = plan.image(image.name)
+            outcome = session.builder.make(planned, plan.source.fate, plan.source.version, (), log)
+            record = session.engine.inspect(outcome.image_id) or {}
+            checks = run_checks(context.instance, session, planned, outcome.image_id, log)
+            failed = [check for check in checks if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR]
+            if failed:
+                session.builder.discard(planned)
+            else:
+                session.builder.name(planned, outcome.image_id)
+            what: What = "failed" if failed else "built" if outcome.built else "reused"
+            message = failed[0].description or "" if failed else ""
+            report(
+                session.settings.home, context.run.run_id, Event("image", image.name, what, outcome.seconds, message)
+            )
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(planned.fingerprint),
+                tags={"fimg/fingerprint": planned.fingerprint},
+                metadata={
+                    "result": "built" if outcome.built else "reused: an image of this fingerprint was there",
+                    **_metadata(planned, record),
+                    "commit": commit_metadata(plan.source.fate),
+                    "uncommitted changes": plan.source.fate.dirty,
+                    "seconds": round(outcome.seconds, 1),
+                    "log": dg.MetadataValue.path(str(log_path(session.settings.home, context.run.run_id, image.name))),
+                },
+                check_results=checks,
+            )
+
+    return build
+
+
+def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "reference": planned.reference,
+        **({"also tagged": ", ".join(planned.aliases)} if planned.aliases else {}),
+        "image id": str(record.get("Id", "")),
+        "size_mb": round(record.get("Size", 0) / 1e6, 1),
+        "layers": len(record.get("RootFS", {}).get("Layers") or ()),
+        "pull": dg.MetadataValue.md(f"`docker pull --platform linux/{planned.platform} {planned.reference}`"),
+        "fingerprint": planned.fingerprint,
+        "built because": planned.reason,
+    }
+
+
+def _description(image: Image) -> str:
+    lines = [image.description, ""]
+    lines.append(
+        f"- recipe `dockerfiles/{image.recipe_path}`, on "
+        + (f"`{image.parent}`" if image.parent else "an external base")
+    )
+    switches = " and ".join(f"`{feature.variable}`" for feature in image.selected_by)
+    lines.append(
+        f"- built by default when {switches} {'are' if len(image.selected_by) > 1 else 'is'} on"
+        if switches
+        else "- always built"
+    )
+    lines.append("- pushed and bundled" if image.published else "- carries shared layers; neither pushed nor bundled")
+    lines += [f"- can't be built for {platform}: {reason}" for platform, reason in image.recipe.unbuildable.items()]
+    lines += [f"- also tagged `{alias}`" for alias in image.aliases]
+    return "\n".join(lines)
+
+
+IMAGE_ASSETS = [image_asset(image) for image in IMAGES.values()]

@@ -1,0 +1,70 @@
+"""Package assets: one per package of the catalog, content-addressed; an equal tree is packaged once for all tags."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import SOURCE, package_key
+from fimg_pipeline.assets.partitions import MATRIX
+from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.assets.source import commit_metadata
+from fimg_pipeline.assets.steps import POOL, RETRIES, step
+from fimg_pipeline.catalog.packages import PACKAGES, Package
+from fimg_pipeline.engine.context import ContextFile
+from fimg_pipeline.plan.model import PlannedPackage
+from fimg_pipeline.planning import ensure_recipe_bases, package_plan
+from fimg_pipeline.progress import Event, What, report
+from fimg_pipeline.source.content import package_files
+from fimg_pipeline.source.model import SourceSnapshot
+
+
+def package_asset(package: Package) -> dg.AssetsDefinition:
+    """The asset that makes ``package``."""
+    compiled = package.recipe != "packages/source"
+
+    @dg.asset(
+        key=package_key(package.name),
+        deps=[SOURCE],
+        partitions_def=MATRIX,
+        group_name="packages",
+        kinds={"java" if compiled else "git", "docker"},
+        owners=["team:fate-release"],
+        code_version="1",
+        pool=POOL,
+        retry_policy=RETRIES,
+        description=f"{package.description}\n\nKept on the engine as an image named by its content.",
+    )
+    def make(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        with step(context, pipeline, "package", package.name) as (session, log):
+            ensure_recipe_bases(session.settings, session.engine, package.recipe, session.engine.platform, log)
+            planned, source = package_plan(session.settings, session.engine, package.name, context.run.run_id)
+            origin = source.repositories[package.repositories[0]]
+            outcome = session.builder.make(planned, origin, source.version, _files(session, planned, source), log)
+            what: What = "built" if outcome.built else "reused"
+            report(session.settings.home, context.run.run_id, Event("package", package.name, what, outcome.seconds))
+            record = session.engine.inspect(outcome.image_id) or {}
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(planned.fingerprint),
+                tags={"fimg/fingerprint": planned.fingerprint},
+                metadata={
+                    "result": "built" if outcome.built else "reused: this content was packaged before",
+                    "commit": commit_metadata(origin),
+                    "reference": planned.stage,
+                    "size_mb": round(record.get("Size", 0) / 1e6, 1),
+                    "seconds": round(outcome.seconds, 1),
+                    "left out": ", ".join(planned.source.missing) or "nothing",
+                },
+            )
+
+    return make
+
+
+def _files(session: Session, planned: PlannedPackage, source: SourceSnapshot) -> Iterator[ContextFile]:
+    """The package's files as the recipe wants them: below ``src/`` (the compiling recipes' parts are there already)."""
+    folder = "" if planned.recipe != "packages/source" else "src/"
+    for file in package_files(session.settings.home, planned.source, source.object_directories):
+        link = file.data.decode("utf-8", "surrogateescape") if file.symlink else None
+        yield ContextFile(f"{folder}{file.path}", b"" if file.symlink else file.data, file.executable, link)
+
+
+PACKAGE_ASSETS = [package_asset(package) for package in PACKAGES.values()]

@@ -1,0 +1,31 @@
+"""Partitions: platform × tag. Tags are dynamic; a key is checked before it is added, since Dagster hardly does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import dagster as dg
+
+from fimg_pipeline.catalog.platforms import PLATFORMS
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.settings import tag_problem
+
+TAG_PARTITIONS: Final = "tag"
+
+PLATFORM_PARTITIONS: Final = dg.StaticPartitionsDefinition(list(PLATFORMS))
+MATRIX: Final = dg.MultiPartitionsDefinition(
+    {"platform": PLATFORM_PARTITIONS, "tag": dg.DynamicPartitionsDefinition(name=TAG_PARTITIONS)}
+)
+
+
+def partition_key(platform: str, tag: str) -> dg.MultiPartitionKey:
+    return dg.MultiPartitionKey({"platform": platform, "tag": tag})
+
+
+def add_tag(instance: dg.DagsterInstance, tag: str) -> None:
+    """Makes ``tag`` a partition, if it is not one; :class:`FimgError` when Docker would not accept it as a tag."""
+    problem = tag_problem(tag)
+    if problem:
+        raise FimgError(f"{tag!r} can't be a partition: {problem}")
+    if not instance.has_dynamic_partition(TAG_PARTITIONS, tag):
+        instance.add_dynamic_partitions(TAG_PARTITIONS, [tag])

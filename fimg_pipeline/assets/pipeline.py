@@ -1,0 +1,50 @@
+"""The one resource of all assets: settings for a partition, and the plan and builder that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from pydantic import Field
+
+from fimg_pipeline.engine.builder import Builder
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.planning import current_plan
+from fimg_pipeline.settings import Settings, load
+
+
+@dataclass(frozen=True)
+class Session:
+    """One step's view: its settings, the engine, the run it belongs to."""
+
+    settings: Settings
+    engine: Engine
+    run_id: str
+
+    def plan(self, names: Sequence[str]) -> Plan:
+        """The plan for the images ``names`` and everything below them, from the run's source."""
+        return current_plan(self.settings, self.engine, names=names, run_id=self.run_id)
+
+    @property
+    def builder(self) -> Builder:
+        return Builder(self.engine, self.settings)
+
+
+class Pipeline(dg.ConfigurableResource):
+    """Settings as the environment and ``.env`` give them, with ``overrides`` on top."""
+
+    overrides: dict[str, str] = Field(
+        default_factory=dict,
+        description="Settings by the names of the build document (PREFIX, Docker_Options …) for this run only. "
+        "TAG and Platform always come from the partition.",
+    )
+
+    def session(self, context: dg.AssetExecutionContext) -> Session:
+        """The session for the partition that ``context`` materializes."""
+        key = context.partition_key
+        assert isinstance(key, dg.MultiPartitionKey)
+        partition = key.keys_by_dimension
+        settings = load({**self.overrides, "TAG": partition["tag"], "Platform": partition["platform"]})
+        return Session(settings, Engine(), context.run.run_id)

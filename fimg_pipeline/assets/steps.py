@@ -1,0 +1,61 @@
+"""What every step does around its work: its own log file, progress for watchers, errors as truthful failures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+import dagster as dg
+
+from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.progress import Event, log_path, report
+
+#: Builds run in this pool; its size is set for the machine by ``make setup`` (``dagster.yaml`` has the default).
+POOL: Final = "docker_build"
+
+#: Only for failures that can pass; definitive ones say so and are not retried.
+RETRIES: Final = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+
+Log = Callable[[str], None]
+
+
+@contextmanager
+def step(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Literal["source", "package", "image"], name: str
+) -> Iterator[tuple[Session, Log]]:
+    """Opens the session and the log of one step.
+
+    A :class:`~fimg_pipeline.errors.FimgError` inside becomes a ``dg.Failure`` with the same text, retried only when it
+    can pass. Log lines go to the step's output (Dagster's compute log) and to a file of its own.
+    """
+    started = time.monotonic()
+    try:
+        session = pipeline.session(context)
+    except FimgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    home, run_id = session.settings.home, context.run.run_id
+    report(home, run_id, Event(kind, name, "started"))
+    path = log_path(home, run_id, name if kind == "image" else f"{kind}-{name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("a", encoding="utf-8", buffering=1) as file:
+
+            def log(line: str) -> None:
+                print(line, flush=True)
+                file.write(line + "\n")
+
+            yield session, log
+    except FimgError as error:
+        report(home, run_id, Event(kind, name, "failed", time.monotonic() - started, error.message))
+        raise dg.Failure(
+            str(error), metadata={"log": dg.MetadataValue.path(str(path))}, allow_retries=error.transient
+        ) from None
+    except Exception as error:
+        report(
+            home, run_id, Event(kind, name, "failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
+        )
+        # A bug is not a passing failure: trying again would only repeat it.
+        raise dg.Failure(f"unexpected: {type(error).__name__}: {error}", allow_retries=False) from error

@@ -1,0 +1,39 @@
+"""Jobs: one per platform whose selection follows the switches, and one over everything for hand-picked selections."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.catalog.images import unbuildable_reason
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.plan.planner import needed_packages
+from fimg_pipeline.plan.selection import select
+from fimg_pipeline.settings import Settings
+
+#: Everything that can be made; what a run makes of it is chosen at launch.
+BUILD: Final = "build"
+
+
+def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
+    """All jobs; ``settings`` only choose the default selections."""
+    everything = dg.define_asset_job(
+        BUILD,
+        selection=dg.AssetSelection.all(),
+        description="All images and packages: pick assets and a partition, or use `fimg build`.",
+    )
+    return [everything, *(_platform_job(settings, platform) for platform in PLATFORMS)]
+
+
+def _platform_job(settings: Settings, platform: Platform) -> dg.UnresolvedAssetJobDefinition:
+    selection = select(settings.features)
+    images = [chosen.name for chosen in selection if unbuildable_reason(chosen.name, platform) is None]
+    keys = [SOURCE, *map(package_key, needed_packages(selection, platform)), *map(image_key, images)]
+    switches = " ".join(sorted(f"{feature.variable}=1" for feature in settings.features)) or "no switch"
+    return dg.define_asset_job(
+        f"build_{platform}",
+        selection=dg.AssetSelection.assets(*keys),
+        description=f"What the switches select ({switches}) and {platform} can have; what is up to date is reused.",
+    )

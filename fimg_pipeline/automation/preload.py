@@ -1,0 +1,30 @@
+"""Imported once by the server that steps are forked from, so that no step pays for it.
+
+Dagster loads most of itself (storages, migrations) only when a run needs it: a step in memory makes it do so now.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+import dagster as dg
+
+import fimg_pipeline.definitions  # noqa: F401 - loaded for the steps forked later
+
+
+def _warm_up() -> None:
+    @dg.op
+    def nothing() -> None:
+        """Does nothing, through all of Dagster."""
+
+    @dg.job
+    def warm_up() -> None:
+        nothing()
+
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
+        warm_up.execute_in_process(
+            instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        )
+
+
+_warm_up()

@@ -1,0 +1,22 @@
+"""The processor architectures images are built for (the build document's ``Platform``)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+Platform = Literal["amd64", "arm64"]
+
+PLATFORMS: Final[tuple[Platform, ...]] = get_args(Platform)
+
+
+def as_platform(text: str) -> Platform:
+    """``text`` as a platform; ``ValueError`` when it is none of them."""
+    for platform in PLATFORMS:
+        if platform == text:
+            return platform
+    raise ValueError(f"{text!r} is none of {', '.join(PLATFORMS)}")
+
+
+def docker_platform(platform: Platform) -> str:
+    """What ``docker build --platform`` calls it: ``linux/amd64``."""
+    return f"linux/{platform}"

@@ -1,0 +1,132 @@
+"""The recipes: folders below ``dockerfiles/`` with what each takes in and what it promises.
+
+The promises are those of the build document and of what KubeFATE reaches for inside the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from fimg_pipeline.catalog.platforms import Platform
+
+#: Python, Java and FATE's code in one place, as every recipe and KubeFATE expects them.
+FATE_HOME: Final = "/data/projects/fate"
+
+NO_IPCL_ON_ARM: Final = (
+    "Intel's pailliercryptolib needs x86-64 instructions (AVX-512 IFMA) and has no source or wheel for arm64"
+)
+NO_PYG_ON_ARM: Final = (
+    "the graph packages pinned in requirements-graph-nn.txt (pyg-lib 0.1.0 and torch-scatter for torch 1.13) were "
+    "published for x86-64 only and pyg-lib has no source release"
+)
+NO_CUDA_ON_ARM: Final = "torch 1.13.1 with CUDA was published for x86-64 only"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``path`` below ``dockerfiles/``; ``fate_env`` maps build arguments to keys of FATE's ``fate.env``.
+
+    ``source_date``: takes the day the requirement files last changed; ``optional_indexes``: indexes beyond the public
+    registries that change what is installed when they are configured (both become build arguments).
+
+    ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
+    answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
+    """
+
+    path: str
+    smoke: tuple[str, ...]
+    bases: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    fate_env: Mapping[str, str] = field(default_factory=dict)
+    source_date: bool = False
+    optional_indexes: tuple[str, ...] = ()
+    unbuildable: Mapping[Platform, str] = field(default_factory=dict)
+
+
+def _python(code: str) -> tuple[str, ...]:
+    return ("python", "-c", code)
+
+
+_SPARK_SMOKE = ("spark-submit", "--version")
+
+RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
+    {
+        recipe.path: recipe
+        for recipe in (
+            Recipe("packages/source", smoke=()),
+            Recipe("packages/eggroll", smoke=(), bases=("bullseye",)),
+            Recipe("packages/fateboard", smoke=(), bases=("debian",)),
+            Recipe(
+                "base/basic",
+                smoke=_python("import setuptools, pip, ssl, sqlite3, ctypes, lzma, bz2"),
+                bases=("python",),
+                packages=("requirements",),
+                source_date=True,
+                optional_indexes=("pytorch", "pyg"),
+            ),
+            Recipe(
+                "base/ipcl",
+                smoke=_python("import ipcl_python"),
+                packages=("ipcl_pkg",),
+                unbuildable={"arm64": NO_IPCL_ON_ARM},
+            ),
+            Recipe(
+                "modules/fateflow",
+                smoke=_python("import federatedml, fate_arch, fate_flow, eggroll"),
+                packages=("fate", "fateflow", "eggroll", "conf", "examples", "doc"),
+            ),
+            Recipe("modules/fateboard", smoke=("java", "-version"), bases=("debian",), packages=("fateboard",)),
+            Recipe(
+                "modules/eggroll",
+                smoke=("java", "-cp", f"{FATE_HOME}/eggroll/lib/*", "com.webank.eggroll.core.Bootstrap", "--help"),
+                packages=("fate", "fateflow", "eggroll", "conf"),
+            ),
+            Recipe("modules/fateflow-spark", smoke=_SPARK_SMOKE, fate_env={"SPARK_VERSION": "SPARK"}),
+            Recipe(
+                "modules/spark-base",
+                smoke=("/spark/bin/spark-submit", "--version"),
+                fate_env={"SPARK_VERSION": "SPARK"},
+            ),
+            Recipe("modules/spark-master", smoke=("/spark/bin/spark-submit", "--version")),
+            Recipe("modules/spark-worker", smoke=("/spark/bin/spark-submit", "--version")),
+            Recipe(
+                "modules/nginx",
+                smoke=("openresty", "-t", "-g", "daemon off;"),
+                bases=("debian",),
+                packages=("proxy",),
+            ),
+            Recipe(
+                "modules/nn",
+                smoke=_python("import federatedml"),
+                optional_indexes=("pytorch", "pyg"),
+                unbuildable={"arm64": NO_PYG_ON_ARM},
+            ),
+            Recipe(
+                "modules/gpu",
+                smoke=_python("import federatedml"),
+                optional_indexes=("pytorch", "pyg"),
+                unbuildable={"arm64": NO_CUDA_ON_ARM},
+            ),
+            Recipe(
+                "modules/fate-llm",
+                smoke=_python("import federatedml, fate_llm"),
+                packages=("fate_llm",),
+                optional_indexes=("pytorch", "pyg", "cuda"),
+                unbuildable={"arm64": NO_CUDA_ON_ARM},
+            ),
+            Recipe(
+                "modules/client", smoke=("sh", "-c", "pipeline --help && flow --help && jupyter notebook --version")
+            ),
+            Recipe("modules/fate-test", smoke=("sh", "-c", "fate_test --help && test -d test_suite")),
+            Recipe(
+                "modules/fate-upgrade-manager",
+                smoke=("sh", "-c", "python /upgrade-mysql.py --help && python /shutdown-flow.py --help"),
+                bases=("python",),
+                packages=("deploy",),
+            ),
+        )
+    }
+)

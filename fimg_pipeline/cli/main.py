@@ -1,0 +1,109 @@
+"""``fimg``: the command line. Each verb is a thin shell; errors meant for people end it with one message."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from fimg_pipeline.cli.options import with_settings
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.selection import Verb
+from fimg_pipeline.settings import Settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """FATE's source code as Docker images. Settings come from flags, the environment, `.env`, in that order."""
+
+
+@main.command()
+@with_settings
+@click.option(
+    "--image", "images", multiple=True, metavar="NAME", help="Plan this image (repeatable) and what it needs."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def plan(settings: Settings, flags: dict[str, str], images: tuple[str, ...], as_json: bool) -> None:
+    """Print what would be built, why, in which order, and what is up to date. Builds nothing."""
+    from fimg_pipeline.cli.report import plan_as_json, print_plan
+    from fimg_pipeline.engine.client import Engine
+    from fimg_pipeline.planning import current_plan
+
+    found = current_plan(settings, Engine(), names=images)
+    if as_json:
+        click.echo(json.dumps(plan_as_json(found), indent=2))
+    else:
+        print_plan(found, Console())
+
+
+@main.command()
+@click.argument("verb", type=click.Choice([verb.value for verb in Verb]), default=Verb.ALL.value)
+@click.option(
+    "--image", "images", multiple=True, metavar="NAME", help="Build this image (repeatable) and what it needs."
+)
+@with_settings
+def build(settings: Settings, flags: dict[str, str], verb: str, images: tuple[str, ...]) -> None:
+    """Build what is stale, as a Dagster run that the web UI shows."""
+    from fimg_pipeline.cli.run import build as build_in_dagster
+
+    sys.exit(build_in_dagster(settings, flags, Verb(verb), images))
+
+
+@main.command()
+@with_settings
+@click.option("--refresh", is_flag=True, help="Pull or bootstrap again even where the base is there.")
+def bases(settings: Settings, flags: dict[str, str], refresh: bool) -> None:
+    """Pull the external base images, or bootstrap equivalent ones where Docker Hub is out of reach."""
+    from fimg_pipeline.engine.bases import ensure_bases
+    from fimg_pipeline.engine.client import Engine
+
+    for state in ensure_bases(settings, Engine(), refresh=refresh, log=click.echo):
+        click.echo(state)
+
+
+@main.command()
+@with_settings
+def setup(settings: Settings, flags: dict[str, str]) -> None:
+    """Prepare the Dagster instance; `make setup` runs it."""
+    from fimg_pipeline.cli.serve import prepare
+
+    click.echo(prepare(settings))
+
+
+@main.command()
+@with_settings
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+def ui(settings: Settings, flags: dict[str, str], port: int) -> None:
+    """Start the web UI and the daemon on loopback."""
+    from fimg_pipeline.cli.serve import serve
+
+    serve(settings, port)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def sample(directory: Path) -> None:
+    """Write the sample source: small git repositories in the shape of FATE, FATE-LLM and IPCL."""
+    from fimg_pipeline.sample import create_sample
+
+    created = create_sample(directory)
+    click.echo(f"FATE_DIR={created.fate}")
+    click.echo(f"FATE_LLM_URL={created.fate_llm}")
+    click.echo(f"IPCL_PKG_DIR={created.ipcl}")
+
+
+def entry() -> None:
+    """The console script: prints errors meant for people without a traceback and exits 1; usage errors exit 2."""
+    try:
+        main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except FimgError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,43 @@
+"""Flags that every verb shares: each stands for the environment variable of the build document."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from fimg_pipeline.settings import Settings, load
+
+_FLAGS: Final[dict[str, str]] = {
+    "fate_dir": "FATE_DIR",
+    "tag": "TAG",
+    "base_tag": "BASE_TAG",
+    "prefix": "PREFIX",
+    "platform": "Platform",
+}
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags to a command and hands it ``settings`` and ``flags`` (variable → value given on the line)."""
+
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> Any:
+        flags = {variable: arguments.pop(flag) for flag, variable in _FLAGS.items()}
+        given = {variable: value for variable, value in flags.items() if value is not None}
+        settings = load(given)
+        for warning in settings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return command(settings=settings, flags=given, **arguments)
+
+    for flag, variable in reversed(_FLAGS.items()):
+        wrapped = click.option(f"--{flag.replace('_', '-')}", flag, metavar="TEXT", help=f"Overrides {variable}.")(
+            wrapped
+        )
+    return wrapped
+
+
+def given_settings(settings: Settings, flags: dict[str, str]) -> dict[str, str]:
+    """What a run has to be told so that it sees the same settings: flags, since it inherits the environment."""
+    return {"TAG": settings.tag, "Platform": settings.platform, **flags}

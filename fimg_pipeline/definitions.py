@@ -1,0 +1,34 @@
+"""The code location: assembles ``Definitions`` and nothing else. Reads settings; no network, no git, no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from fimg_pipeline.assets.images import IMAGE_ASSETS
+from fimg_pipeline.assets.packages import PACKAGE_ASSETS
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.source import source
+from fimg_pipeline.automation.executor import EXECUTOR
+from fimg_pipeline.automation.jobs import BUILD, build_jobs
+from fimg_pipeline.settings import Settings, load
+
+
+def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Fresh definitions; ``resources`` replace the real ones, for tests."""
+    return dg.Definitions(
+        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS],
+        jobs=build_jobs(settings or load()),
+        resources={"pipeline": Pipeline(), **(resources or {})},
+        executor=EXECUTOR,
+    )
+
+
+def build_job() -> dg.JobDefinition:
+    """The job over everything, as ``dg.reconstructable`` needs it: a module-level function without arguments."""
+    return build_defs().resolve_job_def(BUILD)
+
+
+defs = build_defs()

@@ -1,0 +1,127 @@
+# shellcheck shell=sh
+# Sourced instead of build.sh by RUN steps that change a Python environment.
+
+. /run/fimg/build.sh
+
+# What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
+FIMG_LOCK=/data/projects/python/requirements.lock
+UV_VERSION=0.13.9
+if [ -z "${SOURCE_DATE:-}" ] && [ -f "$FIMG_LOCK" ]; then
+    SOURCE_DATE=$(sed -n '1s/^# as of //p' "$FIMG_LOCK")
+fi
+SOURCE_DATE=${SOURCE_DATE:-}
+case "$SOURCE_DATE" in
+    '' | [0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]) ;;
+    *) die "SOURCE_DATE must be a date (YYYY-MM-DD), not '$SOURCE_DATE'" ;;
+esac
+
+uv() {
+    if [ ! -x /run/uv/bin/uv ]; then
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+            --no-compile --cache-dir /run/cache/python/pip --target /run/uv "uv==$UV_VERSION"
+        export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
+        export UV_NO_PROGRESS=1 UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
+        export UV_DEFAULT_INDEX="${PIP_INDEX_URL:-https://pypi.org/simple}"
+        [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$PIP_EXTRA_INDEX_URL"
+        [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$PIP_FIND_LINKS"
+        [ -z "${PIP_TRUSTED_HOST:-}" ] || export UV_INSECURE_HOST="$PIP_TRUSTED_HOST"
+        [ -z "$SOURCE_DATE" ] || export UV_EXCLUDE_NEWER="$SOURCE_DATE"
+    fi
+    /run/uv/bin/uv "$@"
+}
+
+# python_headers: pip and Python.h for a base whose Python is Debian's; others have them.
+python_headers() {
+    python3 -c 'import os, pip, sysconfig; os.stat(sysconfig.get_paths()["include"] + "/Python.h")' 2> /run/tmp/why ||
+        apt_install python3-dev python3-pip
+}
+
+# python_create FOLDER: a virtual environment with the build tools FATE's requirements can live with
+# (pulsar-client 2.10.2 has metadata that pip 24.1 and later refuse).
+python_create() {
+    uv venv --quiet --python "$(command -v python3)" "$1"
+    # These are fixed by hand, so the date of the source does not limit them.
+    (
+        unset UV_EXCLUDE_NEWER
+        uv pip install --quiet --python "$1/bin/python" pip==24.0 setuptools==65.7.0 wheel==0.40.0
+    )
+}
+
+# python_requirements VARIANT FILE...: adapts requirement files of FATE to the indexes there are (requirements.py says
+# what and why), resolves them as of SOURCE_DATE beside what the environment has, and installs the result.
+# VARIANT is cpu or cuda.
+python_requirements() {
+    fimg_variant=$1
+    shift
+    # Before anything is added to the settings that its first call makes.
+    uv --version
+    touch "$FIMG_LOCK"
+    case "$fimg_variant" in
+        cpu)
+            fimg_flavour=cpu
+            cp "$FIMG_LOCK" /run/tmp/constraints
+            ;;
+        cuda)
+            fimg_flavour=cu117
+            # A build for the CPU (1.13.1+cpu) gives way to the one for CUDA.
+            sed '/+/d' "$FIMG_LOCK" > /run/tmp/constraints
+            ;;
+        *) die "python_requirements: unknown variant $fimg_variant" ;;
+    esac
+    fimg_indexes=
+    if index_enabled pytorch PYTORCH_INDEX_URL; then
+        fimg_indexes=pytorch
+        export UV_INDEX="${UV_INDEX:+$UV_INDEX }${PYTORCH_INDEX_URL%/}/$fimg_flavour"
+    fi
+    if index_enabled pyg PYG_FIND_LINKS; then
+        fimg_indexes="$fimg_indexes pyg"
+        export UV_FIND_LINKS="${UV_FIND_LINKS:+$UV_FIND_LINKS,}${PYG_FIND_LINKS%/}/torch-1.13.0+$fimg_flavour.html"
+    fi
+    python3 "$FIMG_LIB/requirements.py" --variant "$fimg_variant" --indexes "$fimg_indexes" \
+        --output /run/tmp/requirements.in "$@"
+    say "resolving as of ${SOURCE_DATE:-today}"
+    uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints \
+        --output-file /run/tmp/requirements.lock /run/tmp/requirements.in
+    uv pip install --no-deps -r /run/tmp/requirements.lock
+    python_finish
+}
+
+# python_install ARGUMENT...: `uv pip install` into the environment without moving what is there.
+python_install() {
+    uv pip install --constraints "$FIMG_LOCK" "$@"
+    python_finish
+}
+
+# python_project FOLDER...: installs checkouts (their folder stays as it is) with the build tools of the environment.
+python_project() {
+    fimg_projects=
+    for fimg_folder in "$@"; do
+        cp -r "$fimg_folder" /run/tmp/
+        fimg_projects="$fimg_projects /run/tmp/$(basename "$fimg_folder")"
+    done
+    # shellcheck disable=SC2086  # the paths are ours and have no spaces
+    python_install --no-build-isolation $fimg_projects
+}
+
+# python_wheel FOLDER TARGET: a wheel of a checkout, which stays as it is, in the folder TARGET.
+python_wheel() {
+    cp -r "$1" /run/tmp/wheel
+    uv build --quiet --python "$(command -v python3)" --wheel --out-dir "$2" /run/tmp/wheel
+}
+
+# python_finish: the end of every change to the environment. Byte code is checked against the source's hash: it does not
+# depend on file times, and edits in a container still count.
+python_finish() {
+    uv pip freeze --python "$VIRTUAL_ENV/bin/python" > /run/tmp/installed
+    {
+        echo "# as of $SOURCE_DATE"
+        sed '/ @ /d' /run/tmp/installed
+    } > /run/tmp/frozen
+    # What a compiler wrote before influences what it writes next, hence the fixed portions and their order. Some
+    # packages ship files for other Pythons (templates, Python 2): those stay without byte code.
+    find "$VIRTUAL_ENV/lib" -name '*.py' -cnewer "$FIMG_MARK" -print0 | LC_ALL=C sort -z |
+        PYTHONHASHSEED=0 xargs -0 -r -n 200 -P "$(nproc)" \
+            "$VIRTUAL_ENV/bin/python" -m compileall -qq --invalidation-mode checked-hash || true
+    cmp -s /run/tmp/frozen "$FIMG_LOCK" || cp /run/tmp/frozen "$FIMG_LOCK"
+    settle "${VIRTUAL_ENV%/*}"
+}

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Adapts FATE's requirement files to the indexes and the platform an image is built with.
+
+FATE pins packages that only exist on indexes of their own (``torch==1.13.1+cpu``) and names things the
+environment brings itself. RULES says what is changed, when and why; every change made is printed, so that a
+build log tells how an image differs from the files. Needs nothing but Python 3.8.
+"""
+
+import argparse
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, FrozenSet, Iterable, List, Optional, Sequence, Tuple
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the requirements are adapted to."""
+
+    machine: str
+    python: Tuple[int, int]
+    variant: str
+    indexes: FrozenSet[str]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One adaptation: lines that match `pattern` are rewritten to `replacement` (None: dropped) when it applies."""
+
+    pattern: str
+    applies: Callable[[Target], bool]
+    replacement: Optional[str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line that a rule changed."""
+
+    before: str
+    after: Optional[str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The adapted lines and what was changed on the way."""
+
+    lines: Tuple[str, ...]
+    changes: Tuple[Change, ...]
+
+
+def _always(target: Target) -> bool:
+    return True
+
+
+# The first rule that matches and applies decides. Patterns match a whole line, without comment, in any case.
+RULES: Tuple[Rule, ...] = (
+    Rule(
+        r"--(extra-)?index-url[ =]+https://download\.pytorch\.org/.*",
+        _always,
+        None,
+        "PYTORCH_INDEX_URL says where PyTorch's own builds come from",
+    ),
+    Rule(
+        r"--find-links[ =]+https://data\.pyg\.org/.*",
+        _always,
+        None,
+        "PYG_FIND_LINKS says where PyTorch Geometric's builds come from",
+    ),
+    Rule(
+        r"pip\b(?![-_.]).*",
+        _always,
+        None,
+        "the environment brings pip 24.0; pulsar-client 2.10.2 can't be installed by later ones",
+    ),
+    Rule(
+        r"ipcl[-_]python\b.*",
+        lambda target: target.machine != "x86_64",
+        None,
+        "Intel's IPCL exists for x86-64 only",
+    ),
+    Rule(
+        r"ipcl[-_]python\b.*",
+        lambda target: target.python != (3, 8),
+        None,
+        "ipcl-python has builds for Python 3.8 only",
+    ),
+    Rule(
+        r"(.*)\+pt113cpu",
+        lambda target: "pyg" in target.indexes and target.variant == "cuda",
+        r"\1+pt113cu117",
+        "the image is for GPUs",
+    ),
+    Rule(
+        r"(.*)\+pt113cpu",
+        lambda target: "pyg" not in target.indexes,
+        None,
+        "only data.pyg.org has it: set PYG_FIND_LINKS to have it installed",
+    ),
+    Rule(
+        r"(.*)\+cpu",
+        lambda target: "pytorch" in target.indexes and target.variant == "cuda",
+        r"\1+cu117",
+        "the image is for GPUs",
+    ),
+    Rule(
+        r"(.*)\+cpu",
+        lambda target: "pytorch" not in target.indexes,
+        r"\1",
+        "builds without CUDA are on PyTorch's own index only: set PYTORCH_INDEX_URL to have them",
+    ),
+)
+
+
+def adapt(lines: Iterable[str], target: Target, rules: Sequence[Rule] = RULES) -> Adapted:
+    """The requirements of `lines` as they are to be installed on `target`."""
+    kept: List[str] = []
+    changes: List[Change] = []
+    for line in lines:
+        text = re.sub(r"(^|\s)#.*$", "", line).strip()
+        if not text:
+            continue
+        rule = _rule_for(text, target, rules)
+        if rule is None:
+            kept.append(text)
+            continue
+        after = None
+        if rule.replacement is not None:
+            after = re.sub(rule.pattern, rule.replacement, text, count=1, flags=re.IGNORECASE)
+            kept.append(after)
+        changes.append(Change(text, after, rule.reason))
+    return Adapted(tuple(kept), tuple(changes))
+
+
+def _rule_for(text: str, target: Target, rules: Sequence[Rule]) -> Optional[Rule]:
+    for rule in rules:
+        if re.fullmatch(rule.pattern, text, flags=re.IGNORECASE) and rule.applies(target):
+            return rule
+    return None
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Writes the adapted lines of all files into one, and prints the changes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--variant", required=True, choices=("cpu", "cuda"))
+    parser.add_argument("--indexes", default="", help="names of the optional indexes that are configured")
+    options = parser.parse_args(arguments)
+    target = Target(
+        machine=platform.machine(),
+        python=(sys.version_info[0], sys.version_info[1]),
+        variant=options.variant,
+        indexes=frozenset(options.indexes.split()),
+    )
+    lines: List[str] = []
+    for file in options.files:
+        try:
+            lines.extend(file.read_text(encoding="utf-8").splitlines())
+        except OSError as error:
+            print(f"fimg: {file}: {error.strerror}", file=sys.stderr)
+            return 1
+    adapted = adapt(lines, target)
+    for change in adapted.changes:
+        done = "left out" if change.after is None else f"taken as {change.after}"
+        print(f"fimg: {change.before}: {done} ({change.reason})")
+    options.output.write_text("".join(f"{line}\n" for line in adapted.lines), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+# shellcheck shell=sh
+# spark_install VERSION: the Spark that comes with pyspark, at the paths deployments know.
+#
+#   /spark                                    SPARK_HOME, a link to pyspark's folder in the environment
+#   /data/projects/spark-3.1.3-bin-hadoop3.2  the same; KubeFATE mounts spark-defaults.conf below it, whatever the
+#                                             version that is installed
+#   /data/projects/hadoop                     HADOOP_HOME: configuration folder and `hadoop fs`
+
+. /run/fimg/python.sh
+
+spark_install() {
+    [ -n "$1" ] || die "spark: no version given (SPARK in fate.env)"
+    python=$VIRTUAL_ENV/bin/python
+    found=$("$python" -c 'import importlib.metadata as m; print(m.version("pyspark"))' 2> /run/tmp/why) || found=none
+    if [ "$found" != "$1" ]; then
+        say "spark: the environment has pyspark $found, installing $1"
+        uv pip install --python "$python" "pyspark==$1"
+        python_finish
+    fi
+    home=$("$python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
+    mkdir -p "$home/conf" "$home/logs" "$home/work"
+    chmod 755 "$home"/bin/* "$home"/sbin/*
+    ln -s "$home" /spark
+    ln -s "$home" /data/projects/spark-3.1.3-bin-hadoop3.2
+    settle /data /spark
+}

@@ -1,0 +1,153 @@
+"""The external base images on the engine: there already, pulled, or bootstrapped.
+
+Where a base comes from, in this order:
+
+1. the local name exists: nothing to do;
+2. with ``DOCKER_HUB_MIRROR``: from that registry, and only from it. Whoever sets it decided where bases come from;
+   when it can't be reached or doesn't give the image, that is an error;
+3. from Docker Hub. It was nobody's decision, so when it can't be used for any reason (no network, a rate limit, a
+   certificate of the network's own) an equivalent is bootstrapped, and one line says what was taken instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fimg_pipeline.catalog.bases import BASES, ExternalBase
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.engine.bases_hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
+from fimg_pipeline.engine.bootstrap import LABEL_ORIGIN, Bootstrap, Ground, Made
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.store import locked
+
+_UNKNOWN_ORIGIN: Final = "of unknown origin (tagged by hand)"
+_DIGEST_TAG: Final = re.compile(r"-sha256-([0-9a-f]{64})$")
+
+
+@dataclass(frozen=True)
+class BaseState:
+    """A base image on the engine. ``made`` is false when it was there already."""
+
+    base: ExternalBase
+    platform: Platform
+    image_id: str
+    origin: str
+    made: bool
+
+    @property
+    def local(self) -> str:
+        """The name recipes get it by."""
+        return self.base.local_reference(self.platform)
+
+    def __str__(self) -> str:
+        return f"{self.base.reference} ({self.platform}): {self.origin} [{self.local}]"
+
+
+def ensure_bases(
+    settings: Settings, engine: Engine, *, refresh: bool = False, log: Callable[[str], None]
+) -> Iterator[BaseState]:
+    """Makes sure of every base a build for ``settings.platform`` needs, one after the other.
+
+    Packages are built on the engine's own platform, so their bases are needed for that one.
+    """
+    for base, platform in wanted_bases(settings.platform, engine.platform):
+        yield ensure_base(base, platform, settings, engine, refresh=refresh, log=log)
+
+
+def wanted_bases(platform: Platform, native: Platform) -> list[tuple[ExternalBase, Platform]]:
+    """Which bases for which platforms a build for ``platform`` on an engine of ``native`` needs."""
+    ordered = sorted(BASES.values(), key=lambda base: base.reference)
+    images = [(base, platform) for base in ordered if not base.build_only]
+    packages = [(base, native) for base in ordered if base.build_only or base.name == "debian"]
+    return list(dict.fromkeys(packages + images))
+
+
+def ensure_base(
+    base: ExternalBase,
+    platform: Platform,
+    settings: Settings,
+    engine: Engine,
+    *,
+    refresh: bool = False,
+    log: Callable[[str], None],
+) -> BaseState:
+    """Makes sure the engine has ``base`` for ``platform`` under its local name.
+
+    ``refresh`` pulls or bootstraps again what is there. Two runs at once make it once; a run that is killed leaves
+    nothing under the local name.
+    """
+    if not refresh and (there := _existing(base, platform, engine)) is not None:
+        return there
+    with locked(settings.home / "locks" / f"base-{base.name}-{platform}"):
+        # Another run may have made it while this one waited.
+        if not refresh and (there := _existing(base, platform, engine)) is not None:
+            return there
+        mirror = settings.docker_hub_mirror
+        answer = pull(engine, mirrored(base.reference, mirror), platform, log)
+        if isinstance(answer, Pulled):
+            _name(base, platform, answer, engine)
+            log(f"{base.reference} ({platform}): pulled from {mirror or DOCKER_HUB}")
+        else:
+            if mirror is not None:
+                raise mirror_error(base.reference, mirror, answer)
+            _bootstrap(base, platform, settings, engine, answer, refresh=refresh, log=log)
+    made = _existing(base, platform, engine)
+    if made is None:
+        raise RuntimeError(f"{base.local_reference(platform)} was made, but the engine doesn't have it")
+    return BaseState(base, platform, made.image_id, made.origin, made=True)
+
+
+def _bootstrap(
+    base: ExternalBase,
+    platform: Platform,
+    settings: Settings,
+    engine: Engine,
+    problem: PullFailure,
+    *,
+    refresh: bool,
+    log: Callable[[str], None],
+) -> None:
+    def ground(name: str) -> Ground:
+        state = ensure_base(BASES[name], platform, settings, engine, log=log)
+        return Ground(state.local, state.base.reference, state.origin)
+
+    bootstrap = Bootstrap(engine, settings, log, fresh=refresh)
+    made: Made
+    if base.reference.startswith("debian:"):
+        made = bootstrap.debian(base, platform)
+    else:
+        made = bootstrap.python(base, platform, ground)
+    log(f"{base.reference} ({platform}): {problem.of(DOCKER_HUB)}; {made.told}")
+
+
+def _existing(base: ExternalBase, platform: Platform, engine: Engine) -> BaseState | None:
+    record = engine.inspect(base.local_reference(platform))
+    if record is None or record["Architecture"] != platform:
+        return None
+    return BaseState(base, platform, str(record["Id"]), origin_of(base, platform, record), made=False)
+
+
+def origin_of(base: ExternalBase, platform: Platform, record: Mapping[str, Any]) -> str:
+    """Where an image with a base's local name comes from: its label, or the digest in its second name."""
+    labels: Mapping[str, str] = record["Config"].get("Labels") or {}
+    if origin := labels.get(LABEL_ORIGIN):
+        return origin
+    for tag in record.get("RepoTags") or ():
+        if tag.startswith(base.local_reference(platform)) and (digest := _DIGEST_TAG.search(tag)):
+            return f"pulled as sha256:{digest[1]}"
+    return _UNKNOWN_ORIGIN
+
+
+def _name(base: ExternalBase, platform: Platform, pulled: Pulled, engine: Engine) -> None:
+    """Gives a pulled image its local name, after a second one with the digest it was pulled by.
+
+    A label would make it another image than everybody else's, and the engine's own record of the digest moves to the
+    other platform when that is pulled as well.
+    """
+    local = base.local_reference(platform)
+    engine.tag(pulled.image_id, f"{local}-{pulled.digest.replace(':', '-')}")
+    engine.tag(pulled.image_id, local)

@@ -1,0 +1,205 @@
+"""Equivalents of the external base images, made here: what stands in when no registry gives them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.catalog.bases import ExternalBase
+from fimg_pipeline.catalog.platforms import Platform, docker_platform
+from fimg_pipeline.engine.bootstrap_debian import (
+    Mirrors,
+    bootstrap_debian,
+    security_mirror,
+)
+from fimg_pipeline.engine.bootstrap_host import HostError
+from fimg_pipeline.engine.bootstrap_python import (
+    CHECK_FAILED,
+    PythonPrefix,
+    PythonRecipe,
+    debian_recipe,
+    prefix_recipe,
+    usable_prefixes,
+    write_prefix,
+)
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.context import ContextFile, tar_stream
+from fimg_pipeline.engine.emulation import ensure_emulation
+from fimg_pipeline.engine.failures import BuildError
+from fimg_pipeline.settings import Settings
+
+LABEL_ORIGIN: Final = "io.fimg.base.origin"
+_ROOTFS: Final = "rootfs.tar"
+_DEBIAN_DOCKERFILE: Final = f"""\
+FROM scratch
+ADD {_ROOTFS} /
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+CMD ["bash"]
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bootstrapped image: what its label says of its origin, and what the user is told."""
+
+    origin: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A base image another one is made on: its name on the engine, its name for people, its origin."""
+
+    local: str
+    reference: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Bootstraps base images onto ``engine``. ``fresh`` builds anew what BuildKit has in its cache."""
+
+    engine: Engine
+    settings: Settings
+    log: Callable[[str], None]
+    fresh: bool = False
+
+    @property
+    def mirrors(self) -> Mirrors:
+        """Where Debian's packages come from, as the settings say."""
+        chosen, security = self.settings.apt_mirror, self.settings.apt_security_mirror
+        defaults = Mirrors()
+        return Mirrors(
+            debian=chosen or defaults.debian,
+            security=security or (security_mirror(chosen) if chosen else defaults.security),
+            ca_bundle=self.settings.ca_bundle,
+        )
+
+    def debian(self, base: ExternalBase, platform: Platform) -> Made:
+        """An equivalent of ``debian:<suite>-slim``, by debootstrap."""
+        with self._workplace(f"{base.name}-{platform}") as work:
+            tree = bootstrap_debian(base.reference, platform, self.mirrors, work, self.log)
+            files = [
+                ContextFile("Dockerfile", _DEBIAN_DOCKERFILE.encode()),
+                ContextFile(_ROOTFS, tree.archive.read_bytes()),
+            ]
+            self._build(base, platform, files, tree.origin)
+        return Made(tree.origin, f"took {tree.origin}")
+
+    def python(self, base: ExternalBase, platform: Platform, ground: Callable[[str], Ground]) -> Made:
+        """An equivalent of ``python:3.8-slim-bookworm``: a local CPython 3.8 on Debian, else Debian's Python 3.9.
+
+        ``ground`` makes sure of a Debian base by its catalog name. A prefix that was found but turns out not to run
+        on Debian is said and passed over; one that was configured has to work.
+        """
+        explicit = self.settings.python_prefix
+        why = f"no CPython 3.8 for {platform} found on this machine"
+        for prefix in usable_prefixes(platform, explicit, Path.home()):
+            try:
+                return self._on_prefix(base, platform, prefix, ground("debian"))
+            except BuildError as error:
+                if not _unusable(error):
+                    raise
+                if explicit is not None:
+                    raise HostError(
+                        f"PYTHON_PREFIX={explicit} gives no working image:\n{error.message}",
+                        hint="it has to be built on Debian bookworm or something older; or leave it unset",
+                    ) from error
+                self.log(f"{prefix.path} gives no working image:\n{error.message}")
+                why = f"CPython {prefix.version} of {prefix.path} doesn't run on Debian bookworm"
+        return self._on_bullseye(base, platform, ground("bullseye"), why)
+
+    def _on_prefix(self, base: ExternalBase, platform: Platform, prefix: PythonPrefix, ground: Ground) -> Made:
+        self.log(f"bootstrapping {base.reference} for {platform}: CPython {prefix.version} of {prefix.path}")
+        with self._workplace(f"{base.name}-{platform}") as work:
+            archive = work / "python.tar"
+            with archive.open("wb") as output:
+                write_prefix(prefix, output)
+            origin = f"CPython {prefix.version} of a local prefix on {ground.origin}"
+            self._build_python(base, platform, prefix_recipe(prefix), ground, origin, archive)
+        return Made(origin, f"bootstrapped from {ground.reference} + CPython {prefix.version} of {prefix.path}")
+
+    def _on_bullseye(self, base: ExternalBase, platform: Platform, ground: Ground, why: str) -> Made:
+        self.log(f"bootstrapping {base.reference} for {platform}: the Python 3.9 of Debian bullseye")
+        origin = f"Debian's Python 3.9 on {ground.origin}"
+        self._build_python(base, platform, debian_recipe(), ground, origin, None)
+        return Made(origin, f"took the Python 3.9 of {ground.reference}, because {why}")
+
+    def _build_python(
+        self,
+        base: ExternalBase,
+        platform: Platform,
+        recipe: PythonRecipe,
+        ground: Ground,
+        origin: str,
+        archive: Path | None,
+    ) -> None:
+        ensure_emulation(platform, say=self.log, native=self.engine.platform)
+        files = [ContextFile("Dockerfile", recipe.dockerfile.encode())]
+        files += [ContextFile(path, text.encode()) for path, text in sorted(recipe.files.items())]
+        if recipe.archive is not None and archive is not None:
+            files.append(ContextFile(recipe.archive, archive.read_bytes()))
+        with self._secrets() as secrets:
+            self._build(base, platform, files, origin, arguments={"BASE": ground.local}, secrets=secrets)
+
+    def _build(
+        self,
+        base: ExternalBase,
+        platform: Platform,
+        files: Sequence[ContextFile],
+        origin: str,
+        *,
+        arguments: Mapping[str, str] | None = None,
+        secrets: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Builds and, when everything went well, names the image: nothing half ever has the local name."""
+        self.engine.build(
+            tar_stream(files),
+            dockerfile="Dockerfile",
+            tag=base.local_reference(platform),
+            platform=docker_platform(platform),
+            build_args=arguments or {},
+            labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin},
+            secrets=secrets or {},
+            options=["--no-cache"] if self.fresh else [],
+            log=self.log,
+        )
+
+    @contextmanager
+    def _workplace(self, name: str) -> Iterator[Path]:
+        """An empty folder, removed afterwards, as is what a killed run left there. The caller holds the lock."""
+        folder = self.settings.home / "bootstrap" / name
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def _secrets(self) -> Iterator[Mapping[str, Path]]:
+        """CA and mirrors of a build, as files that no layer sees: a mirror's URL may hold a password."""
+        mirrors = self.mirrors
+        variables = {"APT_MIRROR": mirrors.debian, "APT_SECURITY_MIRROR": mirrors.security}
+        with tempfile.TemporaryDirectory(prefix="fimg-secrets-") as folder:
+            network = Path(folder) / "network"
+            with os.fdopen(os.open(network, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+                handle.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+            secrets = {"network": network}
+            if mirrors.ca_bundle is not None:
+                secrets["ca"] = mirrors.ca_bundle
+            yield secrets
+
+
+def _unusable(error: BuildError) -> bool:
+    """Whether a build failed because its Python doesn't work, which another Python may mend."""
+    return re.search(rf"exit code: {CHECK_FAILED}\b", error.message) is not None

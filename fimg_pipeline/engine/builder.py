@@ -1,0 +1,177 @@
+"""Making what a plan says: reuse by fingerprint, build otherwise, name last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.platforms import docker_platform
+from fimg_pipeline.catalog.recipes import RECIPES
+from fimg_pipeline.dockerfiles import recipe_files
+from fimg_pipeline.engine.client import LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_PLATFORM, Engine
+from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
+from fimg_pipeline.engine.emulation import ensure_emulation
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.model import Planned, PlannedImage, Status
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.model import RepositorySnapshot
+from fimg_pipeline.source.store import locked
+
+_SHOWN: Final = 12
+
+
+class MissingInputError(FimgError):
+    """Something an image is built from is not on the engine."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one package or image: ``built`` is false when an equal one was there. ``seconds`` of wall time."""
+
+    image_id: str
+    built: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds on ``engine``; ``settings`` give mirrors, the extra CA and the user's build options."""
+
+    engine: Engine
+    settings: Settings
+
+    def make(
+        self,
+        planned: Planned,
+        origin: RepositorySnapshot,
+        version: str,
+        files: Iterable[ContextFile],
+        log: Callable[[str], None],
+    ) -> Outcome:
+        """Makes ``planned`` unless the engine has it. An image gets its names later, by :meth:`name`.
+
+        ``files`` are added to the recipe's own and read only when something is built. ``origin`` and ``version`` go
+        into the labels. Two runs that want the same fingerprint at once build it once.
+        """
+        started = time.monotonic()
+        with locked(self.settings.home / "locks" / planned.fingerprint):
+            image_id = None if planned.status is Status.STALE and self.settings.no_cache else self._existing(planned)
+            built = image_id is None
+            if image_id is None:
+                self._check_inputs(planned)
+                image_id = self._build(planned, origin, version, files, log)
+            else:
+                log(f"{planned.name}: {planned.stage} has this fingerprint, nothing to build")
+        return Outcome(image_id, built, time.monotonic() - started)
+
+    def name(self, planned: PlannedImage, image_id: str) -> None:
+        """Gives an image that passed its checks the names people know."""
+        for name in planned.names:
+            self.engine.tag(image_id, name)
+
+    def discard(self, planned: PlannedImage) -> None:
+        """Forgets an image that failed a check: no later run may take it for finished. Its layers stay cached."""
+        self.engine.remove(planned.stage)
+
+    def _existing(self, planned: Planned) -> str | None:
+        record = self.engine.inspect(planned.stage)
+        if record is None:
+            return None
+        labels = record["Config"].get("Labels") or {}
+        wanted = docker_platform(planned.platform)
+        if labels.get(LABEL_FINGERPRINT) != planned.fingerprint or f"{record['Os']}/{record['Architecture']}" != wanted:
+            return None
+        return str(record["Id"])
+
+    def _check_inputs(self, planned: Planned) -> None:
+        missing = [
+            f"{name} {value}"
+            for name, value in planned.build_args.items()
+            if name.startswith(("PARENT", "PACKAGE_", "BASE_")) and self.engine.inspect(value) is None
+        ]
+        if missing:
+            raise MissingInputError(
+                f"{planned.name} can't be built: the engine lacks {', '.join(missing)}",
+                hint="materialize what is upstream of it too (`fimg build --image` does so); base images: `fimg bases`",
+            )
+
+    def _build(
+        self,
+        planned: Planned,
+        origin: RepositorySnapshot,
+        version: str,
+        files: Iterable[ContextFile],
+        log: Callable[[str], None],
+    ) -> str:
+        ensure_emulation(planned.platform, say=log, native=self.engine.platform)
+        recipe = (file_from_disk(name, file) for name, file in recipe_files(planned.recipe).items())
+        labels = {
+            "org.opencontainers.image.title": planned.name,
+            "org.opencontainers.image.version": version,
+            "org.opencontainers.image.revision": origin.commit + ("-dirty" if origin.dirty else ""),
+            "org.opencontainers.image.source": origin.web or "",
+            LABEL_FINGERPRINT: planned.fingerprint,
+            LABEL_PLATFORM: planned.platform,
+            LABEL_INPUTS: json.dumps(planned.inputs, sort_keys=True, separators=(",", ":")),
+            **self._base_labels(planned),
+        }
+        with self._secrets() as secrets:
+            return self.engine.build(
+                _context(recipe, files),
+                dockerfile="Dockerfile",
+                tag=planned.stage,
+                platform=docker_platform(planned.platform),
+                build_args=planned.build_args,
+                labels=labels,
+                secrets=secrets,
+                options=self.settings.docker_options,
+                log=log,
+            )
+
+    def _base_labels(self, planned: Planned) -> dict[str, str]:
+        """Name and digest of what the image stands on: its parent here, or the external base."""
+        parent = planned.build_args.get("PARENT")
+        final = [BASES[name] for name in RECIPES[planned.recipe].bases if not BASES[name].build_only]
+        if parent is None and not final:
+            return {}
+        local = parent or final[0].local_reference(planned.platform)
+        record = self.engine.inspect(local)
+        digests = [d.partition("@")[2] for d in (record or {}).get("RepoDigests") or ()]
+        return {
+            "org.opencontainers.image.base.name": parent or final[0].reference,
+            "org.opencontainers.image.base.digest": (digests or [str((record or {}).get("Id", ""))])[0],
+        }
+
+    @contextlib.contextmanager
+    def _secrets(self) -> Iterator[Mapping[str, Path]]:
+        """The build's secret files: extra CA, and mirrors as lines a shell can source."""
+        secrets: dict[str, Path] = {}
+        if self.settings.ca_bundle is not None:
+            secrets["ca"] = self.settings.ca_bundle
+        with tempfile.TemporaryDirectory(prefix="fimg-secrets-") as folder:
+            if self.settings.network_variables:
+                path = Path(folder) / "network"
+                lines = [
+                    f"export {name}={shlex.quote(value)}\n" for name, value in self.settings.network_variables.items()
+                ]
+                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+                    handle.writelines(lines)
+                secrets["network"] = path
+            yield secrets
+
+
+def _context(recipe: Iterable[ContextFile], files: Iterable[ContextFile]) -> Iterator[bytes]:
+    def entries() -> Iterator[ContextFile]:
+        yield from recipe
+        yield from files
+
+    return tar_stream(entries())

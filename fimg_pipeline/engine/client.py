@@ -1,0 +1,282 @@
+"""The engine's one entrance: the Docker SDK for everything but builds, the docker client for BuildKit builds.
+
+The SDK has no BuildKit. The client is run with an argument list, its context on standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from fimg_pipeline.catalog.platforms import Platform, as_platform, docker_platform
+from fimg_pipeline.engine.failures import build_failure
+from fimg_pipeline.errors import FimgError, TransientError
+from fimg_pipeline.plan.model import EngineState, StoredImage
+
+#: The pipeline's labels on everything it builds.
+LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"
+LABEL_PLATFORM: Final = "io.fimg.platform"
+LABEL_INPUTS: Final = "io.fimg.inputs"
+
+_API_TIMEOUT_SECONDS: Final = 120
+_LOG_KEPT: Final = 400
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class EngineError(FimgError):
+    """The Docker engine or its client is missing, too old, or refused."""
+
+
+class EngineUnreachableError(EngineError, TransientError):
+    """No engine answers; may pass when one is started."""
+
+
+class Engine:
+    """A Docker engine as the environment names it (``DOCKER_HOST``, TLS variables; default: the local socket)."""
+
+    @cached_property
+    def sdk(self) -> docker.DockerClient:
+        try:
+            client = docker.from_env(timeout=_API_TIMEOUT_SECONDS)
+            client.ping()
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            if "permission denied" in str(error).lower():
+                raise EngineError(
+                    "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"
+                ) from None
+            raise EngineUnreachableError(
+                f"no Docker engine answers ({os.environ.get('DOCKER_HOST', 'unix:///var/run/docker.sock')})",
+                hint="start it, or let `make setup` install one",
+            ) from None
+        return client
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The architecture the engine runs on itself."""
+        architecture = str(self.sdk.version()["Arch"])
+        try:
+            return as_platform(_ARCHITECTURES.get(architecture, architecture))
+        except ValueError:
+            raise EngineError(f"the Docker engine runs on {architecture}; amd64 and arm64 are supported") from None
+
+    @cached_property
+    def cli(self) -> str:
+        """A docker client that can build with BuildKit: one with the buildx plugin, or one that has it built in."""
+        tried: list[str] = []
+        for folder in dict.fromkeys((*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/local/bin")):
+            candidate = shutil.which("docker", path=folder)
+            if candidate is None or candidate in tried:
+                continue
+            if _builds_with_buildkit(candidate):
+                return candidate
+            tried.append(candidate)
+        raise EngineError(
+            "no docker client that can build with BuildKit was found"
+            + (f" ({', '.join(tried)} lacks the buildx plugin)" if tried else ""),
+            hint="install docker-buildx (or docker.io, whose client has BuildKit built in)",
+        )
+
+    def state(self) -> EngineState:
+        """Everything the engine holds that a plan looks at, by one listing."""
+        images = self._call(lambda: self.sdk.api.images())
+        return EngineState(self.platform, tuple(_stored(image) for image in images))
+
+    def inspect(self, reference: str) -> dict[str, Any] | None:
+        """The engine's record of an image, or ``None`` when it has none of that name."""
+        try:
+            record: dict[str, Any] = self._call(lambda: self.sdk.images.get(reference).attrs)
+        except docker.errors.ImageNotFound:
+            return None
+        return record
+
+    def tag(self, source: str, target: str) -> None:
+        """Gives the image ``source`` the further name ``target``, which moves if it was another's."""
+        repository, _, tag = target.rpartition(":")
+        self._call(lambda: self.sdk.api.tag(source, repository, tag, force=True))
+
+    def remove(self, reference: str) -> None:
+        """Takes a name off an image (and the image with it when that was its last)."""
+        try:
+            self._call(lambda: self.sdk.api.remove_image(reference, noprune=False))
+        except docker.errors.ImageNotFound:
+            return
+
+    def pull(self, reference: str, platform: Platform, log: Callable[[str], None]) -> None:
+        """Pulls ``reference`` for ``platform``; raises the SDK's errors, which say why it could not."""
+        repository, _, tag = reference.rpartition(":")
+        events = self.sdk.api.pull(repository, tag=tag, platform=docker_platform(platform), stream=True, decode=True)
+        for event in events:
+            if "error" in event:
+                raise docker.errors.APIError(str(event["error"]))
+            if event.get("status") and "progress" not in event:
+                log(f"{event.get('id', '')} {event['status']}".strip())
+
+    def run(self, reference: str, command: Sequence[str], *, timeout: int) -> tuple[int, str]:
+        """Runs ``command`` in a fresh container without network; its status and combined output."""
+        container = self._call(
+            lambda: self.sdk.containers.create(
+                reference, list(command), network_mode="none", hostname="localhost", labels={"io.fimg.smoke": "1"}
+            )
+        )
+        try:
+            container.start()
+            status = int(container.wait(timeout=timeout)["StatusCode"])
+            return status, container.logs().decode("utf-8", "replace")
+        except requests.exceptions.RequestException:
+            return 124, f"did not end within {timeout} s"
+        finally:
+            container.remove(force=True, v=True)
+
+    def build(
+        self,
+        context: Iterable[bytes],
+        *,
+        dockerfile: str,
+        tag: str,
+        platform: str,
+        build_args: Mapping[str, str],
+        labels: Mapping[str, str],
+        secrets: Mapping[str, Path],
+        options: Sequence[str],
+        log: Callable[[str], None],
+    ) -> str:
+        """Builds ``context`` (a tar) for ``platform`` (``linux/amd64``) and returns the image's id.
+
+        ``tag`` is given only to an image that was built to its end. Raises a
+        :class:`~fimg_pipeline.engine.failures.BuildError`, transient or not.
+        """
+        arguments = [self.cli, "build", "--progress=plain", f"--platform={platform}", f"--file={dockerfile}"]
+        arguments += [f"--build-arg={name}={value}" for name, value in sorted(build_args.items())]
+        # Only named, so that a proxy's password stays out of argument lists; BuildKit keeps them out of the image.
+        arguments += [f"--build-arg={name}" for name in _PROXY_VARIABLES if os.environ.get(name)]
+        arguments += [f"--label={name}={value}" for name, value in sorted(labels.items())]
+        arguments += [f"--secret=id={name},src={path}" for name, path in sorted(secrets.items())]
+        with tempfile.TemporaryDirectory(prefix="fimg-build-") as folder:
+            # Not --tag: when this process is killed the client goes on with half a context. Naming is our last step.
+            id_file = Path(folder) / "id"
+            self._stream([*arguments, f"--iidfile={id_file}", *options, "-"], context, tag, log)
+            image_id = id_file.read_text().strip()
+        record = self.inspect(image_id)
+        if record is None:
+            raise EngineError(f"{tag} was built but the engine does not have it")
+        built = f"{record['Os']}/{record['Architecture']}"
+        if built != platform:
+            raise EngineError(
+                f"{tag} was built for {built} instead of {platform}", hint="the base image is of another architecture"
+            )
+        self.tag(image_id, tag)
+        return image_id
+
+    def _stream(
+        self, arguments: Sequence[str], context: Iterable[bytes], what: str, log: Callable[[str], None]
+    ) -> None:
+        kept: deque[str] = deque(maxlen=_LOG_KEPT)
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
+        )
+        assert process.stdin is not None and process.stdout is not None
+        feeder = _Feeder(process, context)
+        feeder.start()
+        try:
+            for raw in process.stdout:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                kept.append(line)
+                log(line)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            feeder.join()
+            process.stdout.close()
+        if feeder.error is not None:
+            raise feeder.error
+        if status != 0:
+            raise build_failure(what, status, kept)
+
+    def _call(self, request: Callable[[], Any]) -> Any:
+        try:
+            return request()
+        except docker.errors.ImageNotFound:
+            raise
+        except docker.errors.APIError as error:
+            raise EngineError(f"the Docker engine refused: {error.explanation or error}") from None
+        except requests.exceptions.RequestException as error:
+            raise EngineUnreachableError(f"the Docker engine stopped answering: {type(error).__name__}") from None
+
+
+_PROXY_VARIABLES: Final = (
+    "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy",
+)  # fmt: skip
+
+
+class _Feeder(threading.Thread):
+    """Writes a context to the client's standard input while its output is read."""
+
+    def __init__(self, client: subprocess.Popen[bytes], context: Iterable[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._client = client
+        self._context = context
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        assert self._client.stdin is not None
+        # A broken pipe: the client ended early, and its output says why.
+        with contextlib.suppress(BrokenPipeError), self._client.stdin as sink:
+            try:
+                for chunk in self._context:
+                    sink.write(chunk)
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                # Closing would look like the end of the context: a build of half of it must not succeed.
+                self._client.kill()
+                self.error = error
+
+
+def _builds_with_buildkit(client: str) -> bool:
+    def output(*arguments: str) -> str | None:
+        done = subprocess.run(
+            [client, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        return done.stdout if done.returncode == 0 else None
+
+    if output("buildx", "version") is not None:
+        return True
+    version = re.match(r"Docker version (\d+)\.", output("--version") or "")
+    return version is not None and 18 < int(version[1]) < 23
+
+
+def _stored(image: Mapping[str, Any]) -> StoredImage:
+    labels = image.get("Labels") or {}
+    try:
+        inputs = json.loads(labels.get(LABEL_INPUTS, "{}"))
+    except ValueError:
+        inputs = {}
+    return StoredImage(
+        image_id=image["Id"],
+        references=frozenset(tag for tag in image.get("RepoTags") or () if tag != "<none>:<none>"),
+        fingerprint=labels.get(LABEL_FINGERPRINT),
+        platform=labels.get(LABEL_PLATFORM),
+        inputs=inputs if isinstance(inputs, dict) else {},
+    )

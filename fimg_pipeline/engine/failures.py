@@ -1,0 +1,65 @@
+"""What a failed build means: the line that says why, and whether the same build may pass later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from fimg_pipeline.errors import FimgError, TransientError
+
+#: Messages of apt, pip, npm, Maven and BuildKit when a network or registry did not answer properly.
+_TRANSIENT: Final = re.compile(
+    r"temporary failure (?:in name resolution|resolving)|connection (?:reset|refused|timed out)|i/o timeout"
+    r"|tls handshake timeout|read timed out|connecttimeout|readtimeout|newconnectionerror|remotedisconnected"
+    r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|unexpected eof"
+    r"|(?:http error |status(?: code)?:? ?|error code )(?:429|500|502|503|504)|too many requests"
+    r"|hash sum mismatch|could not connect to|failed to fetch .*(?:5\d\d|connection)|premature end of",
+    re.IGNORECASE,
+)
+#: The engine itself went away: nothing is known about the build.
+_ENGINE_GONE: Final = re.compile(
+    r"cannot connect to the docker daemon|error reading from server: EOF|rpc error: code = Unavailable|"
+    r"error during connect|is the docker daemon running",
+    re.IGNORECASE,
+)
+_PREFIX: Final = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
+_TELLING: Final = re.compile(
+    r"(?:^|\s)(?:E: |ERROR[: ]|error[: ]|fatal[: ]|\[ERROR\]|npm ERR!|fimg: )|\w+Error: ", re.IGNORECASE
+)
+#: BuildKit's own last line only repeats the instruction; the reason stands above it.
+_WRAPPER: Final = re.compile(r"executor failed running|did not complete successfully|failed to solve|^-{4,}$|^> \[")
+_TAIL: Final = 15
+
+
+class BuildError(FimgError):
+    """A build ended with an error that will come again."""
+
+
+class TransientBuildError(TransientError):
+    """A build failed in a way that can pass: a registry did not answer, the engine was restarted."""
+
+
+def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
+    """The error for a build client that ended with ``status`` after printing ``log``."""
+    lines = [_PREFIX.sub("", line).rstrip() for line in log]
+    text = "\n".join(lines)
+    shown = "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-_TAIL:])
+    message = f"{what} failed (status {status}): {first_error_line(log)}\n{shown}"
+    if _ENGINE_GONE.search(text):
+        return TransientBuildError(message, hint="the Docker engine went away during the build; build again")
+    if _TRANSIENT.search(text):
+        return TransientBuildError(
+            message, hint="looks like a network problem; mirrors can be set, see docs/settings.md"
+        )
+    return BuildError(message, hint="the whole log of the build is linked from its asset in the web UI")
+
+
+def first_error_line(log: Sequence[str]) -> str:
+    """The first line that says what went wrong, else the last one with text."""
+    lines = [_PREFIX.sub("", line).strip() for line in log]
+    reasons = [line for line in lines if line and not _WRAPPER.search(line)] or [line for line in lines if line]
+    telling = [line for line in reasons if _TELLING.search(line)]
+    if telling:
+        return telling[0]
+    return reasons[-1] if reasons else "no output"

@@ -1,0 +1,223 @@
+"""The planner: one pure function from what is wanted and what there is to a :class:`~fimg_pipeline.plan.model.Plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE
+from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
+from fimg_pipeline.catalog.packages import PACKAGES, Package
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.catalog.recipes import RECIPES, Recipe
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
+from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
+from fimg_pipeline.plan.selection import Selected, Verb, select, selection_warnings
+from fimg_pipeline.settings import NEUTRAL_OPTIONS, Settings
+from fimg_pipeline.source.model import SourceSnapshot
+
+#: What stands for a base image's id as long as the engine does not have the base.
+ABSENT_BASE = "absent"
+
+
+class UnbuildableError(FimgError):
+    """An image was asked for by name that its platform can't have."""
+
+
+def needed_packages(selection: Sequence[Selected], platform: Platform) -> tuple[str, ...]:
+    """The packages that the buildable images of ``selection`` take in, in catalog order."""
+    used = {
+        package
+        for selected in selection
+        if unbuildable_reason(selected.name, platform) is None
+        for package in IMAGES[selected.name].recipe.packages
+    }
+    return tuple(name for name in PACKAGES if name in used)
+
+
+def make_plan(
+    settings: Settings,
+    source: SourceSnapshot,
+    engine: EngineState,
+    recipe_digest: Callable[[str], str],
+    *,
+    verb: Verb = Verb.ALL,
+    names: Sequence[str] = (),
+) -> Plan:
+    """Plans ``verb`` (or the images ``names``) for ``settings.platform`` and ``settings.tag``.
+
+    ``recipe_digest`` gives the digest of a recipe's files. Images a platform can't build are in the plan with the
+    reason; asking for one by name raises :class:`UnbuildableError`.
+    """
+    selection = select(settings.features, verb, names)
+    planner = _Planner(settings, source, engine, recipe_digest)
+    packages = {name: planner.package(PACKAGES[name]) for name in needed_packages(selection, settings.platform)}
+    images: dict[str, PlannedImage] = {}
+    for selected in selection:
+        images[selected.name] = planner.image(selected, images, packages)
+    blocked = [image for image in images.values() if image.status is Status.UNBUILDABLE]
+    if names and blocked:
+        image = blocked[0]
+        raise UnbuildableError(
+            f"{image.name} can't be built for {settings.platform}: {image.reason}",
+            hint="choose another image, or Platform=amd64",
+        )
+    published = tuple(
+        image.name
+        for image in images.values()
+        if image.image.published and not image.added and image.status is not Status.UNBUILDABLE
+    )
+    return Plan(
+        tag=settings.tag,
+        base_tag=settings.base_tag,
+        platform=settings.platform,
+        prefix=settings.prefix,
+        source=source,
+        packages=tuple(packages.values()),
+        images=() if verb is Verb.PACKAGE and not names else tuple(images.values()),
+        push=published,
+        bundle=published,
+        warnings=(
+            *settings.warnings,
+            *([] if names else selection_warnings(settings.features)),
+            *_content_warnings(packages),
+            *(f"{image.name} is left out: {image.reason}" for image in blocked),
+        ),
+    )
+
+
+def plan_package(
+    settings: Settings, source: SourceSnapshot, engine: EngineState, recipe_digest: Callable[[str], str], name: str
+) -> PlannedPackage:
+    """The package ``name`` as ``source`` has it."""
+    return _Planner(settings, source, engine, recipe_digest).package(PACKAGES[name])
+
+
+def _content_warnings(packages: Mapping[str, PlannedPackage]) -> list[str]:
+    return [
+        f"package {package.name} goes without {len(package.source.missing)} files whose content the clone lacks: "
+        + ", ".join(package.source.missing)
+        for package in packages.values()
+        if package.source.missing
+    ]
+
+
+@dataclass(frozen=True)
+class _Planner:
+    settings: Settings
+    source: SourceSnapshot
+    engine: EngineState
+    recipe_digest: Callable[[str], str]
+
+    def package(self, package: Package) -> PlannedPackage:
+        recipe = RECIPES[package.recipe]
+        source = self.source.packages[package.name]
+        platform = self.engine.platform
+        arguments, inputs = self._bases(recipe, platform)
+        inputs |= {"content": source.content, "recipe": self.recipe_digest(recipe.path)} | self._options(recipe)
+        identity = fingerprint({**inputs, "package": package.name})
+        stage = f"{LOCAL_NAMESPACE}/package/{package.name}:{identity}"
+        stored = self._stored(stage, identity)
+        return PlannedPackage(
+            name=package.name,
+            recipe=recipe.path,
+            platform=platform,
+            fingerprint=identity,
+            stage=stage,
+            build_args=arguments,
+            inputs=inputs,
+            status=Status.CURRENT if stored else Status.MISSING,
+            reason="packaged" if stored else "this content was not packaged yet",
+            source=source,
+        )
+
+    def image(
+        self, selected: Selected, parents: Mapping[str, PlannedImage], packages: Mapping[str, PlannedPackage]
+    ) -> PlannedImage:
+        image = IMAGES[selected.name]
+        recipe = image.recipe
+        platform = self.settings.platform
+        blocked = unbuildable_reason(image.name, platform)
+        arguments, inputs = self._bases(recipe, platform)
+        if image.parent is not None:
+            arguments["PARENT"] = parents[image.parent].stage
+        if blocked is None:
+            arguments |= {PACKAGES[name].build_arg: packages[name].stage for name in recipe.packages}
+        arguments |= {argument: self._fate_env(image, key) for argument, key in recipe.fate_env.items()}
+        if recipe.source_date:
+            arguments["SOURCE_DATE"] = self.source.requirements_date
+        if recipe.optional_indexes:
+            configured = [name for name in recipe.optional_indexes if name in self.settings.optional_indexes]
+            arguments["EXTRA_INDEXES"] = " ".join(configured)
+        inputs |= {name: value for name, value in arguments.items() if not name.startswith("BASE_")}
+        inputs |= {"recipe": self.recipe_digest(recipe.path), "platform": platform} | self._options(recipe)
+        identity = fingerprint({**inputs, "image": image.name})
+        stage = f"{LOCAL_NAMESPACE}/image/{image.name}:{identity}"
+        tag = self.settings.base_tag if image.is_base else self.settings.tag
+        reference, *aliases = (f"{self.settings.prefix}/{name}:{tag}" for name in (image.name, *image.aliases))
+        status, reason = (
+            (Status.UNBUILDABLE, blocked)
+            if blocked is not None
+            else self._status(stage, identity, (reference, *aliases), inputs)
+        )
+        return PlannedImage(
+            name=image.name,
+            recipe=recipe.path,
+            platform=platform,
+            fingerprint=identity,
+            stage=stage,
+            build_args=arguments,
+            inputs=inputs,
+            status=status,
+            reason=reason,
+            reference=reference,
+            aliases=tuple(aliases),
+            selected_by=selected.reason,
+            added=selected.added,
+        )
+
+    def _bases(self, recipe: Recipe, platform: Platform) -> tuple[dict[str, str], dict[str, str]]:
+        """Build arguments (where the base is) and inputs (what it is) of the external bases a recipe stands on."""
+        arguments: dict[str, str] = {}
+        inputs: dict[str, str] = {}
+        for name in recipe.bases:
+            base = BASES[name]
+            reference = base.local_reference(self.engine.platform if base.build_only else platform)
+            arguments[base.build_arg] = reference
+            stored = self.engine.by_reference.get(reference)
+            inputs[f"base {base.reference}"] = stored.image_id if stored else ABSENT_BASE
+        return arguments, inputs
+
+    def _options(self, recipe: Recipe) -> dict[str, str]:
+        changing = [o for o in self.settings.docker_options if o.partition("=")[0] not in NEUTRAL_OPTIONS]
+        return {"options": " ".join(changing)} if changing else {}
+
+    def _fate_env(self, image: Image, key: str) -> str:
+        value = self.source.fate_env.get(key)
+        if value is None:
+            raise FimgError(
+                f"{image.name} needs a line {key}=… in fate.env, which {self.source.fate.ref} does not have"
+            )
+        return value
+
+    def _stored(self, stage: str, identity: str) -> StoredImage | None:
+        stored = self.engine.by_reference.get(stage)
+        return stored if stored is not None and stored.fingerprint == identity else None
+
+    def _status(self, stage: str, identity: str, names: Sequence[str], inputs: Mapping[str, str]) -> tuple[Status, str]:
+        named = [self.engine.by_reference.get(name) for name in names]
+        stored = self._stored(stage, identity)
+        if stored is not None and not self.settings.no_cache:
+            if all(image is not None and image.image_id == stored.image_id for image in named):
+                return Status.CURRENT, "built from this source"
+            return Status.REUSABLE, "built before; only the name is missing"
+        present = next((image for image in named if image is not None), None)
+        if present is None:
+            return Status.MISSING, "not built yet"
+        if present.fingerprint is None:
+            return Status.STALE, "the image of this name was not built by this pipeline"
+        if self.settings.no_cache:
+            return Status.STALE, "Docker_Options asks for --no-cache"
+        changed = changed_inputs(present.inputs, inputs)
+        return Status.STALE, f"changed: {', '.join(changed)}" if changed else "its image is gone from the engine"

@@ -1,0 +1,48 @@
+"""Putting a plan together from the world: source, engine and recipes read once, then decided purely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.catalog.recipes import RECIPES
+from fimg_pipeline.dockerfiles import recipe_digest
+from fimg_pipeline.engine.bases import ensure_base
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.plan.model import Plan, PlannedPackage
+from fimg_pipeline.plan.planner import make_plan, needed_packages, plan_package
+from fimg_pipeline.plan.selection import Verb, select
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.model import SourceSnapshot
+from fimg_pipeline.source.pins import resolve_for_run
+from fimg_pipeline.source.resolve import resolve
+
+
+def current_plan(
+    settings: Settings,
+    engine: Engine,
+    *,
+    verb: Verb = Verb.ALL,
+    names: Sequence[str] = (),
+    run_id: str | None = None,
+) -> Plan:
+    """The plan for ``settings`` as source and engine are now; within a run, with the source as the run first saw it."""
+    packages = needed_packages(select(settings.features, verb, names), settings.platform)
+    source = resolve(settings, packages) if run_id is None else resolve_for_run(settings, packages, run_id)
+    return make_plan(settings, source, engine.state(), recipe_digest, verb=verb, names=names)
+
+
+def package_plan(settings: Settings, engine: Engine, name: str, run_id: str) -> tuple[PlannedPackage, SourceSnapshot]:
+    """One package as it has to be, and the source it is made from."""
+    source = resolve_for_run(settings, (name,), run_id)
+    return plan_package(settings, source, engine.state(), recipe_digest, name), source
+
+
+def ensure_recipe_bases(
+    settings: Settings, engine: Engine, recipe: str, platform: Platform, log: Callable[[str], None]
+) -> None:
+    """Makes sure of the external bases ``recipe`` stands on; what they are is part of its fingerprint."""
+    for name in RECIPES[recipe].bases:
+        base = BASES[name]
+        ensure_base(base, engine.platform if base.build_only else platform, settings, engine, log=log)

@@ -1,0 +1,13 @@
+CREATE DATABASE IF NOT EXISTS `eggroll_meta`;
+USE `eggroll_meta`;
+
+CREATE TABLE IF NOT EXISTS `server_node` (
+    `server_node_id` SERIAL PRIMARY KEY,
+    `name` VARCHAR(2000) NOT NULL DEFAULT '',
+    `host` VARCHAR(1000) NOT NULL,
+    `port` INT NOT NULL,
+    `node_type` VARCHAR(255) NOT NULL,
+    `status` VARCHAR(255) NOT NULL,
+    `created_at` DATETIME DEFAULT CURRENT_TIMESTAMP,
+    `updated_at` DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+);

@@ -1,0 +1,3 @@
+"""Eggroll's Python part."""
+
+__version__ = "2.5.1"

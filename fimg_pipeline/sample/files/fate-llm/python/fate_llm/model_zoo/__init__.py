@@ -1,0 +1,1 @@
+"""Ways to tune a model with few parameters."""

@@ -1,0 +1,1 @@
+"""Where the project lies, how it is configured, which versions it has."""

@@ -1,0 +1,3 @@
+"""Client of FATE Flow."""
+
+__version__ = "1.11.2"

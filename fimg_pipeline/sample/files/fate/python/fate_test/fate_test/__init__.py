@@ -1,0 +1,1 @@
+"""Test suites: lists of jobs in files named ``*testsuite.json``."""

@@ -1,0 +1,1 @@
+"""The ``fate_test`` command."""

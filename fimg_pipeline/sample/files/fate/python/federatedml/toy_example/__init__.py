@@ -1,0 +1,1 @@
+"""The smallest computation two parties can do together."""

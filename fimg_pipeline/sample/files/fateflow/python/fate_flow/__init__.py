@@ -1,0 +1,1 @@
+"""FATE Flow: jobs over HTTP."""

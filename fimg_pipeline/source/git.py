@@ -1,0 +1,132 @@
+"""Running git: argument lists only, never a prompt, never a write to a repository of the user's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.errors import FimgError, TransientError
+
+#: No prompts, no opportunistic index refresh in a repository we only read, English messages to recognise.
+_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "SSH_ASKPASS": "true",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "LC_ALL": "C",
+}
+#: A repository's own configuration must not make reading it run programs.
+_HARMLESS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
+#: Variables that would redirect git elsewhere when the pipeline itself is started from a hook.
+_INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+
+FETCH_TIMEOUT_SECONDS: Final = 900
+
+
+class GitError(FimgError):
+    """git refused, or a repository is not what it has to be."""
+
+
+class FetchError(GitError, TransientError):
+    """A repository could not be reached; may pass."""
+
+
+@dataclass(frozen=True)
+class Git:
+    """git in one repository. ``git_dir`` for a bare store, ``work_tree`` for a checkout of the user's."""
+
+    git_dir: Path | None = None
+    work_tree: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self, *arguments: str, stdin: bytes | None = None, timeout: float | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """The finished process, whatever its status; :class:`GitError` when git can't be started or takes too long."""
+        try:
+            return subprocess.run(
+                [*self._command, *arguments],
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                env=self._environment,
+                timeout=timeout,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise GitError("git is not installed", hint="apt-get install git") from None
+        except subprocess.TimeoutExpired:
+            raise FetchError(f"git {arguments[0]} did not finish within {timeout:.0f} s") from None
+
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A running git to talk to over its pipes; ended when the block is left."""
+        process = subprocess.Popen(
+            [*self._command, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+
+    @property
+    def _command(self) -> list[str]:
+        where = [] if self.work_tree is None else ["-C", str(self.work_tree)]
+        return ["git", *where, *_HARMLESS]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if name not in _INHERITED}
+        environment |= {**_ENVIRONMENT, **self.environment}
+        if self.git_dir is not None:
+            environment["GIT_DIR"] = str(self.git_dir)
+        if self.work_tree is not None:
+            # A checkout owned by somebody else is normal here: builds run as root, people clone as themselves.
+            environment |= _safe_directory(self.work_tree)
+        return environment
+
+    def output(self, *arguments: str, stdin: bytes | None = None) -> bytes:
+        """Standard output; :class:`GitError` with git's own last words when it fails."""
+        done = self.run(*arguments, stdin=stdin)
+        if done.returncode != 0:
+            raise GitError(f"git {' '.join(arguments[:2])}: {last_words(done.stderr)}")
+        return done.stdout
+
+    def text(self, *arguments: str) -> str | None:
+        """Standard output as one stripped line, or ``None`` when git fails."""
+        done = self.run(*arguments)
+        return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+
+
+def _safe_directory(path: Path) -> dict[str, str]:
+    """Lets git read a checkout owned by another user; ``-c`` is not enough for every git since 2.35."""
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(path)}
+
+
+def last_words(stderr: bytes) -> str:
+    """The line of git's complaint that says what happened."""
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return (fatal or lines or ["no message"])[-1].strip()
+
+
+def alternates(directories: Iterable[Path]) -> dict[str, str]:
+    """Environment that lets git read objects from ``directories`` without copying or registering anything."""
+    existing: Sequence[str] = [str(path) for path in directories if path.is_dir()]
+    return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(existing)}

@@ -1,0 +1,67 @@
+"""The source of one build, resolved: what the plan decides on. Plain data, equal when the source is equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fimg_pipeline.catalog.packages import Repository
+
+
+@dataclass(frozen=True)
+class RepositorySnapshot:
+    """One repository at one commit.
+
+    ``tree`` is the id of the root tree: the commit's, or the one of the working folder where ``dirty``. ``web`` is a
+    page for people to look the commit up, when the origin is known.
+    """
+
+    name: Repository
+    ref: str
+    commit: str
+    tree: str
+    dirty: bool = False
+    web: str | None = None
+
+
+@dataclass(frozen=True)
+class PackagePart:
+    """A git object and where it goes in the package; ``pattern`` as in the catalog."""
+
+    object_id: str
+    destination: str
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """What a package is made of. ``content`` identifies it: equal content, equal package.
+
+    ``missing`` lists paths that the available copies of the repository lack and that are left out.
+    """
+
+    name: str
+    content: str
+    parts: tuple[PackagePart, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceSnapshot:
+    """FATE at one commit with everything it pins, as far as the asked-for packages need it.
+
+    ``fate_env`` are the lines of FATE's ``fate.env``. ``requirements_date`` (``YYYY-MM-DD``) is the day FATE's
+    requirement files last changed, empty when no asked-for package needs them.
+    """
+
+    fate: RepositorySnapshot
+    fate_env: Mapping[str, str]
+    requirements_date: str
+    repositories: Mapping[Repository, RepositorySnapshot]
+    packages: Mapping[str, PackageSource]
+    object_directories: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def version(self) -> str:
+        """FATE's version, ``1.11.2``."""
+        return self.fate_env["FATE"]

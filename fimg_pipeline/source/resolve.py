@@ -1,0 +1,362 @@
+"""From settings to a :class:`SourceSnapshot`: which commits, which trees, with everything checked to be there."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import io
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from shutil import copyfile
+from typing import Final
+
+from dotenv import dotenv_values
+
+from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Package, Part, Repository
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.git import Git, GitError, last_words
+from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
+from fimg_pipeline.source.store import ObjectStore
+
+_RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
+#: Refs that do not move once published.
+_RELEASE_REF: Final = re.compile(r"v?\d+(?:\.\d+)+")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
+#: Transports git may use for a submodule; what .gitmodules says is input like any other (``ext::`` runs programs).
+_SAFE_URL: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
+#: ``fate.env`` keys a build needs; a FATE without them is not one we can build.
+_REQUIRED_KEYS: Final = ("FATE",)
+_VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
+_MISSING_SHOWN: Final = 10
+
+
+class SourceError(FimgError):
+    """FATE_DIR, a ref, a submodule or part of the content is not what a build needs."""
+
+
+def git_ref_of(tag: str) -> str | None:
+    """The git ref a tag stands for: ``1.11.2-release`` → ``v1.11.2``; ``None``: FATE_DIR as it stands."""
+    match = _RELEASE_TAG.fullmatch(tag)
+    return f"v{match[1]}" if match else None
+
+
+def resolve(
+    settings: Settings,
+    packages: Iterable[str],
+    *,
+    pins: Mapping[Repository, RepositorySnapshot] | None = None,
+) -> SourceSnapshot:
+    """Resolves FATE for ``settings.tag`` and, of the rest, only what ``packages`` (catalog names) need.
+
+    ``pins`` are repositories resolved earlier: they are taken as they were, so that all steps of a run see the same
+    source. Repositories that are not in FATE_DIR are fetched into the state folder. Raises :class:`SourceError`, or
+    :class:`~fimg_pipeline.source.git.FetchError` when a repository can't be reached.
+    """
+    return _Resolver(settings, pins or {}).snapshot(sorted(set(packages)))
+
+
+class _Resolver:
+    def __init__(self, settings: Settings, pins: Mapping[Repository, RepositorySnapshot]) -> None:
+        self.settings = settings
+        self.pins = pins
+        self.checkout = settings.fate_dir
+        self.user = Git(work_tree=self.checkout)
+        self._check_checkout()
+        self.store = ObjectStore.open(settings.home, (self._object_directory(self.user),))
+
+    def snapshot(self, names: Sequence[str]) -> SourceSnapshot:
+        fate = self.pins.get("fate") or self._fate()
+        fate_env = self._fate_env(fate)
+        repositories: dict[Repository, RepositorySnapshot] = {"fate": fate}
+        sources: dict[str, PackageSource] = {}
+        for name in names:
+            package = PACKAGES[name]
+            for repository in package.repositories:
+                if repository not in repositories:
+                    repositories[repository] = self._repository(repository, fate)
+            sources[name] = self._package(package, repositories)
+        return SourceSnapshot(
+            fate=fate,
+            fate_env=fate_env,
+            requirements_date=self._requirements_date(fate) if "requirements" in names else "",
+            repositories=repositories,
+            packages=sources,
+            object_directories=tuple(str(path) for path in self.store.borrowed),
+        )
+
+    def _check_checkout(self) -> None:
+        where = f"FATE_DIR={self.checkout}"
+        if not self.checkout.is_dir():
+            raise SourceError(f"{where} is not a folder", hint="set FATE_DIR to a git checkout of FATE")
+        inside = self.user.run("rev-parse", "--show-toplevel")
+        if inside.returncode != 0:
+            words = last_words(inside.stderr)
+            if "not a git repository" not in words:
+                raise SourceError(f"{where} can't be read by git: {words}")
+            raise SourceError(
+                f"{where} is not a git checkout: images are built from commits, which a plain folder has not",
+                hint="git clone --recurse-submodules https://github.com/FederatedAI/FATE.git, and set FATE_DIR to it",
+            )
+        if Path(inside.stdout.decode("utf-8", "surrogateescape").rstrip("\n")).resolve() != self.checkout.resolve():
+            raise SourceError(
+                f"{where} is a folder inside another git checkout", hint="set FATE_DIR to FATE's top folder"
+            )
+
+    def _object_directory(self, git: Git) -> Path:
+        path = git.text("rev-parse", "--git-path", "objects")
+        if path is None or git.work_tree is None:
+            raise SourceError(f"{git.work_tree} has no git object store")
+        return (git.work_tree / path).resolve()
+
+    # -- FATE itself ---------------------------------------------------------------------------------------------
+
+    def _fate(self) -> RepositorySnapshot:
+        ref = git_ref_of(self.settings.tag)
+        if ref is None:
+            return self._as_it_stands("fate", self.user)
+        found = self.user.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}^{{commit}}") or self.user.text(
+            "rev-parse", "--quiet", "--verify", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        if found is None:
+            raise SourceError(
+                f"TAG={self.settings.tag} stands for the git ref {ref}, which FATE_DIR={self.checkout} does not have",
+                hint=f"git -C {self.checkout} fetch --tags, or choose another TAG",
+            )
+        return self._at("fate", ref, found)
+
+    def _at(self, name: Repository, ref: str, commit: str) -> RepositorySnapshot:
+        tree = self.store.resolve(f"{commit}^{{tree}}")
+        if tree is None:
+            raise SourceError(f"{name}: commit {commit} ({ref}) is incomplete: its tree is missing")
+        return RepositorySnapshot(name, ref, commit, tree, web=self._web(name))
+
+    def _as_it_stands(self, name: Repository, git: Git) -> RepositorySnapshot:
+        """The checkout's HEAD, or where files differ from it the tree they make, written to our own store."""
+        commit = git.text("rev-parse", "--quiet", "--verify", "HEAD^{commit}")
+        if commit is None:
+            raise SourceError(f"{git.work_tree} has no commit yet", hint="commit FATE's files first")
+        branch = git.text("symbolic-ref", "--quiet", "--short", "HEAD") or "HEAD"
+        changes = git.output("status", "--porcelain=v1", "-z", "--ignore-submodules=dirty")
+        tree = self.store.resolve(f"{commit}^{{tree}}")
+        if tree is None:
+            raise SourceError(f"{name}: commit {commit} ({branch}) is incomplete: its tree is missing")
+        if not changes:
+            return RepositorySnapshot(name, branch, commit, tree, web=self._web(name))
+        return RepositorySnapshot(name, branch, commit, self._written_tree(git), dirty=True, web=self._web(name))
+
+    def _written_tree(self, git: Git) -> str:
+        """The tree of a working folder with its uncommitted changes (ignored files apart).
+
+        Index and objects are ours: the checkout's index is copied, so that unchanged files are not read again.
+        """
+        index = git.text("rev-parse", "--git-path", "index")
+        assert git.work_tree is not None
+        with tempfile.TemporaryDirectory(prefix="fimg-index-") as folder:
+            copy = Path(folder) / "index"
+            if index is not None and (git.work_tree / index).is_file():
+                copyfile(git.work_tree / index, copy)
+            snapshot = Git(
+                work_tree=git.work_tree,
+                environment={
+                    "GIT_INDEX_FILE": str(copy),
+                    "GIT_OBJECT_DIRECTORY": str(self.store.objects),
+                    # The checkout's own objects stay out of sight: git would renew the time of those it meets again.
+                    "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
+                },
+            )
+            snapshot.output("add", "--all", "--", ".")
+            return snapshot.output("write-tree", "--missing-ok").decode("ascii").strip()
+
+    def _fate_env(self, fate: RepositorySnapshot) -> dict[str, str]:
+        blob = self.store.resolve(f"{fate.tree}:fate.env")
+        if blob is None:
+            raise SourceError(
+                f"FATE_DIR={self.checkout} has no fate.env at {fate.ref} ({fate.commit[:12]}): this is not FATE",
+                hint="set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git",
+            )
+        values = dotenv_values(stream=io.StringIO(self.store.blob(blob).decode("utf-8", "replace")), interpolate=False)
+        fate_env = {name: value.strip() for name, value in values.items() if value}
+        for name in _REQUIRED_KEYS:
+            if name not in fate_env:
+                raise SourceError(f"fate.env at {fate.ref} ({fate.commit[:12]}) has no line {name}=…")
+        for name, value in fate_env.items():
+            if not _VERSION.fullmatch(value):
+                raise SourceError(f"fate.env at {fate.ref} ({fate.commit[:12]}): {name}={value!r} is no version")
+        return fate_env
+
+    # -- submodules and the repositories beside FATE -----------------------------------------------------------------
+
+    def _repository(self, name: Repository, fate: RepositorySnapshot) -> RepositorySnapshot:
+        if name in SUBMODULES:
+            self._borrow_submodule(name)
+        elif name == "ipcl" and self.settings.ipcl_pkg_dir is not None:
+            self._borrow_checkout(self.settings.ipcl_pkg_dir, "IPCL_PKG_DIR")
+        if name in self.pins:
+            return self.pins[name]
+        if name in SUBMODULES:
+            return self._submodule(name, fate)
+        if name == "fate_llm":
+            return self._fetched(name, self.settings.fate_llm_url, self.settings.llm_version, "FATE_LLM_URL")
+        if self.settings.ipcl_pkg_dir is not None:
+            return self._as_it_stands(name, Git(work_tree=self.settings.ipcl_pkg_dir))
+        return self._fetched(name, self.settings.ipcl_url, self.settings.ipcl_version, "IPCL_URL")
+
+    def _submodule(self, name: Repository, fate: RepositorySnapshot) -> RepositorySnapshot:
+        row = self.store.git.output("ls-tree", "-z", fate.tree, "--", name).decode("utf-8", "replace")
+        meta = row.partition("\t")[0].split()
+        if len(meta) != 3 or meta[1] != "commit":
+            raise SourceError(f"FATE at {fate.ref} ({fate.commit[:12]}) has no submodule {name}")
+        pinned = meta[2]
+        if self._checked_out(name) and git_ref_of(self.settings.tag) is None:
+            standing = self._as_it_stands(name, Git(work_tree=self.checkout / name))
+            if standing.commit == pinned and standing.dirty:
+                return standing
+        if self.store.resolve(f"{pinned}^{{tree}}") is None:
+            self._fetch_submodule(name, pinned, fate)
+        return self._at(name, pinned[:12], pinned)
+
+    def _checked_out(self, name: Repository) -> bool:
+        return (self.checkout / name / ".git").exists()
+
+    def _borrow_submodule(self, name: Repository) -> None:
+        """Reads the submodule's objects where FATE_DIR has them: its checkout, or ``.git/modules``."""
+        module = self.user.text("rev-parse", "--git-path", f"modules/{name}/objects")
+        self.store = self.store.borrowing(
+            *([self._object_directory(Git(work_tree=self.checkout / name))] if self._checked_out(name) else []),
+            *([(self.checkout / module).resolve()] if module else []),
+        )
+
+    def _requirements_date(self, fate: RepositorySnapshot) -> str:
+        """The day the requirement files last changed: what they leave open is resolved as of then.
+
+        Not the commit's own day, or every commit would make a new Python environment.
+        """
+        day = ("log", "-1", "--format=%cd", "--date=format:%Y-%m-%d", fate.commit)
+        return self.store.git.text(*day, "--", ":(glob)python/requirements*.txt") or self.store.git.text(*day) or ""
+
+    def _fetch_submodule(self, name: Repository, pinned: str, fate: RepositorySnapshot) -> None:
+        url = self.user.text("config", "--get", f"submodule.{name}.url") or self._declared_url(name, fate)
+        if url is None or not _SAFE_URL.fullmatch(url):
+            shown = "no URL" if url is None else f"the URL {url!r}, which is none git may use here"
+            raise SourceError(f"submodule {name} is not checked out in {self.checkout}, and .gitmodules has {shown}")
+        try:
+            self.store.fetch(url, pinned, mirror=self.settings.git_mirror)
+        except GitError as error:
+            raise type(error)(
+                f"submodule {name}: commit {pinned[:12]}, pinned by FATE {fate.ref}, is not in {self.checkout}; "
+                f"{error.message}",
+                hint=f"git -C {self.checkout} submodule update --init {name}, or set GIT_MIRROR",
+            ) from None
+
+    def _declared_url(self, name: Repository, fate: RepositorySnapshot) -> str | None:
+        blob = self.store.resolve(f"{fate.tree}:.gitmodules")
+        if blob is None:
+            return None
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            text = self.store.blob(blob).decode("utf-8", "replace")
+            parser.read_string("\n".join(line.strip() for line in text.splitlines()))
+            url = parser.get(f'submodule "{name}"', "url")
+        except configparser.Error:
+            return None
+        if url.startswith(("./", "../")):
+            origin = self.user.text("config", "--get", "remote.origin.url") or str(self.checkout)
+            return _joined(origin, url)
+        return url
+
+    def _borrow_checkout(self, folder: Path, variable: str) -> None:
+        local = Git(work_tree=folder)
+        top = local.text("rev-parse", "--show-toplevel") if folder.is_dir() else None
+        if top is None or Path(top).resolve() != folder.resolve():
+            raise SourceError(f"{variable}={folder} is not a git checkout", hint=f"clone it, or leave {variable} unset")
+        self.store = self.store.borrowing(self._object_directory(local))
+
+    def _fetched(self, name: Repository, url: str, ref: str, variable: str) -> RepositorySnapshot:
+        if _COMMIT.fullmatch(ref) and self.store.has(f"{ref}^{{tree}}"):
+            return self._at(name, ref, ref)
+        remembered = (
+            self.settings.home / "git" / "refs" / name / hashlib.sha256(f"{url} {ref}".encode()).hexdigest()[:16]
+        )
+        # A release tag does not move; asking for it again on every plan would make planning need the network.
+        if remembered.is_file() and _RELEASE_REF.fullmatch(ref) and self.store.has(remembered.read_text()):
+            return self._at(name, ref, remembered.read_text())
+        try:
+            commit = self.store.fetch(url, ref, mirror=self.settings.git_mirror)
+        except GitError as error:
+            raise type(error)(
+                error.message, hint=f"set {variable} or GIT_MIRROR to a copy that can be reached"
+            ) from None
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        temporary = remembered.with_suffix(".new")
+        temporary.write_text(commit)
+        temporary.replace(remembered)
+        return self._at(name, ref, commit)
+
+    def _web(self, name: Repository) -> str | None:
+        """The repository's page, for links to commits; only for plain https remotes without a user in them."""
+        if name in ("fate_llm", "ipcl"):
+            url: str | None = self.settings.fate_llm_url if name == "fate_llm" else self.settings.ipcl_url
+        elif name == "fate":
+            url = self.user.text("config", "--get", "remote.origin.url")
+        else:
+            url = self.user.text("config", "--file", ".gitmodules", "--get", f"submodule.{name}.url")
+            if url is None and (self.checkout / ".gitmodules").is_file():
+                url = self.user.text("config", "--file", str(self.checkout / ".gitmodules"), f"submodule.{name}.url")
+        if url is None or not re.fullmatch(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+", url):
+            return None
+        return url.removesuffix("/").removesuffix(".git")
+
+    # -- packages ------------------------------------------------------------------------------------------------
+
+    def _package(self, package: Package, repositories: dict[Repository, RepositorySnapshot]) -> PackageSource:
+        parts: list[PackagePart] = []
+        missing: list[str] = []
+        identity = hashlib.sha256()
+        for part in package.parts:
+            repository = repositories[part.repository]
+            object_id = self.store.resolve(f"{repository.tree}:{part.path}") if part.path else repository.tree
+            if object_id is None:
+                raise SourceError(
+                    f"package {package.name}: {repository.name} at {repository.ref} ({repository.commit[:12]}) "
+                    f"has no {part.path}"
+                )
+            parts.append(PackagePart(object_id, part.destination, part.pattern))
+            lacking = self._lacking(part, object_id)
+            missing += [f"{part.path}/{path}".lstrip("/") for path in lacking]
+            identity.update(f"{part.destination}\0{self._part_identity(part, object_id)}\0".encode())
+        if missing and not package.may_lack_files:
+            shown = ", ".join(missing[:_MISSING_SHOWN]) + (" …" if len(missing) > _MISSING_SHOWN else "")
+            raise SourceError(
+                f"package {package.name}: the content of {len(missing)} files is missing from the repository: {shown}",
+                hint="the clone is partial or damaged: fetch it anew, without --filter",
+            )
+        identity.update("\0".join(missing).encode("utf-8", "surrogateescape"))
+        return PackageSource(package.name, identity.hexdigest(), tuple(parts), tuple(missing))
+
+    def _part_identity(self, part: Part, object_id: str) -> str:
+        """The tree id says it all, except where only some of a folder's files go in: then their names and ids."""
+        if part.pattern is None:
+            return object_id
+        entries = self.store.select(object_id, part.pattern)
+        if not entries:
+            raise SourceError(f"no file matches {part.path}/{part.pattern} in FATE")
+        return "\0".join(f"{entry.path} {entry.mode} {entry.object_id}" for entry in entries)
+
+    def _lacking(self, part: Part, object_id: str) -> list[str]:
+        if self.store.git.text("cat-file", "-t", object_id) == "blob":
+            return []
+        return [entry.path for entry in self.store.absent(self.store.select(object_id, part.pattern))]
+
+
+def _joined(origin: str, relative: str) -> str:
+    """A relative submodule URL against its superproject's, as git does it (gitsubmodules)."""
+    base = origin.rstrip("/")
+    for segment in relative.split("/"):
+        if segment == "..":
+            base = base.rpartition("/")[0]
+        elif segment not in (".", ""):
+            base = f"{base}/{segment}"
+    return base

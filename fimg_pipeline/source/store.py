@@ -1,0 +1,123 @@
+"""Our own object store: a bare repository below the state folder that borrows everybody else's objects."""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.source.git import FETCH_TIMEOUT_SECONDS, FetchError, Git, GitError, alternates, last_words
+
+
+@dataclass(frozen=True)
+class TreeEntry:
+    """One file of a tree: path relative to the tree, git mode (``100644``, ``100755``, ``120000``), blob id."""
+
+    path: str
+    mode: str
+    object_id: str
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """Objects of every repository involved: fetched ones below ``git_dir``, the others where they already are."""
+
+    git_dir: Path
+    borrowed: tuple[Path, ...] = ()
+
+    @property
+    def git(self) -> Git:
+        return Git(git_dir=self.git_dir, environment=alternates(self.borrowed))
+
+    @property
+    def objects(self) -> Path:
+        return self.git_dir / "objects"
+
+    @classmethod
+    def open(cls, home: Path, borrowed: Sequence[Path] = ()) -> ObjectStore:
+        """The store below ``home``, created when absent; safe against several processes at once."""
+        git_dir = home / "git" / "store.git"
+        if not (git_dir / "HEAD").is_file():
+            try:
+                git_dir.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FimgError(f"FIMG_HOME={home} can't be created: {error.strerror}") from None
+            with locked(git_dir.with_suffix(".lock")):
+                Git().output("init", "--quiet", "--bare", str(git_dir))
+        return cls(git_dir, tuple(borrowed))
+
+    def borrowing(self, *directories: Path) -> ObjectStore:
+        """The same store that also reads the objects in ``directories``."""
+        return ObjectStore(self.git_dir, tuple(dict.fromkeys((*self.borrowed, *directories))))
+
+    def has(self, object_id: str) -> bool:
+        return self.git.run("cat-file", "-e", object_id).returncode == 0
+
+    def resolve(self, expression: str) -> str | None:
+        """The id ``expression`` (``COMMIT:path``, ``COMMIT^{tree}``) stands for, or ``None``."""
+        return self.git.text("rev-parse", "--quiet", "--verify", "--end-of-options", expression)
+
+    def blob(self, object_id: str) -> bytes:
+        return self.git.output("cat-file", "blob", object_id)
+
+    def files(self, tree: str) -> list[TreeEntry]:
+        """All files below ``tree`` in git's order; submodules inside are left to their own packages."""
+        entries: list[TreeEntry] = []
+        for row in self.git.output("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0"):
+            if not row:
+                continue
+            meta, _, path = row.partition(b"\t")
+            mode, kind, object_id = meta.decode("ascii").split()
+            if kind == "blob":
+                entries.append(TreeEntry(path.decode("utf-8", "surrogateescape"), mode, object_id))
+        return entries
+
+    def select(self, object_id: str, pattern: str | None) -> list[TreeEntry]:
+        """The files below a tree that go into a package: all, or those directly in it that match ``pattern``."""
+        entries = self.files(object_id)
+        if pattern is None:
+            return entries
+        return [entry for entry in entries if fnmatch.fnmatchcase(entry.path, pattern) and "/" not in entry.path]
+
+    def absent(self, entries: Sequence[TreeEntry]) -> list[TreeEntry]:
+        """Those whose content no copy of the repository has."""
+        if not entries:
+            return []
+        asked = "\n".join(entry.object_id for entry in entries).encode("ascii")
+        answers = self.git.output("cat-file", "--batch-check=%(objecttype)", "--buffer", stdin=asked).splitlines()
+        return [entry for entry, answer in zip(entries, answers, strict=True) if answer.endswith(b"missing")]
+
+    def fetch(self, url: str, ref: str, *, mirror: str | None) -> str:
+        """Brings ``ref`` (a commit id, tag or branch) from ``url`` and returns its commit id.
+
+        :class:`FetchError` when the repository can't be reached, :class:`GitError` when it has no such ref.
+        """
+        rewrite = ("-c", f"url.{mirror.rstrip('/')}/.insteadOf=https://github.com/") if mirror else ()
+        with locked(self.git_dir / "fetch.lock"):
+            done = self.git.run(
+                *rewrite, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", "--", url, ref,
+                timeout=FETCH_TIMEOUT_SECONDS,
+            )  # fmt: skip
+            if done.returncode != 0:
+                words = last_words(done.stderr)
+                refused = any(
+                    text in words for text in ("couldn't find remote ref", "not our ref", "no such remote ref")
+                )
+                raise (GitError if refused else FetchError)(f"{ref} can't be fetched from {url}: {words}")
+            commit = self.git.text("rev-parse", "--verify", "FETCH_HEAD^{commit}")
+        if commit is None:
+            raise GitError(f"{ref} of {url} is not a commit")
+        return commit
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an advisory lock on ``path``; the system lets go of it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

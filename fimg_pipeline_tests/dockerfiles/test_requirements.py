@@ -1,0 +1,87 @@
+"""What becomes of FATE's requirement files."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline_tests.dockerfiles.loading import load
+
+requirements = load("lib/requirements.py")
+
+
+def adapt(*lines: str, **changes: Any) -> list[str]:
+    values = {"machine": "x86_64", "python": (3, 8), "variant": "cpu", "indexes": frozenset()} | changes
+    return list(requirements.adapt(lines, requirements.Target(**values)).lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "changes", "expected"),
+    [
+        ("torch==1.13.1+cpu", {}, ["torch==1.13.1"]),
+        ("torch==1.13.1+cpu", {"indexes": frozenset({"pytorch"})}, ["torch==1.13.1+cpu"]),
+        ("torch==1.13.1+cpu", {"indexes": frozenset({"pytorch"}), "variant": "cuda"}, ["torch==1.13.1+cu117"]),
+        ("torch==1.13.1+cpu", {"variant": "cuda"}, ["torch==1.13.1"]),
+        ("torch-sparse==0.6.16+pt113cpu", {}, []),
+        ("torch-sparse==0.6.16+pt113cpu", {"indexes": frozenset({"pyg"})}, ["torch-sparse==0.6.16+pt113cpu"]),
+        (
+            "torch-sparse==0.6.16+pt113cpu",
+            {"indexes": frozenset({"pyg"}), "variant": "cuda"},
+            ["torch-sparse==0.6.16+pt113cu117"],
+        ),
+        ("torch-geometric==2.2.0", {}, ["torch-geometric==2.2.0"]),
+        ("--extra-index-url https://download.pytorch.org/whl/cpu", {"indexes": frozenset({"pytorch"})}, []),
+        ("--find-links https://data.pyg.org/whl/torch-1.13.0+cpu.html", {"indexes": frozenset({"pyg"})}, []),
+        (
+            "--extra-index-url https://pypi.example.org/simple",
+            {},
+            ["--extra-index-url https://pypi.example.org/simple"],
+        ),
+        ("pip>=21", {}, []),
+        ("pip", {}, []),
+        ("pip-tools==7", {}, ["pip-tools==7"]),
+        ("pipdeptree", {}, ["pipdeptree"]),
+        ("ipcl-python==2.0.0", {}, ["ipcl-python==2.0.0"]),
+        ("ipcl-python==2.0.0", {"machine": "aarch64"}, []),
+        ("ipcl_python==2.0.0", {"python": (3, 9)}, []),
+        ("Flask==2.0.3  # the server", {}, ["Flask==2.0.3"]),
+        ("# a comment", {}, []),
+        ("   ", {}, []),
+        ("thing @ https://example.org/thing.zip#sha256=00", {}, ["thing @ https://example.org/thing.zip#sha256=00"]),
+    ],
+)
+def test_line(line: str, changes: dict[str, Any], expected: list[str]) -> None:
+    assert adapt(line, **changes) == expected
+
+
+def test_order_is_kept() -> None:
+    assert adapt("b==1", "pip", "a==2") == ["b==1", "a==2"]
+
+
+def test_changes_are_told_with_their_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given, written = tmp_path / "requirements.txt", tmp_path / "adapted"
+    given.write_text("torch==1.13.1+cpu\npip>=21\nclick==7.1.2\n", encoding="utf-8")
+    assert requirements.main(["--variant", "cpu", "--output", str(written), str(given)]) == 0
+    assert written.read_text(encoding="utf-8") == "torch==1.13.1\nclick==7.1.2\n"
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2
+    assert "taken as torch==1.13.1 (" in told[0] and "PYTORCH_INDEX_URL" in told[0]
+    assert "pip>=21: left out (" in told[1]
+
+
+def test_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = requirements.main(["--variant", "cpu", "--output", str(tmp_path / "out"), str(tmp_path / "absent.txt")])
+    assert status == 1
+    assert "absent.txt" in capsys.readouterr().err
+
+
+def test_target_is_this_machine(tmp_path: Path) -> None:
+    given, written = tmp_path / "requirements.txt", tmp_path / "adapted"
+    given.write_text("ipcl-python==2.0.0\n", encoding="utf-8")
+    assert requirements.main(["--variant", "cpu", "--output", str(written), str(given)]) == 0
+    kept = platform.machine() == "x86_64" and sys.version_info[:2] == (3, 8)
+    assert written.read_text(encoding="utf-8") == ("ipcl-python==2.0.0\n" if kept else "")

@@ -1,0 +1,245 @@
+"""The two commands of fate-upgrade-manager."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline_tests.dockerfiles.loading import load
+
+mysql = load("modules/fate-upgrade-manager/upgrade-mysql.py")
+flow = load("modules/fate-upgrade-manager/shutdown-flow.py")
+
+SCRIPTS = ("1.6.0-1.6.1", "1.6.1-1.7.0", "1.7.0-1.7.1", "1.7.1-1.7.2", "1.7.2-1.8.0", "1.8.0-1.9.0", "1.9.0-1.11.1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in SCRIPTS:
+        (tmp_path / f"{name}.sql").write_text("SELECT 1;", encoding="utf-8")
+    return tmp_path
+
+
+def chosen(folder: Path, start: str, end: str) -> list[str]:
+    scripts = mysql.choose(mysql.find_scripts(folder), mysql.parse_version(start), mysql.parse_version(end))
+    return [script.path.stem for script in scripts]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("1.7.0", "1.8.0", ["1.7.0-1.7.1", "1.7.1-1.7.2", "1.7.2-1.8.0"]),
+        ("1.6.0", "1.11.2", list(SCRIPTS)),
+        ("1.10.0", "1.11.2", ["1.9.0-1.11.1"]),
+        ("v1.8.0", "1.9.0-release", ["1.8.0-1.9.0"]),
+        ("1.11.1", "1.11.2", []),
+        ("1.9", "1.9.0", []),
+    ],
+)
+def test_scripts_between_two_versions(folder: Path, start: str, end: str, expected: list[str]) -> None:
+    assert chosen(folder, start, end) == expected
+
+
+def test_versions_are_numbers_not_texts(folder: Path) -> None:
+    assert mysql.parse_version("1.10.0") > mysql.parse_version("1.9.0")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [("1.5.0", "1.11.2", "the oldest is 1.6.0-1.6.1.sql"), ("1.9.0", "1.8.0", "older"), ("new", "1.9.0", "'new'")],
+)
+def test_impossible_upgrades(folder: Path, start: str, end: str, message: str) -> None:
+    with pytest.raises(mysql.UpgradeError, match=message):
+        chosen(folder, start, end)
+
+
+def test_statements() -> None:
+    sql = """-- it's a comment; with a quote
+ALTER TABLE a ADD b TEXT; # another; one
+INSERT INTO a VALUES ('x;y', "it''s; ok", `c;d`, 'a\\'b;'); /* gone; */ SELECT 1 /*! STRAIGHT_JOIN */;
+DELIMITER //
+CREATE PROCEDURE p()
+BEGIN
+    SELECT 1;
+    SELECT 2;
+END //
+  delimiter ;
+CALL p();
+DROP PROCEDURE p"""
+    assert list(mysql.statements(sql)) == [
+        "ALTER TABLE a ADD b TEXT",
+        "INSERT INTO a VALUES ('x;y', \"it''s; ok\", `c;d`, 'a\\'b;')",
+        "SELECT 1 /*! STRAIGHT_JOIN */",
+        "CREATE PROCEDURE p()\nBEGIN\n    SELECT 1;\n    SELECT 2;\nEND",
+        "CALL p()",
+        "DROP PROCEDURE p",
+    ]
+
+
+def test_statements_of_files_with_windows_line_ends() -> None:
+    assert list(mysql.statements("DELIMITER $$\r\nSELECT 1$$\r\nDELIMITER ;\r\nSELECT 2;\r\n")) == [
+        "SELECT 1",
+        "SELECT 2",
+    ]
+
+
+@pytest.mark.parametrize("sql", ["", "  \n", "-- nothing\n#\n", ";;"])
+def test_no_statements(sql: str) -> None:
+    assert list(mysql.statements(sql)) == []
+
+
+class FakeConnection:
+    """Records what is executed; fails at the statement `fails`."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.fails = fails
+        self.log: list[str] = []
+
+    def cursor(self) -> FakeConnection:
+        return self
+
+    def __enter__(self) -> FakeConnection:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def execute(self, statement: str) -> None:
+        if statement == self.fails:
+            raise RuntimeError(1060, "Duplicate column")
+        self.log.append(statement)
+
+    def nextset(self) -> bool:
+        return False
+
+    def commit(self) -> None:
+        self.log.append("commit")
+
+    def rollback(self) -> None:
+        self.log.append("rollback")
+
+    def close(self) -> None:
+        self.log.append("close")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, connection: FakeConnection, *versions: str) -> int:
+    monkeypatch.setenv("SQL_DIR", str(folder))
+    monkeypatch.setattr(mysql, "connect", lambda user, password: connection)
+    return int(mysql.main(["fate", "secret", *versions]))
+
+
+def test_upgrade_commits_every_script(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    connection = FakeConnection()
+    assert run(monkeypatch, folder, connection, "1.7.1", "1.8.0") == 0
+    assert connection.log == ["SELECT 1", "commit", "SELECT 1", "commit", "close"]
+
+
+def test_failed_statement_ends_the_upgrade(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "1.7.2-1.8.0.sql").write_text("SELECT 2;\nALTER TABLE a\n ADD b INT;\nSELECT 3;", encoding="utf-8")
+    connection = FakeConnection(fails="ALTER TABLE a\n ADD b INT")
+    assert run(monkeypatch, folder, connection, "1.7.2", "1.9.0") == 1
+    assert connection.log == ["SELECT 2", "rollback", "close"]
+    told = capsys.readouterr().err
+    assert "1.7.2-1.8.0.sql: statement 2 failed (ALTER TABLE a ...): MySQL error 1060: Duplicate column" in told
+
+
+def test_nothing_to_upgrade_needs_no_database(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection = FakeConnection()
+    assert run(monkeypatch, folder, connection, "1.11.1", "1.11.2") == 0
+    assert connection.log == []
+    assert "nothing to do" in capsys.readouterr().out
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """A Kubernetes API with one stateful set `python`, whose pod goes away some requests after it was scaled."""
+
+    replicas: int
+    pods_left: int
+    refuses: bool
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] != "Bearer token":
+            self._answer(401, {"message": "Unauthorized"})
+        elif self.path == "/apis/apps/v1/namespaces/fate-9999/statefulsets/python":
+            self._answer(200, {"spec": {"selector": {"matchLabels": {"fateMoudle": "fateflow", "partyId": "9999"}}}})
+        elif self.path == "/api/v1/namespaces/fate-9999/pods?labelSelector=fateMoudle%3Dfateflow%2CpartyId%3D9999":
+            if type(self).replicas == 0:
+                type(self).pods_left -= 1
+            self._answer(200, {"items": [{"metadata": {"name": "python-0"}}] if self.pods_left > 0 else []})
+        else:
+            self._answer(404, {"message": "not found"})
+
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.refuses:
+            self._answer(403, {"message": "may not scale"})
+            return
+        assert self.path.endswith("/statefulsets/python/scale")
+        assert self.headers["Content-Type"] == "application/merge-patch+json"
+        type(self).replicas = body["spec"]["replicas"]
+        self._answer(200, {})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def api() -> Iterator[HTTPServer]:
+    Cluster.replicas, Cluster.pods_left, Cluster.refuses = 1, 3, False
+    server = HTTPServer(("127.0.0.1", 0), Cluster)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def cluster(api: HTTPServer, token: str = "token") -> Any:
+    return flow.Cluster(f"http://127.0.0.1:{api.server_port}", token, None)
+
+
+def test_shutdown_waits_for_the_pods(api: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+    flow.shutdown(cluster(api), "fate-9999", timeout=10, pause=0.01)
+    assert (Cluster.replicas, Cluster.pods_left) == (0, 0)
+    assert capsys.readouterr().out.splitlines() == ["statefulset python: scaled to 0", "FATE Flow is stopped."]
+
+
+def test_shutdown_gives_up_in_the_end(api: HTTPServer) -> None:
+    Cluster.pods_left = 10**6
+    with pytest.raises(flow.ShutdownError, match="still there after 0 s: python-0"):
+        flow.shutdown(cluster(api), "fate-9999", timeout=0.05, pause=0.01)
+
+
+def test_shutdown_of_nothing(api: HTTPServer) -> None:
+    with pytest.raises(flow.ShutdownError, match="namespace other has no deployment or stateful set named python"):
+        flow.shutdown(cluster(api), "other", timeout=1)
+
+
+def test_refusals_are_told(api: HTTPServer) -> None:
+    Cluster.refuses = True
+    with pytest.raises(flow.ShutdownError, match="403 may not scale"):
+        flow.shutdown(cluster(api), "fate-9999", timeout=1)
+    with pytest.raises(flow.ShutdownError, match="401 Unauthorized"):
+        flow.shutdown(cluster(api, token="wrong"), "fate-9999", timeout=1)
+
+
+def test_shutdown_outside_a_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert flow.main(["fate-9999"]) == 1
+    assert "not a pod" in capsys.readouterr().err

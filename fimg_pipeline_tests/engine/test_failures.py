@@ -1,0 +1,45 @@
+"""Telling failures that can pass from those that come again, and finding the line that says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from fimg_pipeline.engine.failures import BuildError, TransientBuildError, build_failure, first_error_line
+
+TRANSIENT = [
+    "#5 3.2 E: Failed to fetch http://deb.debian.org/x.deb  Connection timed out",
+    "#5 1.0 Temporary failure resolving 'deb.debian.org'",
+    "#7 9.9 pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.",
+    "#7 9.9 npm ERR! code ECONNRESET",
+    "#7 9.9 [ERROR] Could not transfer artifact: Connection reset",
+    "#7 9.9 ERROR: HTTP error 503 while getting https://files.example/x.whl",
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+]
+DEFINITIVE = [
+    "#5 3.2 E: Unable to locate package foo",
+    "#7 9.9 ERROR: No matching distribution found for foo==9",
+    "#9 1.0 SyntaxError: invalid syntax",
+    "#9 1.0 npm ERR! 404 Not Found - GET https://registry.example/hmac_sha1",
+]
+
+
+@pytest.mark.parametrize("line", TRANSIENT)
+def test_what_can_pass(line: str) -> None:
+    error = build_failure("x", 1, ["#1 first", line, "executor failed running [/bin/sh]: exit code: 100"])
+    assert isinstance(error, TransientBuildError) and error.transient
+
+
+@pytest.mark.parametrize("line", DEFINITIVE)
+def test_what_comes_again(line: str) -> None:
+    error = build_failure("x", 1, ["#1 first", line, "#9 ERROR: executor failed running [/bin/sh]: exit code: 1"])
+    assert isinstance(error, BuildError) and not error.transient
+    assert line.split(" ", 2)[2] in error.message.splitlines()[0]
+
+
+def test_the_reason_is_found_above_buildkits_repetition() -> None:
+    log = ["#8 0.4 /bin/sh: 1: maven: not found", "#8 ERROR: executor failed running [maven]: exit code: 127"]
+    assert first_error_line(log) == "/bin/sh: 1: maven: not found"
+
+
+def test_no_output() -> None:
+    assert first_error_line([]) == "no output"

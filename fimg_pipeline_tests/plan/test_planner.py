@@ -1,0 +1,187 @@
+"""The planner over all switch combinations, and what a change makes stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain, combinations
+
+import pytest
+
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.model import EngineState, Plan, Status
+from fimg_pipeline.plan.planner import UnbuildableError, make_plan
+from fimg_pipeline.plan.selection import Verb
+from fimg_pipeline_tests.plan.samples import digest, engine_with, everything, make_settings, make_source
+
+ALL = tuple(Feature)
+COMBINATIONS = list(chain.from_iterable(combinations(ALL, count) for count in range(len(ALL) + 1)))
+
+
+def plan(
+    features: Iterable[Feature] = ALL,
+    engine: EngineState | None = None,
+    *,
+    names: tuple[str, ...] = (),
+    verb: Verb = Verb.ALL,
+    contents: dict[str, str] | None = None,
+    **environ: str,
+) -> Plan:
+    source = make_source(**(contents or {}))
+    return make_plan(
+        make_settings(features, **environ), source, engine or engine_with(), digest, names=names, verb=verb
+    )
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_all_256_combinations(platform: Platform) -> None:
+    assert len(COMBINATIONS) == 256
+    for features in COMBINATIONS:
+        found = plan(features, Platform=platform)
+        chosen = {i.name for i in IMAGES.values() if set(i.selected_by) <= set(features)}
+        assert {image.name for image in found.images if not image.added} == chosen
+        seen: set[str] = set()
+        for image in found.images:
+            parent = image.image.parent
+            assert parent is None or parent in seen
+            seen.add(image.name)
+            assert (image.status is Status.UNBUILDABLE) == (unbuildable_reason(image.name, platform) is not None)
+            assert image.selected_by
+        needed = {name for image in found.buildable for name in image.image.recipe.packages}
+        assert {package.name for package in found.packages} == needed
+        assert set(found.push) == {
+            name for name in chosen if IMAGES[name].published and not unbuildable_reason(name, platform)
+        }
+        assert found.bundle == found.push
+
+
+def test_everything_on_is_the_documents_list() -> None:
+    found = plan()
+    assert len(found.images) == 34 and len(found.push) == 27
+    assert found.image("spark-base-nn").names == ("federatedai/spark-base-nn:t", "federatedai/spark-bash-nn:t")
+
+
+def test_parents_are_added_with_the_reason() -> None:
+    found = plan([Feature.SPARK])
+    assert (found.image("fateflow").selected_by, found.image("fateflow").added) == ("parent of fateflow-spark", True)
+    assert "fateflow" not in found.push and "fateflow-spark" in found.push
+
+
+def test_references_use_tag_and_base_tag() -> None:
+    found = plan(TAG="new", BASE_TAG="old", PREFIX="10.0.0.5:5000/federatedai")
+    assert found.image("base-image").reference == "10.0.0.5:5000/federatedai/base-image:old"
+    assert found.image("base-image-ipcl").reference == "10.0.0.5:5000/federatedai/base-image-ipcl:old"
+    assert found.image("fateflow").reference == "10.0.0.5:5000/federatedai/fateflow:new"
+
+
+def test_verbs() -> None:
+    assert {i.name for i in plan(verb=Verb.BASE).images} == {"base-image", "base-image-ipcl"}
+    modules = plan(verb=Verb.MODULES)
+    assert {i.name for i in modules.images if i.added} == {"base-image", "base-image-ipcl"}
+    packages = plan(verb=Verb.PACKAGE)
+    assert not packages.images and len(packages.packages) == 12
+
+
+@pytest.mark.parametrize(
+    ("features", "warning"),
+    [
+        ([Feature.BASIC, Feature.GPU], "Build_GPU=1 selects nothing"),
+        ([Feature.BASIC, Feature.LLM], "Build_LLM=1 selects nothing"),
+        ([], "all switches are off"),
+    ],
+)
+def test_warnings(features: list[Feature], warning: str) -> None:
+    assert any(text.startswith(warning) for text in plan(features).warnings)
+
+
+def test_no_warning_where_the_switches_mean_something() -> None:
+    assert not plan().warnings
+    assert not plan([Feature.LLM, Feature.GPU]).warnings
+
+
+def made(found: Plan, *, named: bool = True) -> EngineState:
+    return engine_with(*everything(found), named=named)
+
+
+def stale(found: Plan) -> set[str]:
+    return {image.name for image in found.images if image.status is not Status.CURRENT}
+
+
+def test_nothing_changed_nothing_stale() -> None:
+    assert not plan(engine=made(plan())).outdated
+
+
+def test_one_file_of_the_proxy_rebuilds_nginx_alone() -> None:
+    found = plan(engine=made(plan()), contents={"proxy": "changed"})
+    assert stale(found) == {"nginx"}
+    assert found.image("nginx").reason == "changed: package proxy"
+    assert [package.name for package in found.packages if package.status is Status.MISSING] == ["proxy"]
+
+
+def test_requirements_rebuild_everything_on_base_image() -> None:
+    found = plan(engine=made(plan()), contents={"requirements": "changed"})
+    assert set(IMAGES) - stale(found) == {"fateboard", "nginx", "fate-upgrade-manager"}
+    assert found.image("spark-worker-all-gpu").reason == "changed: parent"
+
+
+def test_a_new_external_base_makes_its_images_stale() -> None:
+    before = made(plan())
+    images = [
+        replace(image, image_id="sha256:new") if any("base/debian:bookworm" in r for r in image.references) else image
+        for image in before.images
+    ]
+    found = plan(engine=EngineState("amd64", tuple(images)))
+    assert stale(found) == {"fateboard", "nginx"}
+
+
+def test_another_tag_of_the_same_source_only_needs_the_name() -> None:
+    found = plan(engine=made(plan()), TAG="other")
+    assert {image.status for image in found.images} == {Status.REUSABLE}
+    assert all(package.status is Status.CURRENT for package in found.packages)
+
+
+def test_platforms_do_not_disturb_each_other() -> None:
+    amd64, arm64 = plan(), plan(Platform="arm64")
+    common = [image.name for image in arm64.buildable]
+    assert all(amd64.image(name).fingerprint != arm64.image(name).fingerprint for name in common)
+    assert all(amd64.package(package.name).fingerprint == package.fingerprint for package in arm64.packages)
+
+
+def test_options_that_change_the_result_change_the_fingerprint_and_others_do_not() -> None:
+    base = plan().image("nginx").fingerprint
+    assert plan(Docker_Options="--build-arg=X=1").image("nginx").fingerprint != base
+    assert plan(Docker_Options="--no-cache --shm-size=1g").image("nginx").fingerprint == base
+
+
+def test_no_cache_rebuilds_what_is_selected() -> None:
+    found = plan(engine=made(plan()), Docker_Options="--no-cache")
+    assert stale(found) == set(IMAGES)
+
+
+def test_a_foreign_image_of_the_same_name_is_not_taken_for_ours() -> None:
+    engine = made(plan())
+    nginx = plan().image("nginx")
+    foreign = [
+        type(i)("sha256:foreign", frozenset({nginx.reference})) if nginx.reference in i.references else i
+        for i in engine.images
+    ]
+    found = plan(engine=EngineState("amd64", tuple(foreign)))
+    assert (found.image("nginx").status, stale(found)) == (Status.STALE, {"nginx"})
+    assert found.image("nginx").reason == "the image of this name was not built by this pipeline"
+
+
+def test_unbuildable_by_name_fails_at_once_with_the_reason() -> None:
+    with pytest.raises(UnbuildableError, match="fateflow-nn-gpu can't be built for arm64: torch"):
+        plan(names=("fateflow-nn-gpu",), Platform="arm64")
+
+
+def test_unknown_image() -> None:
+    with pytest.raises(FimgError, match="there is no image 'fateflw'"):
+        plan(names=("fateflw",))
+
+
+def test_alias_asks_for_the_image() -> None:
+    assert plan(names=("spark-bash-nn",)).image("spark-base-nn").selected_by == "asked for by name"

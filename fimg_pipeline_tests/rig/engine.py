@@ -1,0 +1,79 @@
+"""A second Docker engine of its own: to be killed, filled and thrown away without harm to the machine's."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fimg_pipeline.engine.client import Engine
+
+_READY_SECONDS = 60
+
+
+@dataclass
+class SecondEngine:
+    """``dockerd`` below ``folder``, without a bridge: builds on it use the host's network."""
+
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.folder}/docker.sock"
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "docker.pid").unlink(missing_ok=True)
+        with (self.folder / "dockerd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "dockerd",
+                    f"--host={self.host}",
+                    f"--data-root={self.folder}/data",
+                    f"--exec-root={self.folder}/exec",
+                    f"--pidfile={self.folder}/docker.pid",
+                    "--bridge=none",
+                    "--iptables=false",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _READY_SECONDS
+        while subprocess.run([*self.client, "version"], capture_output=True, check=False).returncode != 0:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                said = (self.folder / "dockerd.log").read_text()
+                raise RuntimeError(f"the second engine did not start: {said[-2000:]}")
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """``kill -9``: what it was doing is lost."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        # Its containerd is a child of its own and would keep the folder busy.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pid = int((self.folder / "exec/containerd/containerd.pid").read_text())
+            subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
+
+    def stop(self) -> None:
+        """Ends it properly."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(timeout=60)
+
+    @property
+    def client(self) -> list[str]:
+        return [Engine().cli, "--host", self.host]
+
+    def load(self, reference: str) -> None:
+        """Copies an image from the machine's engine."""
+        with subprocess.Popen([Engine().cli, "save", reference], stdout=subprocess.PIPE) as save:
+            subprocess.run([*self.client, "load"], stdin=save.stdout, check=True, capture_output=True)
+            if save.wait() != 0:
+                raise RuntimeError(f"{reference} can't be saved")

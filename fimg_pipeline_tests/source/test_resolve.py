@@ -1,0 +1,282 @@
+"""Resolving source from real git repositories: refs, submodules, dirty checkouts, and every way it can be wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.sample import SampleSource, commit_change, create_sample
+from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.source.content import package_files
+from fimg_pipeline.source.git import FetchError, GitError
+from fimg_pipeline.source.model import SourceSnapshot
+from fimg_pipeline.source.pins import resolve_for_run
+from fimg_pipeline.source.resolve import SourceError, git_ref_of, resolve
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample") / "src"
+    create_sample(folder)
+    return folder
+
+
+@pytest.fixture
+def sample(pristine: Path, tmp_path: Path) -> SampleSource:
+    """A sample of its own for a test that changes it."""
+    copy = tmp_path / "src"
+    shutil.copytree(pristine, copy, symlinks=True)
+    return create_sample(copy)
+
+
+def settings(sample: SampleSource, tmp_path: Path, **environ: str) -> Settings:
+    own = {
+        "FATE_DIR": str(sample.fate),
+        "FIMG_HOME": str(tmp_path / "home"),
+        "FATE_LLM_URL": str(sample.fate_llm),
+        "IPCL_URL": str(sample.ipcl),
+        **environ,
+    }
+    return load(environ=own, directory=tmp_path)
+
+
+def git(where: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def contents(snapshot: SourceSnapshot) -> dict[str, str]:
+    return {name: package.content for name, package in snapshot.packages.items()}
+
+
+def everything_below(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of modification of every file, to see that nothing was touched."""
+    return {
+        str(file): (file.lstat().st_size, file.lstat().st_mtime_ns)
+        for root, _, files in os.walk(folder)
+        for file in (Path(root) / name for name in files)
+    }
+
+
+@pytest.mark.parametrize(
+    ("tag", "ref"),
+    [("1.11.2-release", "v1.11.2"), ("latest", None), ("1.11.2", None), ("1.11-release", None), ("x-release", None)],
+)
+def test_what_a_tag_stands_for(tag: str, ref: str | None) -> None:
+    assert git_ref_of(tag) == ref
+
+
+def test_release_tag_and_checkout_have_the_same_content(sample: SampleSource, tmp_path: Path) -> None:
+    release = resolve(settings(sample, tmp_path, TAG="1.11.2-release"), PACKAGES)
+    standing = resolve(settings(sample, tmp_path), PACKAGES)
+    assert (release.fate.ref, release.version, release.fate.dirty) == ("v1.11.2", "1.11.2", False)
+    assert release.fate.commit == git(sample.fate, "rev-parse", "v1.11.2^{commit}")
+    assert contents(release) == contents(standing)
+    assert set(release.packages) == set(PACKAGES)
+
+
+def test_fate_dir_is_not_written_to(sample: SampleSource, tmp_path: Path) -> None:
+    (sample.fate / "conf/new.yaml").write_text("a: 1\n")
+    before = everything_below(sample.fate)
+    snapshot = resolve(settings(sample, tmp_path), PACKAGES)
+    assert snapshot.fate.dirty
+    assert everything_below(sample.fate) == before
+
+
+def test_uncommitted_changes_are_built_as_they_are_and_marked(sample: SampleSource, tmp_path: Path) -> None:
+    clean = resolve(settings(sample, tmp_path), PACKAGES)
+    (sample.fate / "c/proxy/conf/extra.conf").write_text("# new\n")
+    (sample.fate / "examples" / "ignored.pyc").write_text("x")
+    dirty = resolve(settings(sample, tmp_path), PACKAGES)
+    changed = {name for name in PACKAGES if contents(clean)[name] != contents(dirty)[name]}
+    assert dirty.fate.dirty and changed >= {"proxy"} and changed <= {"proxy", "examples"}
+    files = package_files(tmp_path / "home", dirty.packages["proxy"], dirty.object_directories)
+    assert "proxy/nginx/conf/extra.conf" in {file.path for file in files}
+
+
+def test_uncommitted_changes_in_a_submodule_count(sample: SampleSource, tmp_path: Path) -> None:
+    clean = resolve(settings(sample, tmp_path), ["fateflow"])
+    (sample.fate / "fateflow/python/fate_flow/new.py").write_text("x = 1\n")
+    dirty = resolve(settings(sample, tmp_path), ["fateflow"])
+    assert dirty.repositories["fateflow"].dirty
+    assert contents(clean) != contents(dirty)
+
+
+def test_a_commit_changes_its_package_alone(sample: SampleSource, tmp_path: Path) -> None:
+    before = contents(resolve(settings(sample, tmp_path), PACKAGES))
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    after = contents(resolve(settings(sample, tmp_path), PACKAGES))
+    assert {name for name in PACKAGES if before[name] != after[name]} == {"proxy"}
+
+
+def test_requirements_are_in_two_packages(sample: SampleSource, tmp_path: Path) -> None:
+    before = contents(resolve(settings(sample, tmp_path), PACKAGES))
+    text = (sample.fate / "python/requirements.txt").read_text()
+    commit_change(sample.fate, "python/requirements.txt", text + "# one more line\n", "Requirements")
+    after = contents(resolve(settings(sample, tmp_path), PACKAGES))
+    assert {name for name in PACKAGES if before[name] != after[name]} == {"requirements", "fate"}
+
+
+def test_other_commits_do_not_move_the_date_requirements_are_resolved_at(sample: SampleSource, tmp_path: Path) -> None:
+    before = resolve(settings(sample, tmp_path), ["requirements"]).requirements_date
+    environment = {
+        **os.environ,
+        "GIT_AUTHOR_DATE": "2030-01-01T00:00:00Z",
+        "GIT_COMMITTER_DATE": "2030-01-01T00:00:00Z",
+    }
+    (sample.fate / "conf/later.yaml").write_text("a: 1\n")
+    git(sample.fate, "add", "conf/later.yaml")
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(["git", "-C", sample.fate, *identity, "commit", "-qm", "later"], check=True, env=environment)
+    assert before and resolve(settings(sample, tmp_path), ["requirements"]).requirements_date == before
+
+
+def test_submodules_stand_at_their_pins_whatever_is_checked_out(sample: SampleSource, tmp_path: Path) -> None:
+    pinned = git(sample.fate, "rev-parse", "HEAD:fateflow")
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    (sample.fate / "fateflow/other").write_text("x")
+    git(sample.fate / "fateflow", "add", "other")
+    git(sample.fate / "fateflow", *identity, "commit", "-qm", "not pinned")
+    release = resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["fateflow"])
+    assert release.repositories["fateflow"].commit == pinned
+
+
+def test_submodules_not_checked_out_are_fetched(sample: SampleSource, tmp_path: Path) -> None:
+    expected = contents(resolve(settings(sample, tmp_path), ["fateflow"]))
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
+    fetched = resolve(settings(sample, tmp_path, FATE_DIR=str(clone), FIMG_HOME=str(tmp_path / "other")), ["fateflow"])
+    assert contents(fetched) == expected
+
+
+def test_submodule_out_of_reach_is_a_clear_error(sample: SampleSource, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
+    git(clone, "config", "submodule.fateflow.url", str(tmp_path / "gone.git"))
+    with pytest.raises(FetchError, match=r"submodule fateflow: commit \w+, pinned by FATE .*gone.git") as caught:
+        resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
+    assert "submodule update --init fateflow" in str(caught.value)
+
+
+def test_a_submodule_url_that_runs_programs_is_refused(sample: SampleSource, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
+    git(clone, "config", "submodule.fateflow.url", f"ext::sh -c touch% {tmp_path}/pwned")
+    with pytest.raises(SourceError, match="none git may use"):
+        resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_repositorys_hooks_and_monitors_do_not_run(sample: SampleSource, tmp_path: Path) -> None:
+    script = tmp_path / "evil"
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/pwned\n")
+    script.chmod(0o755)
+    git(sample.fate, "config", "core.fsmonitor", str(script))
+    git(sample.fate, "config", "core.hooksPath", str(tmp_path))
+    resolve(settings(sample, tmp_path), PACKAGES)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_errors_about_fate_dir(sample: SampleSource, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    cases = {
+        str(tmp_path / "absent"): "is not a folder",
+        str(plain): "is not a git checkout",
+        str(sample.fate / "conf"): "is a folder inside another git checkout",
+        str(sample.fate_llm): "has no fate.env",
+    }
+    for folder, message in cases.items():
+        with pytest.raises(SourceError, match=f"FATE_DIR={folder} .*{message}"):
+            resolve(settings(sample, tmp_path, FATE_DIR=folder), ["fate"])
+
+
+def test_a_checkout_without_commits(sample: SampleSource, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "empty")
+    with pytest.raises(SourceError, match="has no commit yet"):
+        resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "empty")), ["fate"])
+
+
+def test_missing_ref(sample: SampleSource, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"TAG=9.9.9-release stands for the git ref v9.9.9.*does not have"):
+        resolve(settings(sample, tmp_path, TAG="9.9.9-release"), ["fate"])
+
+
+def drop_blob(repository: Path, path: str) -> None:
+    """Removes one file's content from a repository, as partial public copies have it."""
+    objects = repository / ".git/objects"
+    for pack in list((objects / "pack").glob("*.pack")):
+        moved = repository / pack.name
+        pack.rename(moved)
+        pack.with_suffix(".idx").unlink()
+        with moved.open("rb") as stream:
+            subprocess.run(["git", "-C", repository, "unpack-objects", "-q"], stdin=stream, check=True)
+        moved.unlink()
+    blob = git(repository, "rev-parse", f"HEAD:{path}")
+    (objects / blob[:2] / blob[2:]).unlink()
+
+
+def some_file(repository: Path, folder: str) -> str:
+    return git(repository, "ls-tree", "-r", "--name-only", "HEAD", "--", folder).splitlines()[0]
+
+
+def test_missing_content_of_examples_is_left_out_and_named(sample: SampleSource, tmp_path: Path) -> None:
+    path = some_file(sample.fate, "examples")
+    drop_blob(sample.fate, path)
+    snapshot = resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["examples"])
+    assert snapshot.packages["examples"].missing == (path,)
+    names = {
+        f.path for f in package_files(tmp_path / "home", snapshot.packages["examples"], snapshot.object_directories)
+    }
+    assert names and path not in names
+
+
+def test_missing_content_elsewhere_is_an_error_that_names_it(sample: SampleSource, tmp_path: Path) -> None:
+    path = some_file(sample.fate, "conf")
+    drop_blob(sample.fate, path)
+    with pytest.raises(SourceError, match=f"package conf: the content of 1 files is missing.*: {path}"):
+        resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["conf"])
+
+
+def test_fate_llm_at_a_version_that_is_not_there(sample: SampleSource, tmp_path: Path) -> None:
+    with pytest.raises(GitError, match=r"v9\.9\.9 can't be fetched from .*fate-llm"):
+        resolve(settings(sample, tmp_path, Build_LLM_VERSION="v9.9.9"), ["fate_llm"])
+
+
+def test_ipcl_checkout_that_is_none(sample: SampleSource, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"IPCL_PKG_DIR=.* is not a git checkout"):
+        resolve(settings(sample, tmp_path, IPCL_PKG_DIR=str(tmp_path)), ["ipcl_pkg"])
+
+
+def test_package_files_are_gits_byte_for_byte(sample: SampleSource, tmp_path: Path) -> None:
+    snapshot = resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["fate", "conf", "requirements"])
+    home, folders = tmp_path / "home", snapshot.object_directories
+    files = {file.path: file for file in package_files(home, snapshot.packages["fate"], folders)}
+    listed = git(sample.fate, "ls-tree", "-r", "--name-only", "v1.11.2", "--", "python").splitlines()
+    assert set(files) == {f"fate/{path}" for path in listed}
+    for path in listed:
+        assert files[f"fate/{path}"].data == (sample.fate / path).read_bytes()
+    assert "fate.env" in {file.path for file in package_files(home, snapshot.packages["conf"], folders)}
+    requirements = {file.path for file in package_files(home, snapshot.packages["requirements"], folders)}
+    assert requirements and all(path.startswith("requirements") and "/" not in path for path in requirements)
+
+
+def test_what_a_run_pinned_can_be_read_by_later_steps(sample: SampleSource, tmp_path: Path) -> None:
+    """Each step opens the repositories anew; IPCL_PKG_DIR's objects are in none of the others."""
+    chosen = settings(sample, tmp_path, IPCL_PKG_DIR=str(sample.ipcl))
+    resolve_for_run(chosen, ["ipcl_pkg"], "run")
+    snapshot = resolve_for_run(chosen, ["ipcl_pkg", "conf"], "run")
+    assert list(package_files(tmp_path / "home", snapshot.packages["ipcl_pkg"], snapshot.object_directories))
+
+
+def test_a_run_keeps_the_source_it_started_with(sample: SampleSource, tmp_path: Path) -> None:
+    first = resolve_for_run(settings(sample, tmp_path), ["conf"], "run-1")
+    commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
+    assert resolve_for_run(settings(sample, tmp_path), ["conf"], "run-1") == first
+    assert resolve_for_run(settings(sample, tmp_path), ["conf", "proxy"], "run-1").fate == first.fate
+    assert resolve_for_run(settings(sample, tmp_path), ["conf"], "run-2").fate != first.fate

@@ -1,0 +1,118 @@
+"""The code location: what is defined, how it hangs together, and that loading it touches nothing."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.definitions import build_defs
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.settings import load
+from fimg_pipeline_tests.plan.samples import make_settings
+
+
+def specs() -> dict[dg.AssetKey, dg.AssetSpec]:
+    return {spec.key: spec for spec in build_defs(make_settings()).resolve_all_asset_specs()}
+
+
+def test_definitions_are_loadable() -> None:
+    dg.Definitions.validate_loadable(build_defs(make_settings()))
+
+
+def test_every_image_and_package_is_an_asset_whatever_the_switches_say() -> None:
+    wanted = {SOURCE, *map(image_key, IMAGES), *map(package_key, PACKAGES)}
+    assert set(specs()) == wanted
+
+
+def test_lineage_follows_the_catalog() -> None:
+    found = specs()
+    for image in IMAGES.values():
+        upstream = {dep.asset_key for dep in found[image_key(image.name)].deps}
+        expected = {package_key(name) for name in image.recipe.packages}
+        expected |= {image_key(image.parent)} if image.parent else set()
+        assert expected <= upstream <= expected | {SOURCE}
+        assert upstream
+    for name in PACKAGES:
+        assert {dep.asset_key for dep in found[package_key(name)].deps} == {SOURCE}
+
+
+def test_groups_are_those_a_person_understands() -> None:
+    groups = {spec.group_name for spec in specs().values()}
+    assert groups == {"source", "packages", "base", "eggroll", "spark", "nn", "gpu", "llm", "ipcl", "tools"}
+
+
+def test_every_asset_is_described_owned_and_partitioned() -> None:
+    for spec in specs().values():
+        assert spec.description and spec.owners and spec.kinds and spec.partitions_def is not None
+    descriptions = [spec.description for spec in specs().values()]
+    assert len(set(descriptions)) == len(descriptions)
+
+
+@pytest.mark.parametrize(
+    ("features", "count"),
+    [((Feature.BASIC,), 4), (tuple(Feature), 34), ((), 1), ((Feature.BASIC, Feature.SPARK), 9)],
+)
+def test_platform_jobs_follow_the_switches(features: tuple[Feature, ...], count: int) -> None:
+    job = build_defs(make_settings(features)).resolve_job_def("build_amd64")
+    images = {key for key in job.asset_layer.executable_asset_keys if key in set(map(image_key, IMAGES))}
+    assert len(images) == count
+
+
+def test_arm64_job_holds_only_what_arm64_can_have() -> None:
+    job = build_defs(make_settings(tuple(Feature))).resolve_job_def("build_arm64")
+    keys = set(job.asset_layer.executable_asset_keys)
+    assert image_key("fateflow") in keys and image_key("fateflow-ipcl") not in keys
+
+
+def test_loading_needs_neither_network_nor_git_nor_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("loading the definitions must not do that")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    dg.Definitions.validate_loadable(build_defs(make_settings()))
+
+
+def test_bad_tags_do_not_become_partitions() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for tag in ("a b", "a,b", "a|b", "1.0\n", "-x", "x" * 129, ""):
+            with pytest.raises(FimgError, match="can't be a partition"):
+                add_tag(instance, tag)
+        add_tag(instance, "1.11.2-release")
+        add_tag(instance, "1.11.2-release")
+        assert instance.get_dynamic_partitions(TAG_PARTITIONS) == ["1.11.2-release"]
+
+
+def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fimg_pipeline.sample import create_sample
+
+    sample = create_sample(tmp_path / "src")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FATE_DIR", str(sample.fate))
+    monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
+    defs = build_defs(load())
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_tag(instance, "t")
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            partition_key=partition_key("arm64", "t"),
+            asset_selection=[image_key("base-image-ipcl")],
+            raise_on_error=False,
+        )
+    assert not result.success
+    failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    retries = [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert (len(failures), len(retries)) == (1, 0)
+    assert "can't be built for arm64: Intel's" in str(failures[0].event_specific_data)

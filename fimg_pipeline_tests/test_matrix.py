@@ -1,0 +1,262 @@
+"""The main job on the sample source, on a real engine, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.images import IMAGES, lineage
+from fimg_pipeline.engine.client import LABEL_FINGERPRINT, Engine
+from fimg_pipeline.sample import commit_change, create_sample
+from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.engine import SecondEngine
+
+pytestmark = pytest.mark.engine
+
+PREFIX = "fimg-test.invalid:5000/federatedai"
+ALL = tuple(Feature)
+
+
+@pytest.fixture(scope="module")
+def fimg(tmp_path_factory: pytest.TempPathFactory) -> Fimg:
+    folder = tmp_path_factory.mktemp("matrix")
+    sample = create_sample(folder / "src")
+    return Fimg(folder, sample, {"PREFIX": PREFIX, "TAG": "demo", "BASE_TAG": "demo-base", **switches(*ALL)})
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tidy(engine: Engine) -> Iterator[None]:
+    """Takes the names of these tests off the engine; the layers stay for the next time."""
+    yield
+    for image in engine.state().images:
+        for reference in image.references:
+            if reference.startswith(PREFIX):
+                engine.remove(reference)
+
+
+def ids(engine: Engine, tag: str = "demo", base_tag: str = "demo-base") -> dict[str, str]:
+    """Image ids by image name, of those that are there."""
+    by_reference = engine.state().by_reference
+    wanted = {name: f"{PREFIX}/{name}:{base_tag if image.is_base else tag}" for name, image in IMAGES.items()}
+    return {name: by_reference[reference].image_id for name, reference in wanted.items() if reference in by_reference}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in IMAGES if before.get(name) != after.get(name)}
+
+
+def test_everything_is_built(fimg: Fimg, engine: Engine) -> None:
+    result = fimg("build", "all")
+    assert result.status == 0, result.output
+    assert re.search(r"images: \d+ built, \d+ up to date, 0 failed, 0 skipped", result.output), result.output
+    found = ids(engine)
+    assert set(found) == set(IMAGES)
+    names = engine.state().by_reference
+    for image in IMAGES.values():
+        for alias in image.aliases:
+            assert names[f"{PREFIX}/{alias}:demo"].image_id == found[image.name]
+
+
+def test_images_say_where_they_come_from(fimg: Fimg, engine: Engine) -> None:
+    plan = json.loads(fimg("plan", "--json").output)
+    for image in plan["images"]:
+        record = engine.inspect(image["reference"])
+        assert record is not None
+        labels = record["Config"]["Labels"]
+        assert labels[LABEL_FINGERPRINT] == image["fingerprint"]
+        assert labels["org.opencontainers.image.title"] == image["name"]
+        assert labels["org.opencontainers.image.version"] == "1.11.2"
+        assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
+        assert labels["org.opencontainers.image.base.name"] and labels["org.opencontainers.image.base.digest"]
+        assert image["status"] == "current"
+
+
+def test_nothing_of_the_networks_own_ca_is_left_in_images(fimg: Fimg, engine: Engine) -> None:
+    """An extra CA is for the builds; the test is void where none is configured."""
+    for name in ("base-image", "fateboard", "nginx", "fate-upgrade-manager"):
+        reference = f"{PREFIX}/{name}:{'demo-base' if IMAGES[name].is_base else 'demo'}"
+        status, output = engine.run(
+            reference, ["sh", "-c", "ls /usr/local/share/ca-certificates /run/secrets 2>/dev/null"], timeout=60
+        )
+        assert output.strip() in ("", "/usr/local/share/ca-certificates:"), (name, status, output)
+
+
+def test_again_builds_nothing(fimg: Fimg, engine: Engine) -> None:
+    fimg.builds()
+    before = ids(engine)
+    result = fimg("build", "all")
+    assert result.status == 0
+    assert "images: 0 built, 34 up to date, 0 failed, 0 skipped" in result.output
+    assert fimg.builds() == []
+    assert ids(engine) == before
+
+
+def test_the_run_is_in_dagster_with_data_versions_and_checks(fimg: Fimg) -> None:
+    plan = json.loads(fimg("plan", "--json").output)
+    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
+        records = instance.get_run_records()
+        assert [record.dagster_run.status for record in records] == [dg.DagsterRunStatus.SUCCESS]
+        for image in plan["images"]:
+            found = instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset_key=dg.AssetKey([image["name"]]), asset_partitions=["amd64|demo"]), limit=1
+            ).records
+            materialization = found[0].asset_materialization
+            assert materialization is not None and materialization.tags is not None
+            assert materialization.tags["fimg/fingerprint"] == image["fingerprint"]
+            assert materialization.tags["dagster/data_version"] == image["fingerprint"]
+            assert float(str(materialization.metadata["size_mb"].value)) > 1
+
+
+def test_another_tag_of_the_same_source_is_named_not_built(fimg: Fimg, engine: Engine) -> None:
+    result = fimg("build", "all", TAG="other", BASE_TAG="other")
+    assert result.status == 0, result.output
+    assert fimg.builds() == []
+    assert ids(engine, "other", "other") == ids(engine)
+
+
+def test_one_file_of_the_proxy_rebuilds_nginx_alone(fimg: Fimg, engine: Engine) -> None:
+    before = ids(engine)
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# {time.time()}\n", "A note in the proxy")
+    result = fimg("build", "all")
+    assert result.status == 0, result.output
+    assert changed(before, ids(engine)) == {"nginx"}
+    assert len(fimg.builds()) == 2, "the package and the image"
+
+
+def test_a_revert_is_found_again(fimg: Fimg, engine: Engine) -> None:
+    before = ids(engine)
+    text = (fimg.sample.fate / "c/proxy/conf/note.conf").read_text()
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", "# something else\n", "Change")
+    assert fimg("build").status == 0
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", text, "Back")
+    fimg.builds()
+    assert fimg("build").status == 0
+    assert (ids(engine), fimg.builds()) == (before, [])
+
+
+def test_requirements_rebuild_what_stands_on_them(fimg: Fimg, engine: Engine) -> None:
+    before = ids(engine)
+    requirements = fimg.sample.fate / "python/requirements.txt"
+    text = f"{requirements.read_text().rstrip()}\n# {time.time()}\n"
+    commit_change(fimg.sample.fate, "python/requirements.txt", text, "Requirements")
+    result = fimg("build", "all")
+    assert result.status == 0, result.output
+    on_base = {name for name in IMAGES if lineage(name)[0].name == "base-image"}
+    assert changed(before, ids(engine)) == on_base
+    assert set(IMAGES) - on_base == {"fateboard", "nginx", "fate-upgrade-manager"}
+
+
+def test_a_failing_package_skips_what_needs_it_and_nothing_else(fimg: Fimg, engine: Engine) -> None:
+    good = (fimg.sample.fate / "eggroll/jvm/pom.xml").read_text()
+    commit_change(fimg.sample.fate, "eggroll/jvm/pom.xml", "<project>", "Broken")
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", "# and a change that builds\n", "Fine")
+    before = ids(engine)
+    result = fimg("build", "all")
+    assert result.status == 1
+    assert changed(before, ids(engine)) == {"nginx"}
+    assert "skipped fateflow-nn: it needs package eggroll, which failed" in result.output
+    assert re.search(r"failed +eggroll: .*pom", result.output), result.output
+    assert "Traceback" not in result.output
+    commit_change(fimg.sample.fate, "eggroll/jvm/pom.xml", good, "Mended")
+    mended = fimg("build", "all")
+    assert mended.status == 0, mended.output
+
+
+def test_an_image_whose_program_does_not_answer_gets_no_name(fimg: Fimg, engine: Engine) -> None:
+    before = ids(engine)
+    lua = (fimg.sample.fate / "c/proxy/conf/nginx.conf").read_text()
+    commit_change(fimg.sample.fate, "c/proxy/conf/nginx.conf", "this is no nginx configuration\n", "Broken")
+    for _ in range(2):
+        result = fimg("build", "--image", "nginx")
+        assert result.status == 1, "also the second time: a failed check is not forgotten"
+        assert "nginx failed" in result.output and "unknown directive" in result.output
+    assert ids(engine) == before
+    commit_change(fimg.sample.fate, "c/proxy/conf/nginx.conf", lua, "Mended")
+    assert fimg("build", "--image", "nginx").status == 0
+
+
+def test_arm64_basic_images(fimg: Fimg, engine: Engine) -> None:
+    basic = replace(fimg, settings={**fimg.settings, **switches(Feature.BASIC), "TAG": "arm", "BASE_TAG": "arm"})
+    result = basic("build", "all", Platform="arm64")
+    assert result.status == 0, result.output
+    for name in ("base-image", "fateflow", "fateboard", "eggroll"):
+        record = engine.inspect(f"{PREFIX}/{name}:arm")
+        assert record is not None and record["Architecture"] == "arm64"
+    assert set(ids(engine)) == set(IMAGES), "the amd64 images are still there"
+
+
+def test_unsupported_image_fails_at_once_with_its_reason(fimg: Fimg) -> None:
+    fimg.builds()
+    result = fimg("build", "--image", "fateflow-ipcl", Platform="arm64")
+    assert result.status == 1
+    assert "fateflow-ipcl can't be built for arm64: it stands on base-image-ipcl: Intel's" in result.output
+    assert fimg.builds() == []
+
+
+def wait_for_build(fimg: Fimg, what: str, seconds: float = 120) -> None:
+    """Until the docker client was asked to build ``what``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if fimg.calls.exists() and what in fimg.calls.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no build of {what} within {seconds} s")
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.7, 2.0])
+def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Engine, delay: float) -> None:
+    before = ids(engine)
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# kill {delay} {time.time()}\n", "Change")
+    fimg.builds()
+    process = fimg.start("build", "--image", "nginx")
+    wait_for_build(fimg, "title=proxy")
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert changed(before, ids(engine)) <= {"nginx"}
+    again = fimg("build", "--image", "nginx")
+    assert again.status == 0, again.output
+    plan = json.loads(fimg("plan", "--json", "--image", "nginx").output)
+    assert [image["status"] for image in plan["images"]] == ["current"]
+    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
+        unfinished = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        assert not unfinished, "a run whose process is gone is closed by the next one"
+
+
+def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path: Path) -> None:
+    second = SecondEngine(tmp_path / "engine")
+    second.start()
+    try:
+        second.load(BASES["debian"].local_reference("amd64"))
+        other = replace(
+            fimg,
+            folder=tmp_path / "fimg",
+            settings={**fimg.settings, "DOCKER_HOST": second.host, "Docker_Options": "--network=host"},
+        )
+        other.folder.mkdir()
+        process = other.start("build", "--image", "nginx")
+        wait_for_build(other, "title=nginx")
+        time.sleep(3)
+        second.kill()
+        assert process.wait(timeout=120) == 1
+        second.start()
+        result = other("build", "--image", "nginx")
+        assert result.status == 0, result.output
+    finally:
+        second.stop()

@@ -1,0 +1,158 @@
+"""Settings: precedence, defaults, and hostile values refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, load
+
+#: Name → default of the build document's table.
+DOCUMENT = {
+    "FATE_DIR": "/data/projects/fate",
+    "TAG": "latest",
+    "PREFIX": "federatedai",
+    "Docker_Options": "",
+    "Build_Basic": "1",
+    "Build_OP": "1",
+    "Build_FUM": "0",
+    "Build_NN": "1",
+    "Build_Spark": "1",
+    "Build_IPCL": "0",
+    "IPCL_PKG_DIR": "",
+    "IPCL_VERSION": "v1.1.3",
+    "Build_GPU": "0",
+    "Build_LLM": "0",
+    "Build_LLM_VERSION": "v1.2.0",
+    "Platform": "amd64",
+}
+
+
+def settings(tmp_path: Path, **environ: str) -> Settings:
+    return load(environ=environ, directory=tmp_path)
+
+
+def test_names_and_defaults_are_the_documents() -> None:
+    ours = {variable.name: variable.default for variable in VARIABLES}
+    assert {name: ours[name] for name in DOCUMENT} == DOCUMENT
+
+
+def test_flag_beats_environment_beats_dotenv_beats_default(tmp_path: Path) -> None:
+    assert settings(tmp_path).tag == "latest"
+    (tmp_path / ".env").write_text("  TAG=from-dotenv\n  PREFIX=dotenv\n")
+    assert settings(tmp_path).tag == "from-dotenv"
+    assert settings(tmp_path, TAG="from-environment").tag == "from-environment"
+    found = load({"TAG": "from-flag"}, environ={"TAG": "from-environment"}, directory=tmp_path)
+    assert (found.tag, found.prefix) == ("from-flag", "dotenv")
+
+
+def test_base_tag_follows_tag_unless_set(tmp_path: Path) -> None:
+    assert settings(tmp_path, TAG="a").base_tag == "a"
+    assert settings(tmp_path, TAG="a", BASE_TAG="b").base_tag == "b"
+
+
+def test_version_in_dotenv_is_fates(tmp_path: Path) -> None:
+    (tmp_path / "fate").mkdir()
+    (tmp_path / "fate/fate.env").write_text("FATE=1.11.2\n")
+    (tmp_path / ".env").write_text("BASE_TAG=${version}-release\nTAG=${version}-release\n")
+    found = settings(tmp_path, FATE_DIR=str(tmp_path / "fate"))
+    assert (found.tag, found.base_tag) == ("1.11.2-release", "1.11.2-release")
+
+
+def test_version_unknown_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"TAG=\$\{version\}-release .*no line FATE="):
+        settings(tmp_path, TAG="${version}-release", FATE_DIR=str(tmp_path))
+
+
+def test_switches(tmp_path: Path) -> None:
+    found = settings(tmp_path, Build_NN="0", Build_FUM="1")
+    assert Feature.NN not in found.features and Feature.FUM in found.features
+
+
+@pytest.mark.parametrize("prefix", ["federatedai", "10.0.0.5:5000/federatedai", "localhost:5000/a/b", "harbor.x.org/a"])
+def test_prefixes_that_registries_have(tmp_path: Path, prefix: str) -> None:
+    assert settings(tmp_path, PREFIX=prefix).prefix == prefix
+
+
+def test_docker_options_are_split_like_a_shell_does(tmp_path: Path) -> None:
+    found = settings(tmp_path, Docker_Options="--no-cache --build-arg 'A=b c' --add-host=x:1.2.3.4")
+    assert found.docker_options == ("--no-cache", "--build-arg=A=b c", "--add-host=x:1.2.3.4")
+    assert found.no_cache
+
+
+HOSTILE = ["a b", "../up", "-rf", "$(id)", "`id`", "a;b", "a|b", "a&b", "a\nb", "a\x00b", "x" * 5000, "'", '"']
+NAMES = [variable.name for variable in VARIABLES if variable.name not in ("Docker_Options",)]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=[repr(value[:9]) for value in HOSTILE])
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_values_are_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, **{name: value})
+    assert f"{name}=" in str(caught.value)
+    assert "\x00" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "--no-cache; rm -rf /",
+        "$(id)",
+        "--tag=x",
+        "-t x",
+        "--output=/",
+        "--platform=linux/arm64",
+        "--file=/etc/passwd",
+        "--secret=id=x,src=/etc/shadow",
+        "-",
+        ".",
+        "'unclosed",
+        "--build-arg",
+        "--build-arg PARENT=evil",
+        "--no-cache=yes",
+        "--network --no-cache",
+    ],
+)
+def test_docker_options_that_are_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^Docker_Options="):
+        settings(tmp_path, Docker_Options=value)
+
+
+@pytest.mark.parametrize("value", ["yes", "true", "2", "01", "on", "O"])
+def test_switches_take_0_and_1_only(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"Build_NN='.*' \(environment\): must be 0 or 1"):
+        settings(tmp_path, Build_NN=value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, TAG="-", PREFIX="UPPER", Platform="riscv")
+    assert all(f"{name}=" in str(caught.value) for name in ("TAG", "PREFIX", "Platform"))
+
+
+def test_passwords_in_urls_are_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, PIP_INDEX_URL="https://user:hunter2@host/ simple")
+    assert "hunter2" not in str(caught.value) and "***" in str(caught.value)
+
+
+def test_misspelt_switches_are_pointed_out(tmp_path: Path) -> None:
+    assert settings(tmp_path, BUILD_NN="0").warnings == (
+        "BUILD_NN in environment is ignored: the variable is spelt Build_NN",
+    )
+
+
+def test_reserved_namespace(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must not be localhost/fimg"):
+        settings(tmp_path, PREFIX="localhost/fimg/image")
+
+
+def test_ca_bundle_falls_back_to_the_standard_variable(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("x")
+    assert settings(tmp_path, SSL_CERT_FILE=str(bundle)).ca_bundle == bundle
+    with pytest.raises(SettingsError, match=r"CA_BUNDLE=.*no such file"):
+        settings(tmp_path, CA_BUNDLE=str(tmp_path / "absent.pem"))
