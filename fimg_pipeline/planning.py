@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.dockerfiles import recipe_digest
 from fimg_pipeline.engine.bases import ensure_base
-from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.plan.model import Plan, PlannedPackage
+from fimg_pipeline.engine.client import Engine, EngineUnreachableError
+from fimg_pipeline.engine.context import ContextFile
+from fimg_pipeline.plan.model import EngineState, Plan, PlannedPackage
 from fimg_pipeline.plan.planner import make_plan, needed_packages, plan_package
 from fimg_pipeline.plan.selection import Verb, select
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.source.pins import resolve_for_run
 from fimg_pipeline.source.resolve import resolve
@@ -26,11 +30,22 @@ def current_plan(
     verb: Verb = Verb.ALL,
     names: Sequence[str] = (),
     run_id: str | None = None,
+    without_engine: bool = False,
 ) -> Plan:
-    """The plan for ``settings`` as source and engine are now; within a run, with the source as the run first saw it."""
+    """The plan for ``settings`` as source and engine are now; within a run, with the source as the run first saw it.
+
+    ``without_engine``: where no engine answers, plan as if one were there and empty, and say so.
+    """
     packages = needed_packages(select(settings.features, verb, names), settings.platform)
     source = resolve(settings, packages) if run_id is None else resolve_for_run(settings, packages, run_id)
-    return make_plan(settings, source, engine.state(), recipe_digest, verb=verb, names=names)
+    try:
+        state = engine.state()
+    except EngineUnreachableError as error:
+        if not without_engine:
+            raise
+        plan = make_plan(settings, source, EngineState(settings.platform), recipe_digest, verb=verb, names=names)
+        return replace(plan, warnings=(*plan.warnings, f"{error.message}: everything counts as not built yet"))
+    return make_plan(settings, source, state, recipe_digest, verb=verb, names=names)
 
 
 def package_plan(settings: Settings, engine: Engine, name: str, run_id: str) -> tuple[PlannedPackage, SourceSnapshot]:
@@ -46,3 +61,11 @@ def ensure_recipe_bases(
     for name in RECIPES[recipe].bases:
         base = BASES[name]
         ensure_base(base, engine.platform if base.build_only else platform, settings, engine, log=log)
+
+
+def context_files(home: Path, planned: PlannedPackage, source: SourceSnapshot) -> Iterator[ContextFile]:
+    """The files of a package in its build context: below ``src/``, which compiled packages' parts already name."""
+    folder = "src/" if planned.recipe == "packages/source" else ""
+    for file in package_files(home, planned.source, source.object_directories):
+        link = file.data.decode("utf-8", "surrogateescape") if file.symlink else None
+        yield ContextFile(f"{folder}{file.path}", b"" if file.symlink else file.data, file.executable, link)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from fimg_pipeline.source.pins import run_folder
+from fimg_pipeline.state import run_folder
 
 What = Literal["started", "built", "reused", "failed"]
 

@@ -131,3 +131,16 @@ def test_recipes_are_all_used() -> None:
     assert used == set(RECIPES)
     on_disk = {str(Path(file).parent.relative_to(ROOT)) for file in ROOT.rglob("Dockerfile")}
     assert on_disk == set(RECIPES)
+
+
+def test_the_documentation_lists_what_the_catalog_has() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "images.md").read_text()
+    for image in IMAGES.values():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{image.name}`"))
+        assert image.description in row and image.recipe_path in row
+        assert all(feature.variable in row for feature in image.selected_by)
+        assert all(f"`{alias}`" in row for alias in image.aliases)
+        assert ("| no (" in row) == (unbuildable_reason(image.name, "arm64") is not None)
+    reasons = {reason for recipe in RECIPES.values() for reason in recipe.unbuildable.values()}
+    assert all(reason in text for reason in reasons)
+    assert all(f"| `{name}` |" in text for name in PACKAGES)

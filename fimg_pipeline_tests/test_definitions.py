@@ -6,11 +6,12 @@ import socket
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
@@ -66,6 +67,14 @@ def test_platform_jobs_follow_the_switches(features: tuple[Feature, ...], count:
     job = build_defs(make_settings(features)).resolve_job_def("build_amd64")
     images = {key for key in job.asset_layer.executable_asset_keys if key in set(map(image_key, IMAGES))}
     assert len(images) == count
+
+
+def test_log_pages_name_the_steps_dagster_has() -> None:
+    job = build_defs(make_settings()).resolve_job_def("build")
+    steps = {node.name for node in job.nodes}
+    for key in (*map(image_key, IMAGES), *map(package_key, PACKAGES)):
+        query = parse_qs(urlsplit(log_page("run", key)).query)
+        assert query["selection"][0].removeprefix('name:"').rstrip('"') in steps
 
 
 def test_arm64_job_holds_only_what_arm64_can_have() -> None:

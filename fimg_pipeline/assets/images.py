@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fimg_pipeline.assets.checks import check_specs, run_checks
-from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.source import commit_metadata
@@ -18,6 +18,7 @@ from fimg_pipeline.progress import Event, What, log_path, report
 
 def image_asset(image: Image) -> dg.AssetsDefinition:
     """The asset that builds ``image`` for one platform and tag."""
+    key = image_key(image.name)
     recipe = image.recipe
     upstream = [package_key(name) for name in recipe.packages]
     if image.parent is not None:
@@ -26,7 +27,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
         upstream.append(SOURCE)
 
     @dg.asset(
-        key=image_key(image.name),
+        key=key,
         deps=upstream,
         partitions_def=MATRIX,
         group_name=image.group,
@@ -66,7 +67,10 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                     "commit": commit_metadata(plan.source.fate),
                     "uncommitted changes": plan.source.fate.dirty,
                     "seconds": round(outcome.seconds, 1),
-                    "log": dg.MetadataValue.path(str(log_path(session.settings.home, context.run.run_id, image.name))),
+                    "log": dg.MetadataValue.url(log_page(context.run.run_id, key)),
+                    "log file": dg.MetadataValue.path(
+                        str(log_path(session.settings.home, context.run.run_id, image.name))
+                    ),
                 },
                 check_results=checks,
             )

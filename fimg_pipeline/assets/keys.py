@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlencode
 
 import dagster as dg
 
 SOURCE: Final = dg.AssetKey(["source"])
+
+
+def log_page(run_id: str, key: dg.AssetKey) -> str:
+    """The web UI's page with what the step of ``key`` printed; Dagster names steps after keys, with ``_`` for ``-``."""
+    step = "__".join(key.path).replace("-", "_")
+    query = urlencode({"logType": "stdout", "selection": f'name:"{step}"'})
+    return f"/runs/{run_id}?{query}"
 
 
 def image_key(name: str) -> dg.AssetKey:

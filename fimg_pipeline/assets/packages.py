@@ -1,21 +1,15 @@
 """Package assets: one per package of the catalog, content-addressed; an equal tree is packaged once for all tags."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 
-from fimg_pipeline.assets.keys import SOURCE, package_key
+from fimg_pipeline.assets.keys import SOURCE, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
-from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, step
 from fimg_pipeline.catalog.packages import PACKAGES, Package
-from fimg_pipeline.engine.context import ContextFile
-from fimg_pipeline.plan.model import PlannedPackage
-from fimg_pipeline.planning import ensure_recipe_bases, package_plan
+from fimg_pipeline.planning import context_files, ensure_recipe_bases, package_plan
 from fimg_pipeline.progress import Event, What, report
-from fimg_pipeline.source.content import package_files
-from fimg_pipeline.source.model import SourceSnapshot
 
 
 def package_asset(package: Package) -> dg.AssetsDefinition:
@@ -39,7 +33,9 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
             ensure_recipe_bases(session.settings, session.engine, package.recipe, session.engine.platform, log)
             planned, source = package_plan(session.settings, session.engine, package.name, context.run.run_id)
             origin = source.repositories[package.repositories[0]]
-            outcome = session.builder.make(planned, origin, source.version, _files(session, planned, source), log)
+            outcome = session.builder.make(
+                planned, origin, source.version, context_files(session.settings.home, planned, source), log
+            )
             what: What = "built" if outcome.built else "reused"
             report(session.settings.home, context.run.run_id, Event("package", package.name, what, outcome.seconds))
             record = session.engine.inspect(outcome.image_id) or {}
@@ -52,19 +48,12 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
                     "reference": planned.stage,
                     "size_mb": round(record.get("Size", 0) / 1e6, 1),
                     "seconds": round(outcome.seconds, 1),
+                    "log": dg.MetadataValue.url(log_page(context.run.run_id, package_key(package.name))),
                     "left out": ", ".join(planned.source.missing) or "nothing",
                 },
             )
 
     return make
-
-
-def _files(session: Session, planned: PlannedPackage, source: SourceSnapshot) -> Iterator[ContextFile]:
-    """The package's files as the recipe wants them: below ``src/`` (the compiling recipes' parts are there already)."""
-    folder = "" if planned.recipe != "packages/source" else "src/"
-    for file in package_files(session.settings.home, planned.source, source.object_directories):
-        link = file.data.decode("utf-8", "surrogateescape") if file.symlink else None
-        yield ContextFile(f"{folder}{file.path}", b"" if file.symlink else file.data, file.executable, link)
 
 
 PACKAGE_ASSETS = [package_asset(package) for package in PACKAGES.values()]

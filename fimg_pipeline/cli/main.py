@@ -32,11 +32,11 @@ def plan(settings: Settings, flags: dict[str, str], images: tuple[str, ...], as_
     from fimg_pipeline.engine.client import Engine
     from fimg_pipeline.planning import current_plan
 
-    found = current_plan(settings, Engine(), names=images)
+    found = current_plan(settings, Engine(), names=images, without_engine=True)
     if as_json:
         click.echo(json.dumps(plan_as_json(found), indent=2))
     else:
-        print_plan(found, Console())
+        print_plan(found, Console(width=None if sys.stdout.isatty() else 120))
 
 
 @main.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fimg_pipeline.plan.model import Plan, Status
@@ -72,13 +73,16 @@ def print_plan(plan: Plan, console: Console) -> None:
     """The plan as a table in build order, with what is up to date and what is not, and why."""
     fate = plan.source.fate
     state = " with uncommitted changes" if fate.dirty else ""
-    console.print(f"FATE {plan.source.version}, {fate.ref} at {fate.commit[:12]}{state}, for {plan.platform}")
+    where = f"{plan.prefix}/…:{plan.tag}" + (f" (base images :{plan.base_tag})" if plan.base_tag != plan.tag else "")
+    console.print(f"FATE {plan.source.version}, {fate.ref} at {fate.commit[:12]}{state}, {plan.platform}: {where}")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("image", "selected by", "status", "why", "fingerprint"):
-        table.add_column(column, overflow="fold")
+    for column in ("image", "status", "why", "selected by", "fingerprint"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("image", "status", "fingerprint"))
     for image in plan.images:
         status = f"[{_STYLE[image.status]}]{image.status.value}[/]"
-        table.add_row(image.reference, image.selected_by, status, image.reason, image.fingerprint[:12])
+        # The reasons are long and few: they stand below the table.
+        why = "see below" if image.status is Status.UNBUILDABLE else escape(image.reason)
+        table.add_row(image.name, status, why, image.selected_by, image.fingerprint[:12])
     if plan.images:
         console.print(table)
     stale = [package.name for package in plan.packages if package.status is not Status.CURRENT]
@@ -86,4 +90,4 @@ def print_plan(plan: Plan, console: Console) -> None:
     to_build = [image for image in plan.images if image.status in (Status.STALE, Status.MISSING)]
     console.print(f"images: {len(plan.images)} planned, {len(to_build)} to build, {len(plan.push)} to push")
     for warning in plan.warnings:
-        console.print(f"[yellow]warning:[/] {warning}", highlight=False)
+        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)

@@ -30,7 +30,7 @@ from fimg_pipeline.planning import current_plan, ensure_recipe_bases
 from fimg_pipeline.progress import Event, Follower, log_path
 from fimg_pipeline.settings import Settings
 
-TAG_INVOCATION: Final = "fimg/invocation"
+#: Who executes a run: ``HOST:PID:RANDOM``. Finds our own run, and those whose process is gone.
 TAG_PROCESS: Final = "fimg/process"
 _POLL_SECONDS: Final = 0.3
 _UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -44,7 +44,7 @@ def build(settings: Settings, flags: Mapping[str, str], verb: Verb, names: Seque
     engine = Engine()
     plan = _plan_with_bases(settings, engine, verb, names, console)
     for warning in plan.warnings:
-        console.print(f"[yellow]warning:[/] {warning}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
         add_tag(instance, plan.tag)
@@ -67,7 +67,7 @@ def _plan_with_bases(settings: Settings, engine: Engine, verb: Verb, names: Sequ
     if not lacking:
         return plan
     for item in lacking:
-        ensure_recipe_bases(settings, engine, item.recipe, item.platform, console.print)
+        ensure_recipe_bases(settings, engine, item.recipe, item.platform, lambda line: console.print(escape(line)))
     return current_plan(settings, engine, verb=verb, names=names)
 
 
@@ -113,7 +113,7 @@ def close_abandoned_runs(instance: dg.DagsterInstance) -> None:
     """Marks runs as failed whose `fimg` on this machine was killed: nobody else can know, and they would look alive."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
         run = record.dagster_run
-        host, _, pid = run.tags.get(TAG_PROCESS, "").rpartition(":")
+        host, pid, _ = (*run.tags.get(TAG_PROCESS, "").split(":"), "", "")[:3]
         if host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
             instance.report_run_failed(run, "the process that executed this run is gone")
 
@@ -129,14 +129,14 @@ def _execute(
 ) -> int:
     from fimg_pipeline.definitions import build_job
 
-    invocation = uuid.uuid4().hex
+    process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     key = partition_key(plan.platform, plan.tag)
     overrides = given_settings(settings, dict(flags))
     console.print(
         f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make for {plan.platform}, tag {plan.tag}"
     )
-    watcher = _Watcher(instance, settings, invocation, len(todo), console)
-    with watcher, quiet(settings.home / "logs" / f"{invocation}.log"):
+    watcher = _Watcher(instance, settings, process, len(todo), console)
+    with watcher, quiet(settings.home / "logs" / f"{process}.log"):
         result = dg.execute_job(
             dg.reconstructable(build_job),
             instance,
@@ -149,9 +149,8 @@ def _execute(
                 "dagster/partition": str(key),
                 "dagster/partition/platform": plan.platform,
                 "dagster/partition/tag": plan.tag,
-                "fimg/commit": plan.source.fate.commit,
-                TAG_INVOCATION: invocation,
-                TAG_PROCESS: f"{socket.gethostname()}:{os.getpid()}",
+                "fimg/commit": plan.source.fate.commit[:12],
+                TAG_PROCESS: process,
             },
             asset_selection=[SOURCE, *map(_key, todo)],
         )
@@ -185,12 +184,12 @@ class _Watcher(threading.Thread):
     """Prints what the steps of a run report, as they do."""
 
     def __init__(
-        self, instance: dg.DagsterInstance, settings: Settings, invocation: str, total: int, console: Console
+        self, instance: dg.DagsterInstance, settings: Settings, process: str, total: int, console: Console
     ) -> None:
         super().__init__(daemon=True)
         self._instance = instance
         self._settings = settings
-        self._invocation = invocation
+        self._process_tag = process
         self._total = total
         self._console = console
         self._ended = threading.Event()
@@ -202,7 +201,7 @@ class _Watcher(threading.Thread):
         ended = False
         while True:
             if follower is None:
-                runs = self._instance.get_run_records(dg.RunsFilter(tags={TAG_INVOCATION: self._invocation}), limit=1)
+                runs = self._instance.get_run_records(dg.RunsFilter(tags={TAG_PROCESS: self._process_tag}), limit=1)
                 if runs:
                     self.outcomes.run_id = runs[0].dagster_run.run_id
                     follower = Follower(self._settings.home, self.outcomes.run_id)

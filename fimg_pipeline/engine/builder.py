@@ -24,7 +24,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Planned, PlannedImage, Status
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import RepositorySnapshot
-from fimg_pipeline.source.store import locked
+from fimg_pipeline.state import locked
 
 _SHOWN: Final = 12
 

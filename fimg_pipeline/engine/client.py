@@ -23,7 +23,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from fimg_pipeline.catalog.platforms import Platform, as_platform, docker_platform
+from fimg_pipeline.catalog.platforms import Platform, as_platform
 from fimg_pipeline.engine.failures import build_failure
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
@@ -115,16 +115,6 @@ class Engine:
             self._call(lambda: self.sdk.api.remove_image(reference, noprune=False))
         except docker.errors.ImageNotFound:
             return
-
-    def pull(self, reference: str, platform: Platform, log: Callable[[str], None]) -> None:
-        """Pulls ``reference`` for ``platform``; raises the SDK's errors, which say why it could not."""
-        repository, _, tag = reference.rpartition(":")
-        events = self.sdk.api.pull(repository, tag=tag, platform=docker_platform(platform), stream=True, decode=True)
-        for event in events:
-            if "error" in event:
-                raise docker.errors.APIError(str(event["error"]))
-            if event.get("status") and "progress" not in event:
-                log(f"{event.get('id', '')} {event['status']}".strip())
 
     def run(self, reference: str, command: Sequence[str], *, timeout: int) -> tuple[int, str]:
         """Runs ``command`` in a fresh container without network; its status and combined output."""

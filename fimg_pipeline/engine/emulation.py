@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bootstrap_host import (
+from fimg_pipeline.engine.bases.host import (
     HostError,
     Say,
     find_command,
@@ -21,7 +21,7 @@ from fimg_pipeline.engine.bootstrap_host import (
     install_packages,
     require_root,
 )
-from fimg_pipeline.source.store import locked
+from fimg_pipeline.state import locked
 
 #: Where the kernel lists its handlers, when binfmt_misc is mounted.
 BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")

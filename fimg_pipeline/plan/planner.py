@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
@@ -82,7 +84,7 @@ def make_plan(
             *settings.warnings,
             *([] if names else selection_warnings(settings.features)),
             *_content_warnings(packages),
-            *(f"{image.name} is left out: {image.reason}" for image in blocked),
+            *_blocked_warnings(blocked, settings.platform),
         ),
     )
 
@@ -92,6 +94,17 @@ def plan_package(
 ) -> PlannedPackage:
     """The package ``name`` as ``source`` has it."""
     return _Planner(settings, source, engine, recipe_digest).package(PACKAGES[name])
+
+
+_STANDS_ON: Final = re.compile(r"^it stands on [a-z0-9-]+: ")
+
+
+def _blocked_warnings(blocked: Sequence[PlannedImage], platform: Platform) -> list[str]:
+    """One line per reason, however many images it keeps out."""
+    by_reason: dict[str, list[str]] = {}
+    for image in blocked:
+        by_reason.setdefault(_STANDS_ON.sub("", image.reason), []).append(image.name)
+    return [f"left out, {platform} can't have them: {', '.join(names)} ({why})" for why, names in by_reason.items()]
 
 
 def _content_warnings(packages: Mapping[str, PlannedPackage]) -> list[str]:
@@ -215,6 +228,8 @@ class _Planner:
         present = next((image for image in named if image is not None), None)
         if present is None:
             return Status.MISSING, "not built yet"
+        if present.platform is not None and present.platform != self.settings.platform:
+            return Status.MISSING, f"not built yet; the name is held by the {present.platform} image"
         if present.fingerprint is None:
             return Status.STALE, "the image of this name was not built by this pipeline"
         if self.settings.no_cache:

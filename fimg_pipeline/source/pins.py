@@ -9,14 +9,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from fimg_pipeline.catalog.packages import Repository
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.resolve import resolve
-from fimg_pipeline.source.store import locked
+from fimg_pipeline.state import locked, run_folder
 
 
 def resolve_for_run(settings: Settings, packages: Iterable[str], run_id: str) -> SourceSnapshot:
@@ -36,11 +35,6 @@ def resolve_for_run(settings: Settings, packages: Iterable[str], run_id: str) ->
         temporary.write_text(json.dumps(asdict(snapshot)))
         temporary.replace(known)
         return snapshot
-
-
-def run_folder(home: Path, run_id: str) -> Path:
-    """Where a run keeps its source and its logs."""
-    return home / "runs" / run_id
 
 
 def from_json(data: dict[str, Any]) -> SourceSnapshot:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import fnmatch
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.source.git import FETCH_TIMEOUT_SECONDS, FetchError, Git, GitError, alternates, last_words
+from fimg_pipeline.state import locked
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,3 @@ class ObjectStore:
         if commit is None:
             raise GitError(f"{ref} of {url} is not a commit")
         return commit
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an advisory lock on ``path``; the system lets go of it when the holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -16,7 +16,8 @@ from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine import bases
 from fimg_pipeline.engine.bases import ensure_base, origin_of, wanted_bases
-from fimg_pipeline.engine.bases_hub import (
+from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Made
+from fimg_pipeline.engine.bases.hub import (
     MirrorError,
     MirrorUnreachableError,
     PullFailure,
@@ -25,7 +26,6 @@ from fimg_pipeline.engine.bases_hub import (
     mirrored,
     watched,
 )
-from fimg_pipeline.engine.bootstrap import LABEL_ORIGIN, Bootstrap, Made
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fimg_pipeline.engine.bootstrap_debian import (
+from fimg_pipeline.engine.bases.debian import (
     DEBIAN_SECURITY,
     SUITES,
     Mirrors,
@@ -16,7 +16,7 @@ from fimg_pipeline.engine.bootstrap_debian import (
     sources_text,
     suite_of,
 )
-from fimg_pipeline.engine.bootstrap_host import HostError
+from fimg_pipeline.engine.bases.host import HostError
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine import bootstrap_host
-from fimg_pipeline.engine.bootstrap_host import (
+from fimg_pipeline.engine.bases import host
+from fimg_pipeline.engine.bases.host import (
     HostError,
     as_architecture,
     install_packages,
@@ -51,17 +51,17 @@ def test_installing_needs_root_and_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_installing_needs_apt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap_host, "find_command", lambda _: None)
+    monkeypatch.setattr(host, "find_command", lambda _: None)
     with pytest.raises(HostError, match="this is no Debian or Ubuntu"):
         install_packages(["debootstrap"], purpose="bootstrapping", say=print)
 
 
 def test_a_command_that_is_there_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap_host, "install_packages", lambda *_, **__: pytest.fail("installed"))
+    monkeypatch.setattr(host, "install_packages", lambda *_, **__: pytest.fail("installed"))
     assert require_command("sh", ["dash"], purpose="a test", say=print).endswith("/sh")
 
 
 def test_a_package_without_the_command_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap_host, "install_packages", lambda *_, **__: None)
+    monkeypatch.setattr(host, "install_packages", lambda *_, **__: None)
     with pytest.raises(HostError, match="the command no-such-command is still missing"):
         require_command("no-such-command", ["some-package"], purpose="a test", say=print)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine.bootstrap_tree import AddedFile, TreeRules, write_tree
+from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules, write_tree
 
 LATEST = 1_700_000_000
 

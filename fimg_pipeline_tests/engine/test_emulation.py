@@ -8,7 +8,7 @@ import pytest
 
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.engine import emulation
-from fimg_pipeline.engine.bootstrap_host import host_architecture
+from fimg_pipeline.engine.bases.host import host_architecture
 from fimg_pipeline.engine.emulation import EmulationError, ensure_emulation, is_runnable, parse_handler, registration
 
 ENABLED = """enabled

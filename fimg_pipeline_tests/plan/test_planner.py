@@ -173,6 +173,17 @@ def test_a_foreign_image_of_the_same_name_is_not_taken_for_ours() -> None:
     assert found.image("nginx").reason == "the image of this name was not built by this pipeline"
 
 
+def test_reasons_are_told_once_with_all_images_they_keep_out() -> None:
+    told = [text for text in plan(Platform="arm64").warnings if text.startswith("left out, arm64 can't have them: ")]
+    assert len(told) == 3
+    assert any("base-image-ipcl, fateflow-ipcl" in text and "fate-test-ipcl (Intel's" in text for text in told)
+
+
+def test_the_other_platforms_image_is_not_a_stale_one() -> None:
+    found = plan(engine=made(plan()), Platform="arm64").image("nginx")
+    assert (found.status, found.reason) == (Status.MISSING, "not built yet; the name is held by the amd64 image")
+
+
 def test_unbuildable_by_name_fails_at_once_with_the_reason() -> None:
     with pytest.raises(UnbuildableError, match="fateflow-nn-gpu can't be built for arm64: torch"):
         plan(names=("fateflow-nn-gpu",), Platform="arm64")

@@ -17,7 +17,6 @@
 set -eu
 umask 022
 
-FIMG_LIB=/run/fimg
 FIMG_EPOCH=315619200
 FIMG_MARK=/run/fimg-started
 

@@ -47,7 +47,7 @@ maven() {
     } > /run/maven-settings.xml
     fimg_trust=
     if [ -s /run/secrets/ca ]; then
-        java "$FIMG_LIB/TrustStore.java" /run/secrets/ca /run/trust.jks
+        java /run/fimg/TrustStore.java /run/secrets/ca /run/trust.jks
         fimg_trust='-Djavax.net.ssl.trustStore=/run/trust.jks -Djavax.net.ssl.trustStorePassword=changeit'
     fi
     MAVEN_OPTS="${MAVEN_OPTS:-} $fimg_trust" mvn --batch-mode --no-transfer-progress \

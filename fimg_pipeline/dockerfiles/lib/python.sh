@@ -3,6 +3,8 @@
 
 . /run/fimg/build.sh
 
+# What is built from source is to be the same every time; some packages write sets in the order these have.
+export PYTHONHASHSEED=0
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
 UV_VERSION=0.13.9
@@ -16,18 +18,29 @@ case "$SOURCE_DATE" in
 esac
 
 uv() {
-    if [ ! -x /run/uv/bin/uv ]; then
-        python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-            --no-compile --cache-dir /run/cache/python/pip --target /run/uv "uv==$UV_VERSION"
-        export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
-        export UV_NO_PROGRESS=1 UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
-        export UV_DEFAULT_INDEX="${PIP_INDEX_URL:-https://pypi.org/simple}"
-        [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$PIP_EXTRA_INDEX_URL"
-        [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$PIP_FIND_LINKS"
-        [ -z "${PIP_TRUSTED_HOST:-}" ] || export UV_INSECURE_HOST="$PIP_TRUSTED_HOST"
-        [ -z "$SOURCE_DATE" ] || export UV_EXCLUDE_NEWER="$SOURCE_DATE"
-    fi
+    [ -x /run/uv/bin/uv ] || uv_start
     /run/uv/bin/uv "$@"
+}
+
+uv_start() {
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --no-compile \
+        --cache-dir /run/cache/python/pip --target /run/uv "uv==$UV_VERSION"
+    export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+    export UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match UV_CONFIG_FILE=/run/uv.toml
+    uv_index "${PIP_INDEX_URL:-https://pypi.org/simple}" 'default = true'
+    for fimg_url in ${PIP_EXTRA_INDEX_URL:-}; do
+        uv_index "$fimg_url"
+    done
+    [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$PIP_FIND_LINKS"
+    [ -z "${PIP_TRUSTED_HOST:-}" ] || export UV_INSECURE_HOST="$PIP_TRUSTED_HOST"
+    [ -z "$SOURCE_DATE" ] || export UV_EXCLUDE_NEWER="$SOURCE_DATE"
+}
+
+# uv_index URL [SETTING]: one more package index. Mirrors often don't say how long their answers hold, and uv would
+# download every file anew; but a file of a package index never changes.
+uv_index() {
+    printf '[[index]]\nurl = "%s"\n%s\ncache-control = { files = "max-age=365000000, immutable" }\n' "$1" "${2:-}" \
+        >> /run/uv.toml
 }
 
 # python_headers: pip and Python.h for a base whose Python is Debian's; others have them.
@@ -71,16 +84,17 @@ python_requirements() {
     fimg_indexes=
     if index_enabled pytorch PYTORCH_INDEX_URL; then
         fimg_indexes=pytorch
-        export UV_INDEX="${UV_INDEX:+$UV_INDEX }${PYTORCH_INDEX_URL%/}/$fimg_flavour"
+        uv_index "${PYTORCH_INDEX_URL%/}/$fimg_flavour"
     fi
     if index_enabled pyg PYG_FIND_LINKS; then
         fimg_indexes="$fimg_indexes pyg"
         export UV_FIND_LINKS="${UV_FIND_LINKS:+$UV_FIND_LINKS,}${PYG_FIND_LINKS%/}/torch-1.13.0+$fimg_flavour.html"
     fi
-    python3 "$FIMG_LIB/requirements.py" --variant "$fimg_variant" --indexes "$fimg_indexes" \
+    python3 /run/fimg/requirements.py --variant "$fimg_variant" --indexes "$fimg_indexes" \
         --output /run/tmp/requirements.in "$@"
     say "resolving as of ${SOURCE_DATE:-today}"
     uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints \
+        --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
         --output-file /run/tmp/requirements.lock /run/tmp/requirements.in
     uv pip install --no-deps -r /run/tmp/requirements.lock
     python_finish
@@ -115,13 +129,15 @@ python_finish() {
     uv pip freeze --python "$VIRTUAL_ENV/bin/python" > /run/tmp/installed
     {
         echo "# as of $SOURCE_DATE"
-        sed '/ @ /d' /run/tmp/installed
+        sed '/ @ /d; /^pip==/d' /run/tmp/installed
     } > /run/tmp/frozen
     # What a compiler wrote before influences what it writes next, hence the fixed portions and their order. Some
     # packages ship files for other Pythons (templates, Python 2): those stay without byte code.
     find "$VIRTUAL_ENV/lib" -name '*.py' -cnewer "$FIMG_MARK" -print0 | LC_ALL=C sort -z |
-        PYTHONHASHSEED=0 xargs -0 -r -n 200 -P "$(nproc)" \
+        xargs -0 -r -n 200 -P "$(nproc)" \
             "$VIRTUAL_ENV/bin/python" -m compileall -qq --invalidation-mode checked-hash || true
+    # Others may be using the cache: then it is tidied another time.
+    UV_LOCK_TIMEOUT=1 uv cache prune --quiet 2> /run/tmp/why || true
     cmp -s /run/tmp/frozen "$FIMG_LOCK" || cp /run/tmp/frozen "$FIMG_LOCK"
     settle "${VIRTUAL_ENV%/*}"
 }

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bootstrap_host import HostError, as_architecture
-from fimg_pipeline.engine.bootstrap_tree import TreeRules, write_tree
+from fimg_pipeline.engine.bases.host import HostError, as_architecture
+from fimg_pipeline.engine.bases.tree import TreeRules, write_tree
 
 #: Where the official image keeps its Python, and so does ours.
 TARGET: Final = "/usr/local"
@@ -201,14 +201,14 @@ _PRELUDE: Final = r"""
 set -eu
 export DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1
 if [ -s /run/secrets/network ]; then . /run/secrets/network; fi
-replacement() { printf %s "$1" | sed 's/[&|\\]/\\&/g'; }
+replacement() { printf %s "$1" | sed 's/[&#\\]/\\&/g'; }
 debian=$(replacement "${APT_MIRROR:-http://deb.debian.org/debian}")
 security=$(replacement "${APT_SECURITY_MIRROR:-http://deb.debian.org/debian-security}")
 mkdir /run/apt
 for list in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
     if [ -s "$list" ]; then
-        sed -e "s|http://deb.debian.org/debian-security|$security|" \
-            -e "s|http://deb.debian.org/debian\([^-]\|\$\)|$debian\1|" "$list" >"/run/apt/${list##*/}"
+        sed -e "s#http://deb.debian.org/debian-security#$security#" \
+            -e "s#http://deb.debian.org/debian\([^-]\|\$\)#$debian\1#" "$list" >"/run/apt/${list##*/}"
     fi
 done
 apt() {

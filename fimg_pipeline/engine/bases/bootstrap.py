@@ -15,13 +15,13 @@ from typing import Final
 
 from fimg_pipeline.catalog.bases import ExternalBase
 from fimg_pipeline.catalog.platforms import Platform, docker_platform
-from fimg_pipeline.engine.bootstrap_debian import (
+from fimg_pipeline.engine.bases.debian import (
     Mirrors,
     bootstrap_debian,
     security_mirror,
 )
-from fimg_pipeline.engine.bootstrap_host import HostError
-from fimg_pipeline.engine.bootstrap_python import (
+from fimg_pipeline.engine.bases.host import HostError
+from fimg_pipeline.engine.bases.python import (
     CHECK_FAILED,
     PythonPrefix,
     PythonRecipe,

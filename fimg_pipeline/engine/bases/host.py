@@ -17,7 +17,7 @@ from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.source.store import locked
+from fimg_pipeline.state import locked
 
 #: Receives one line for the user about something that takes time or changes the machine.
 Say = Callable[[str], None]

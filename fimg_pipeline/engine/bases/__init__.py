@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases_hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
-from fimg_pipeline.engine.bootstrap import LABEL_ORIGIN, Bootstrap, Ground, Made
+from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground, Made
+from fimg_pipeline.engine.bases.hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.source.store import locked
+from fimg_pipeline.state import locked
 
 _UNKNOWN_ORIGIN: Final = "of unknown origin (tagged by hand)"
 _DIGEST_TAG: Final = re.compile(r"-sha256-([0-9a-f]{64})$")

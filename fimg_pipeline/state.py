@@ -1,0 +1,22 @@
+"""The state folder (``FIMG_HOME``): where a run keeps its things, and locks between processes."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def run_folder(home: Path, run_id: str) -> Path:
+    """Where a run keeps its source, its progress and its logs."""
+    return home / "runs" / run_id
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an advisory lock on ``path``; the system lets go of it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

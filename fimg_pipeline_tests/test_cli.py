@@ -1,0 +1,98 @@
+"""The command line as scripts and people meet it, without an engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.sample import SampleSource, create_sample
+from fimg_pipeline_tests.rig.command import FIMG
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSource:
+    return create_sample(tmp_path_factory.mktemp("sample") / "src")
+
+
+def fimg(sample: SampleSource, tmp_path: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    environment = {
+        **os.environ,
+        "FIMG_HOME": str(tmp_path / "home"),
+        "FATE_DIR": str(sample.fate),
+        "DOCKER_HOST": f"unix://{tmp_path}/absent.sock",
+        **settings,
+    }
+    done = subprocess.run(
+        [FIMG, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_plan_as_json_has_the_fixed_names(sample: SampleSource, tmp_path: Path) -> None:
+    status, output, _ = fimg(sample, tmp_path, "plan", "--json", TAG="1.11.2-release")
+    plan = json.loads(output)
+    assert status == 0
+    assert {"tag", "base_tag", "platform", "prefix", "source", "images", "push", "bundle", "warnings"} <= set(plan)
+    assert {"ref", "commit", "dirty"} <= set(plan["source"])
+    image = {
+        "name", "reference", "aliases", "parents", "dockerfile", "packages", "build_args", "selected_by", "fingerprint",
+        "status", "reason",
+    }  # fmt: skip
+    assert all(image <= set(entry) for entry in plan["images"])
+    assert (plan["source"]["ref"], plan["images"][0]["name"]) == ("v1.11.2", "base-image")
+    assert any("no Docker engine answers" in text for text in plan["warnings"])
+
+
+def test_plan_touches_neither_source_nor_working_folder(sample: SampleSource, tmp_path: Path) -> None:
+    assert fimg(sample, tmp_path, "plan")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}
+
+
+def test_flags_win_over_the_environment(sample: SampleSource, tmp_path: Path) -> None:
+    arguments = ("plan", "--json", "--tag", "flag", "--prefix", "10.0.0.5:5000/a", "--platform", "arm64")
+    _, output, _ = fimg(sample, tmp_path, *arguments, TAG="environment")
+    plan = json.loads(output)
+    assert (plan["tag"], plan["platform"]) == ("flag", "arm64")
+    assert plan["images"][0]["reference"] == "10.0.0.5:5000/a/base-image:flag"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "status", "message"),
+    [
+        (("plan",), {"TAG": "a b"}, 1, "TAG='a b' (environment): must be a Docker tag"),
+        (("plan",), {"FATE_DIR": "/nonexistent"}, 1, "FATE_DIR=/nonexistent is not a folder"),
+        (("plan",), {"TAG": "9.9.9-release"}, 1, "v9.9.9"),
+        (("plan", "--image", "nginxx"), {}, 1, "there is no image 'nginxx'"),
+        (("build",), {}, 1, "no Docker engine answers"),
+        (("build", "--image", "fateflow-nn"), {"Platform": "arm64"}, 1, "no Docker engine answers"),
+        (("build", "everything"), {}, 2, "'everything' is not one of"),
+        (("plan", "--no-such-flag"), {}, 2, "No such option"),
+        (("nonsense",), {}, 2, "No such command"),
+        (("plan",), {"FIMG_HOME": "/proc/none"}, 1, "FIMG_HOME=/proc/none can't be created"),
+    ],
+)
+def test_errors_are_messages_with_a_truthful_status(
+    sample: SampleSource,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    settings: dict[str, str],
+    status: int,
+    message: str,
+) -> None:
+    found, output, errors = fimg(sample, tmp_path, *arguments, **settings)
+    assert found == status, errors
+    assert message in errors
+    assert "Traceback" not in errors and not output
+
+
+def test_no_value_reaches_a_shell(sample: SampleSource, tmp_path: Path) -> None:
+    for name in ("TAG", "PREFIX", "Docker_Options", "Build_LLM_VERSION", "GIT_MIRROR", "FATE_DIR"):
+        status, _, errors = fimg(
+            sample, tmp_path, "plan", **{name: f"$(touch {tmp_path}/pwned);`touch {tmp_path}/pwned`"}
+        )
+        assert status == 1 and f"{name}=" in errors
+    assert not (tmp_path / "pwned").exists()
