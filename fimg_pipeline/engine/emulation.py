@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.host import (
+from fimg_pipeline.engine.host import (
     HostError,
     Say,
     find_command,

@@ -25,10 +25,10 @@ from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.engine.bases import ensure_base
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
-from fimg_pipeline.engine.bases.host import contained
 from fimg_pipeline.engine.bases.hub import MirrorError, MirrorUnreachableError
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.emulation import ensure_emulation, is_runnable
+from fimg_pipeline.engine.host import contained
 from fimg_pipeline.settings import Settings
 
 pytestmark = pytest.mark.engine

@@ -16,7 +16,7 @@ from fimg_pipeline.engine.bases.debian import (
     sources_text,
     suite_of,
 )
-from fimg_pipeline.engine.bases.host import HostError
+from fimg_pipeline.engine.host import HostError
 
 
 @pytest.mark.parametrize(

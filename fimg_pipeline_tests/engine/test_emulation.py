@@ -8,8 +8,8 @@ import pytest
 
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.engine import emulation
-from fimg_pipeline.engine.bases.host import host_architecture
 from fimg_pipeline.engine.emulation import EmulationError, ensure_emulation, is_runnable, parse_handler, registration
+from fimg_pipeline.engine.host import host_architecture
 
 ENABLED = """enabled
 interpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P

@@ -20,7 +20,6 @@ from fimg_pipeline.engine.bases.debian import (
     bootstrap_debian,
     security_mirror,
 )
-from fimg_pipeline.engine.bases.host import HostError
 from fimg_pipeline.engine.bases.python import (
     CHECK_FAILED,
     PythonPrefix,
@@ -34,6 +33,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.context import ContextFile, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.engine.failures import BuildError
+from fimg_pipeline.engine.host import HostError
 from fimg_pipeline.settings import Settings
 
 LABEL_ORIGIN: Final = "io.fimg.base.origin"

@@ -18,7 +18,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.host import (
+from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules, write_tree
+from fimg_pipeline.engine.emulation import ensure_emulation
+from fimg_pipeline.engine.host import (
     HostError,
     Say,
     contained,
@@ -28,8 +30,6 @@ from fimg_pipeline.engine.bases.host import (
     require_root,
     run_logged,
 )
-from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules, write_tree
-from fimg_pipeline.engine.emulation import ensure_emulation
 
 DEBIAN: Final = "http://deb.debian.org/debian"
 DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"

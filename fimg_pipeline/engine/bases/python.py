@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.host import HostError, as_architecture
 from fimg_pipeline.engine.bases.tree import TreeRules, write_tree
+from fimg_pipeline.engine.host import HostError, as_architecture
 
 #: Where the official image keeps its Python, and so does ours.
 TARGET: Final = "/usr/local"

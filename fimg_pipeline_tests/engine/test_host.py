@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine.bases import host
-from fimg_pipeline.engine.bases.host import (
+from fimg_pipeline.engine import host
+from fimg_pipeline.engine.host import (
     HostError,
     as_architecture,
     install_packages,
