@@ -29,11 +29,11 @@ demo: setup
 	@$(FIMG) sample $(SAMPLE) >/dev/null
 	@$(SAMPLE_SOURCE) $(ALL_SWITCHES) TAG=demo $(FIMG) build all
 
-test: setup
-	@$(VENV)/bin/python -m pytest
+test: setup test-unit
+	@$(VENV)/bin/python -m pytest -m engine
 
 test-unit: $(VENV)/.complete
-	@$(VENV)/bin/python -m pytest -m "not engine"
+	@$(VENV)/bin/python -m pytest -m "not engine" --numprocesses auto
 
 lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff check .
