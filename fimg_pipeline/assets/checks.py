@@ -15,6 +15,7 @@ from fimg_pipeline.assets.pipeline import Session
 from fimg_pipeline.assets.steps import Log
 from fimg_pipeline.catalog.images import Image
 from fimg_pipeline.catalog.platforms import docker_platform
+from fimg_pipeline.engine.failures import first_error_line
 from fimg_pipeline.plan.model import PlannedImage
 
 ARCHITECTURE: Final = "architecture_is_the_platforms"
@@ -103,11 +104,12 @@ def _smoke(session: Session, planned: PlannedImage, image_id: str, log: Log) -> 
     if status == 0:
         passed_before.parent.mkdir(parents=True, exist_ok=True)
         passed_before.touch()
-    last = output.strip().splitlines()[-1] if output.strip() else "no output"
+    told = output.strip().splitlines()
+    shown = first_error_line(told) if status else (told or ["no output"])[-1]
     return dg.AssetCheckResult(
         passed=status == 0,
         check_name=SMOKE,
-        description=f"status {status}: {last[:300]}",
+        description=f"status {status}: {shown[:300]}",
         metadata={"command": json.dumps(command), "output": dg.MetadataValue.md(f"```\n{output[-2000:]}\n```")},
     )
 

@@ -264,7 +264,7 @@ def _summary(
     )
     for kind, name in [("package", name) for name in broken] + [("image", name) for name in failed]:
         event = outcomes.events[(kind, name)]
-        console.print(f"[red]failed[/]  {name}: {escape(event.message)}")
+        console.print(f"[red]failed[/]  {name}: {escape(event.message.splitlines()[0])}")
         if outcomes.run_id:
             shown = name if kind == "image" else f"package-{name}"
             console.print(f"        log: {log_path(home, outcomes.run_id, shown)}", markup=False)

@@ -25,10 +25,13 @@ _ENGINE_GONE: Final = re.compile(
 )
 _PREFIX: Final = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
 _TELLING: Final = re.compile(
-    r"(?:^|\s)(?:E: |ERROR[: ]|error[: ]|fatal[: ]|\[ERROR\]|npm ERR!|fimg: )|\w+Error: ", re.IGNORECASE
+    r"(?:^|\s)(?:E: |ERROR[: ]|fatal[: ]|\[emerg\]|\[fatal\]|\[ERROR\]|npm ERR!|fimg: )|\w+Error: ", re.IGNORECASE
 )
-#: BuildKit's own last line only repeats the instruction; the reason stands above it.
-_WRAPPER: Final = re.compile(r"executor failed running|did not complete successfully|failed to solve|^-{4,}$|^> \[")
+#: Lines that only announce or repeat: BuildKit's last one, Maven's first. The reason stands elsewhere.
+_WRAPPER: Final = re.compile(
+    r"executor failed running|did not complete successfully|failed to solve|^-{4,}$|^> \["
+    r"|Some problems were encountered while processing"
+)
 _TAIL: Final = 15
 
 

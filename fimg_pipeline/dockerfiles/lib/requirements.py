@@ -89,6 +89,18 @@ RULES: Tuple[Rule, ...] = (
         "ipcl-python has builds for Python 3.8 only",
     ),
     Rule(
+        r"numba==0\.53\.0",
+        lambda target: target.machine == "aarch64",
+        "numba==0.56.4",
+        "numba 0.53 has no builds for arm64; 0.56 is the first made for the NumPy 1.23 that FATE pins",
+    ),
+    Rule(
+        r"tensorflow-cpu==2\.11\.1",
+        lambda target: target.machine == "aarch64",
+        "tensorflow-cpu-aws==2.11.0",
+        "TensorFlow's builds for arm64 have that name, and 2.11.1 has none",
+    ),
+    Rule(
         r"(.*)\+pt113cpu",
         lambda target: "pyg" in target.indexes and target.variant == "cuda",
         r"\1+pt113cu117",
