@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, lineage
@@ -237,6 +238,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Eng
     with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
         unfinished = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert not unfinished, "a run whose process is gone is closed by the next one"
+        assert instance.event_log_storage.get_concurrency_info(POOL).active_slot_count == 0, "and gives its place back"
 
 
 def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def close_abandoned_runs(instance: dg.DagsterInstance) -> None:
         host, pid, _ = (*run.tags.get(TAG_PROCESS, "").split(":"), "", "")[:3]
         if host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
             instance.report_run_failed(run, "the process that executed this run is gone")
+            # Where no daemon runs nobody else would, and the pool would fill up with the places of dead steps.
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _execute(

@@ -114,7 +114,7 @@ apt_install() {
     mkdir -p /usr/share/man/man1
     apt-get install -q -y "$@"
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig /var/cache/debconf/*-old \
-        /var/lib/dpkg/*-old /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+        /var/lib/dpkg/*-old /tmp/hsperfdata_* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
 }
 
 # fetch URL SHA256 FILE: a download that is what it should be, or an error.
