@@ -14,15 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.sample import commit_change, create_sample
 from fimg_pipeline_tests.rig.command import Fimg, switches
-from fimg_pipeline_tests.rig.engine import SecondEngine
+from fimg_pipeline_tests.rig.engine import SecondEngine, second_engine
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "docs" / "performance.md"
@@ -66,16 +67,17 @@ def timed(action: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def fresh_engine(folder: Path) -> SecondEngine:
-    engine = SecondEngine(folder)
-    engine.start()
-    for base in BASES.values():
-        engine.load(base.local_reference("amd64"))
-    return engine
+@contextmanager
+def fresh_engine() -> Iterator[SecondEngine]:
+    """An empty engine that has nothing but the external bases."""
+    with second_engine() as engine:
+        for base in BASES.values():
+            engine.load(base.local_reference("amd64"))
+        yield engine
 
 
-def succeeded(fimg: Fimg, *arguments: str, **settings: str) -> str:
-    result = fimg(*arguments, **settings)
+def succeeded(fimg: Fimg, *arguments: str) -> str:
+    result = fimg(*arguments)
     if result.status != 0:
         sys.exit(f"fimg {' '.join(arguments)} failed:\n{result.output}")
     return result.output
@@ -85,37 +87,32 @@ def measure(folder: Path) -> Figures:
     sample = create_sample(folder / "src")
     common = {"TAG": "bench", "Docker_Options": "--network=host", **switches(*Feature)}
 
-    engine = fresh_engine(folder / "serial-engine")
-    loop = Fimg(folder / "serial", sample, {**common, "DOCKER_HOST": engine.host})
-    loop.folder.mkdir()
-    try:
+    with fresh_engine() as engine:
+        loop = Fimg(folder / "serial", sample, {**common, "DOCKER_HOST": engine.host})
+        loop.folder.mkdir()
         command = [sys.executable, "-c", SERIAL]
         serial = timed(
             lambda: subprocess.run(
                 command, env=loop.environment, cwd=loop.folder, check=True, stdout=subprocess.DEVNULL
             )
         )
-    finally:
-        engine.stop()
-    subprocess.run(["rm", "-rf", str(engine.folder)], check=True)
 
-    engine = fresh_engine(folder / "engine")
-    fimg = Fimg(folder / "fimg", sample, {**common, "DOCKER_HOST": engine.host})
-    fimg.folder.mkdir()
-    try:
+    with fresh_engine() as engine:
+        fimg = Fimg(folder / "fimg", sample, {**common, "DOCKER_HOST": engine.host})
+        fimg.folder.mkdir()
         cold = timed(lambda: succeeded(fimg, "build", "all"))
         fimg.builds()
         again = timed(lambda: succeeded(fimg, "build", "all"))
         again_builds = len(fimg.builds())
         plan = timed(lambda: succeeded(fimg, "plan"))
         found = json.loads(succeeded(fimg, "plan", "--json"))
-        renamed = timed(lambda: succeeded(fimg, "build", "all", TAG="other", BASE_TAG="other"))
+        other = replace(fimg, settings={**fimg.settings, "TAG": "other", "BASE_TAG": "other"})
+        renamed = timed(lambda: succeeded(other, "build", "all"))
         commit_change(sample.fate, "c/proxy/conf/note.conf", "# a note\n", "A note in the proxy")
         fimg.builds()
         proxy = timed(lambda: succeeded(fimg, "build", "all"))
         proxy_builds = len(fimg.builds())
-    finally:
-        engine.stop()
+
     steps = 1 + len(found["images"]) + len(found["packages"])
     return Figures(serial, cold, again, again_builds, plan, proxy, proxy_builds, renamed, steps)
 

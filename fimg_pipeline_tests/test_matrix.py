@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from fimg_pipeline.catalog.images import IMAGES, lineage
 from fimg_pipeline.engine.client import LABEL_FINGERPRINT, Engine
 from fimg_pipeline.sample import commit_change, create_sample
 from fimg_pipeline_tests.rig.command import Fimg, switches
-from fimg_pipeline_tests.rig.engine import SecondEngine
+from fimg_pipeline_tests.rig.engine import second_engine
 
 pytestmark = pytest.mark.engine
 
@@ -163,32 +164,39 @@ def test_requirements_rebuild_what_stands_on_them(fimg: Fimg, engine: Engine) ->
     assert set(IMAGES) - on_base == {"fateboard", "nginx", "fate-upgrade-manager"}
 
 
+@contextmanager
+def broken(fimg: Fimg, path: str, text: str) -> Iterator[None]:
+    """Has ``text`` committed as ``path`` of FATE for the block, and what was there before again after it."""
+    good = (fimg.sample.fate / path).read_text()
+    commit_change(fimg.sample.fate, path, text, "Broken")
+    try:
+        yield
+    finally:
+        commit_change(fimg.sample.fate, path, good, "Mended")
+
+
 def test_a_failing_package_skips_what_needs_it_and_nothing_else(fimg: Fimg, engine: Engine) -> None:
-    good = (fimg.sample.fate / "eggroll/jvm/pom.xml").read_text()
-    commit_change(fimg.sample.fate, "eggroll/jvm/pom.xml", "<project>", "Broken")
-    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", "# and a change that builds\n", "Fine")
     before = ids(engine)
-    result = fimg("build", "all")
+    with broken(fimg, "eggroll/jvm/pom.xml", "<project>"):
+        commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", "# a change that builds\n", "Fine")
+        result = fimg("build", "all")
     assert result.status == 1
     assert changed(before, ids(engine)) == {"nginx"}
     assert "skipped fateflow-nn: it needs package eggroll, which failed" in result.output
     assert re.search(r"failed +eggroll: .*POM", result.output), result.output
     assert "Traceback" not in result.output
-    commit_change(fimg.sample.fate, "eggroll/jvm/pom.xml", good, "Mended")
     mended = fimg("build", "all")
     assert mended.status == 0, mended.output
 
 
 def test_an_image_whose_program_does_not_answer_gets_no_name(fimg: Fimg, engine: Engine) -> None:
     before = ids(engine)
-    lua = (fimg.sample.fate / "c/proxy/conf/nginx.conf").read_text()
-    commit_change(fimg.sample.fate, "c/proxy/conf/nginx.conf", "this is no nginx configuration\n", "Broken")
-    for _ in range(2):
-        result = fimg("build", "--image", "nginx")
-        assert result.status == 1, "also the second time: a failed check is not forgotten"
-        assert "nginx failed" in result.output and "unknown directive" in result.output
-    assert ids(engine) == before
-    commit_change(fimg.sample.fate, "c/proxy/conf/nginx.conf", lua, "Mended")
+    with broken(fimg, "c/proxy/conf/nginx.conf", "this is no nginx configuration\n"):
+        for _ in range(2):
+            result = fimg("build", "--image", "nginx")
+            assert result.status == 1, "also the second time: a failed check is not forgotten"
+            assert "nginx failed" in result.output and "unknown directive" in result.output, result.output
+            assert ids(engine) == before
     assert fimg("build", "--image", "nginx").status == 0
 
 
@@ -242,9 +250,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Eng
 
 
 def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path: Path) -> None:
-    second = SecondEngine(tmp_path / "engine")
-    second.start()
-    try:
+    with second_engine() as second:
         second.load(BASES["debian"].local_reference("amd64"))
         other = replace(
             fimg,
@@ -260,5 +266,3 @@ def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path
         second.start()
         result = other("build", "--image", "nginx")
         assert result.status == 0, result.output
-    finally:
-        second.stop()

@@ -60,7 +60,7 @@ def make_plan(
         images[selected.name] = planner.image(selected, images, packages)
     blocked = [image for image in images.values() if image.status is Status.UNBUILDABLE]
     if names and blocked:
-        image = blocked[0]
+        image = next((image for image in blocked if not image.added), blocked[0])
         raise UnbuildableError(
             f"{image.name} can't be built for {settings.platform}: {image.reason}",
             hint="choose another image, or Platform=amd64",

@@ -179,8 +179,8 @@ def _run_problems(instruction: Instruction, stages: set[str], context: set[str])
         if mount["type"] == "bind" and "from" in mount and mount["from"] not in stages:
             yield f"a mount from {mount['from']}: no such stage"
         exclusive = mount["type"] == "cache" and mount.get("id", "").startswith(("fimg-apt", "fimg-maven"))
-        if exclusive and mount.get("sharing") != "locked":
-            yield f"cache {mount['id']} must be locked: its owner does not do that"
+        if exclusive and mount.get("sharing") not in {"locked", "private"}:
+            yield f"cache {mount['id']} must be locked or private: its owner does not see to that"
         if mount["type"] == "cache" and not mount.get("target", "").startswith("/run/cache/"):
             yield f"cache {mount.get('id')} leaves its mount point in the image"
     secrets = {mount.get("id") for mount in mounts if mount["type"] == "secret"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,3 +79,15 @@ class SecondEngine:
             subprocess.run([*self.client, "load"], stdin=save.stdout, check=True, capture_output=True)
             if save.wait() != 0:
                 raise RuntimeError(f"{reference} can't be saved")
+
+
+@contextmanager
+def second_engine() -> Iterator[SecondEngine]:
+    """A started engine in a folder with a short name: the paths of its sockets may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="fimg-", ignore_cleanup_errors=True) as folder:
+        engine = SecondEngine(Path(folder))
+        engine.start()
+        try:
+            yield engine
+        finally:
+            engine.stop()

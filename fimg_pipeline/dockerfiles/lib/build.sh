@@ -3,7 +3,7 @@
 #
 #   RUN --mount=type=tmpfs,target=/run --mount=type=bind,source=lib/build.sh,target=/run/fimg/build.sh \
 #       --mount=type=secret,id=ca --mount=type=secret,id=network \
-#       --mount=type=cache,id=fimg-apt,target=/run/cache/apt,sharing=locked \
+#       --mount=type=cache,id=fimg-apt,target=/run/cache/apt,sharing=private \
 #       . /run/fimg/build.sh; \
 #       apt_install curl; \
 #       ln -s ...

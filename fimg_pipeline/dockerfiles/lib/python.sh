@@ -23,7 +23,8 @@ uv() {
 }
 
 uv_start() {
-    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --no-compile \
+    # By environment: the pip of Debian 11 does not know the option.
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
         --cache-dir /run/cache/python/pip --target /run/uv "uv==$UV_VERSION"
     export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
     export UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match UV_CONFIG_FILE=/run/uv.toml
