@@ -19,7 +19,7 @@ from fimg_pipeline.plan.selection import Verb, select
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.model import SourceSnapshot
-from fimg_pipeline.source.pins import resolve_for_run
+from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.resolve import resolve
 
 
@@ -29,15 +29,17 @@ def current_plan(
     *,
     verb: Verb = Verb.ALL,
     names: Sequence[str] = (),
-    run_id: str | None = None,
+    source_key: str | None = None,
     without_engine: bool = False,
 ) -> Plan:
-    """The plan for ``settings`` as source and engine are now; within a run, with the source as the run first saw it.
+    """The plan for ``settings`` as source and engine are now.
+
+    ``source_key``: with the source as whoever used that key first saw it (a run, and the plan it was made for).
 
     ``without_engine``: where no engine answers, plan as if one were there and empty, and say so.
     """
     packages = needed_packages(select(settings.features, verb, names), settings.platform)
-    source = resolve(settings, packages) if run_id is None else resolve_for_run(settings, packages, run_id)
+    source = resolve(settings, packages) if source_key is None else resolve_once(settings, packages, source_key)
     try:
         state = engine.state()
     except EngineUnreachableError as error:
@@ -48,9 +50,11 @@ def current_plan(
     return make_plan(settings, source, state, recipe_digest, verb=verb, names=names)
 
 
-def package_plan(settings: Settings, engine: Engine, name: str, run_id: str) -> tuple[PlannedPackage, SourceSnapshot]:
+def package_plan(
+    settings: Settings, engine: Engine, name: str, source_key: str
+) -> tuple[PlannedPackage, SourceSnapshot]:
     """One package as it has to be, and the source it is made from."""
-    source = resolve_for_run(settings, (name,), run_id)
+    source = resolve_once(settings, (name,), source_key)
     return plan_package(settings, source, engine.state(), recipe_digest, name), source
 
 

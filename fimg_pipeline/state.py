@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def run_folder(home: Path, run_id: str) -> Path:
-    """Where a run keeps its source, its progress and its logs."""
+    """Where a run keeps its progress and its logs."""
     return home / "runs" / run_id
 
 

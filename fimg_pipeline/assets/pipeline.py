@@ -17,15 +17,15 @@ from fimg_pipeline.settings import Settings, load
 
 @dataclass(frozen=True)
 class Session:
-    """One step's view: its settings, the engine, the run it belongs to."""
+    """One step's view: its settings, the engine, the key under which its run's source is kept."""
 
     settings: Settings
     engine: Engine
-    run_id: str
+    source_key: str
 
     def plan(self, names: Sequence[str]) -> Plan:
         """The plan for the images ``names`` and everything below them, from the run's source."""
-        return current_plan(self.settings, self.engine, names=names, run_id=self.run_id)
+        return current_plan(self.settings, self.engine, names=names, source_key=self.source_key)
 
     @property
     def builder(self) -> Builder:
@@ -41,10 +41,16 @@ class Pipeline(dg.ConfigurableResource):
         "TAG and Platform always come from the partition.",
     )
 
+    source: str = Field(
+        default="",
+        pattern="^[0-9a-f]*$",
+        description="Key of the source that was resolved when the run was planned; empty: resolved by the first step.",
+    )
+
     def session(self, context: dg.AssetExecutionContext) -> Session:
         """The session for the partition that ``context`` materializes."""
         key = context.partition_key
         assert isinstance(key, dg.MultiPartitionKey)
         partition = key.keys_by_dimension
         settings = load({**self.overrides, "TAG": partition["tag"], "Platform": partition["platform"]})
-        return Session(settings, Engine(), context.run.run_id)
+        return Session(settings, Engine(), self.source or context.run.run_id)

@@ -11,7 +11,7 @@ from fimg_pipeline.assets.steps import RETRIES, step
 from fimg_pipeline.plan.fingerprint import fingerprint
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.source.model import RepositorySnapshot
-from fimg_pipeline.source.pins import resolve_for_run
+from fimg_pipeline.source.pins import resolve_once
 
 
 @dg.asset(
@@ -29,7 +29,7 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
     """Resolves and records the commit."""
     started = time.monotonic()
     with step(context, pipeline, "source", "source") as (session, log):
-        snapshot = resolve_for_run(session.settings, ("fate", "fateflow", "fateboard", "eggroll"), context.run.run_id)
+        snapshot = resolve_once(session.settings, ("fate", "fateflow", "fateboard", "eggroll"), session.source_key)
         log(f"FATE {snapshot.version}: {snapshot.fate.ref} at {snapshot.fate.commit}")
         report(
             session.settings.home, context.run.run_id, Event("source", "source", "built", time.monotonic() - started)

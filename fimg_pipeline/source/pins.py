@@ -1,4 +1,4 @@
-"""One source per run: the first step resolves, the others take what it found.
+"""One source per run: who resolves first writes it down, the others take what it found.
 
 Steps are processes of their own, minutes apart; without this a commit that arrives in between would be half in.
 """
@@ -15,15 +15,15 @@ from fimg_pipeline.catalog.packages import Repository
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.resolve import resolve
-from fimg_pipeline.state import locked, run_folder
+from fimg_pipeline.state import locked
 
 
-def resolve_for_run(settings: Settings, packages: Iterable[str], run_id: str) -> SourceSnapshot:
-    """As :func:`~fimg_pipeline.source.resolve.resolve`, with every repository where the run first found it."""
+def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> SourceSnapshot:
+    """As :func:`fimg_pipeline.source.resolve.resolve`, every repository as the first user of ``key`` found it."""
     names = sorted(set(packages))
-    folder = run_folder(settings.home, run_id) / "source"
-    key = sha256(" ".join((settings.tag, *names)).encode()).hexdigest()[:16]
-    known = folder / f"{key}.json"
+    folder = settings.home / "sources" / key
+    digest = sha256(" ".join((settings.tag, *names)).encode()).hexdigest()[:16]
+    known = folder / f"{digest}.json"
     with locked(folder / "lock"):
         if known.is_file():
             return from_json(json.loads(known.read_text()))

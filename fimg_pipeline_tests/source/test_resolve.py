@@ -15,7 +15,7 @@ from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.git import FetchError, GitError
 from fimg_pipeline.source.model import SourceSnapshot
-from fimg_pipeline.source.pins import resolve_for_run
+from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.resolve import SourceError, git_ref_of, resolve
 
 
@@ -269,14 +269,14 @@ def test_package_files_are_gits_byte_for_byte(sample: SampleSource, tmp_path: Pa
 def test_what_a_run_pinned_can_be_read_by_later_steps(sample: SampleSource, tmp_path: Path) -> None:
     """Each step opens the repositories anew; IPCL_PKG_DIR's objects are in none of the others."""
     chosen = settings(sample, tmp_path, IPCL_PKG_DIR=str(sample.ipcl))
-    resolve_for_run(chosen, ["ipcl_pkg"], "run")
-    snapshot = resolve_for_run(chosen, ["ipcl_pkg", "conf"], "run")
+    resolve_once(chosen, ["ipcl_pkg"], "run")
+    snapshot = resolve_once(chosen, ["ipcl_pkg", "conf"], "run")
     assert list(package_files(tmp_path / "home", snapshot.packages["ipcl_pkg"], snapshot.object_directories))
 
 
 def test_a_run_keeps_the_source_it_started_with(sample: SampleSource, tmp_path: Path) -> None:
-    first = resolve_for_run(settings(sample, tmp_path), ["conf"], "run-1")
+    first = resolve_once(settings(sample, tmp_path), ["conf"], "run-1")
     commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
-    assert resolve_for_run(settings(sample, tmp_path), ["conf"], "run-1") == first
-    assert resolve_for_run(settings(sample, tmp_path), ["conf", "proxy"], "run-1").fate == first.fate
-    assert resolve_for_run(settings(sample, tmp_path), ["conf"], "run-2").fate != first.fate
+    assert resolve_once(settings(sample, tmp_path), ["conf"], "run-1") == first
+    assert resolve_once(settings(sample, tmp_path), ["conf", "proxy"], "run-1").fate == first.fate
+    assert resolve_once(settings(sample, tmp_path), ["conf"], "run-2").fate != first.fate

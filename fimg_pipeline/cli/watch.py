@@ -1,0 +1,114 @@
+"""Watching a run: what its steps report, as they do, and Dagster's own output out of the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+
+from fimg_pipeline.plan.model import Planned, PlannedPackage
+from fimg_pipeline.progress import Event, Follower
+from fimg_pipeline.settings import Settings
+
+#: Tag of a run: who executes it, ``HOST:PID:RANDOM``. Finds our own run, and those whose process is gone.
+TAG_PROCESS: Final = "fimg/process"
+_POLL_SECONDS: Final = 0.3
+
+
+@dataclass
+class Outcomes:
+    """What became of every image and package of a run, by asset key."""
+
+    run_id: str | None = None
+    events: dict[tuple[str, str], Event] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        self.events[(event.kind, event.name)] = event
+
+    def of(self, item: Planned) -> Event | None:
+        return self.events.get(("package" if isinstance(item, PlannedPackage) else "image", item.name))
+
+
+class Watcher(threading.Thread):
+    """Prints what the steps of a run report, as they do."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, settings: Settings, process: str, total: int, console: Console
+    ) -> None:
+        super().__init__(daemon=True)
+        self._instance = instance
+        self._settings = settings
+        self._process_tag = process
+        self._total = total
+        self._console = console
+        self._ended = threading.Event()
+        self._done = 0
+        self.outcomes = Outcomes()
+
+    def run(self) -> None:
+        follower: Follower | None = None
+        ended = False
+        while True:
+            if follower is None:
+                runs = self._instance.get_run_records(dg.RunsFilter(tags={TAG_PROCESS: self._process_tag}), limit=1)
+                if runs:
+                    self.outcomes.run_id = runs[0].dagster_run.run_id
+                    follower = Follower(self._settings.home, self.outcomes.run_id)
+            if follower is not None:
+                self._show(follower.new())
+            if ended:
+                return
+            ended = self._ended.wait(_POLL_SECONDS)
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Shows what is left and ends."""
+        self._ended.set()
+        self.join()
+
+    def _show(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.outcomes.add(event)
+            label = event.name if event.kind == "image" else f"{event.kind} {event.name}"
+            if event.what == "started":
+                self._console.print(f"[dim]          {label} …[/]")
+                continue
+            if event.kind == "source":
+                continue
+            self._done += 1
+            style = {"built": "green", "reused": "cyan", "failed": "red"}[event.what]
+            counter = f"[{self._done:>2}/{self._total}]"
+            self._console.print(f"{escape(counter):>8}  [{style}]{label} {event.what}[/] in {event.seconds:.1f} s")
+            if event.what == "failed":
+                self._console.print(f"          {event.message.splitlines()[0]}", markup=False)
+
+
+@contextmanager
+def quiet(path: Path) -> Iterator[None]:
+    """Sends what this process and its children print to ``path``: Dagster's own log, in full, for when it is needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), saved, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
