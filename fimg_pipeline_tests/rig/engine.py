@@ -58,16 +58,22 @@ class SecondEngine:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-        # Its containerd is a child of its own and would keep the folder busy.
-        with suppress(FileNotFoundError, ProcessLookupError):
-            pid = int((self.folder / "exec/containerd/containerd.pid").read_text())
-            subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
+        # Its containerd outlives it; a dead one that nobody reaped still looks alive by its pid.
+        pid_file = self.folder / "exec/containerd/containerd.pid"
+        with suppress(FileNotFoundError):
+            subprocess.run(["kill", "-9", pid_file.read_text()], check=False, capture_output=True)
+            pid_file.unlink()
 
     def stop(self) -> None:
         """Ends it properly."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(timeout=60)
+        # What a killed one had mounted is nobody's any more, and would keep the folder from being removed.
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            mounted = line.split()[1]
+            if mounted.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "--lazy", mounted], check=False, capture_output=True)
 
     @property
     def client(self) -> list[str]:
