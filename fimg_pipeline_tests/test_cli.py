@@ -9,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.sample import SampleSource, create_sample
+from fimg_pipeline.sample import SampleSource
 from fimg_pipeline_tests.rig.command import FIMG
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSource:
-    return create_sample(tmp_path_factory.mktemp("sample") / "src")
 
 
 def fimg(sample: SampleSource, tmp_path: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
@@ -32,8 +27,8 @@ def fimg(sample: SampleSource, tmp_path: Path, *arguments: str, **settings: str)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_plan_as_json_has_the_fixed_names(sample: SampleSource, tmp_path: Path) -> None:
-    status, output, _ = fimg(sample, tmp_path, "plan", "--json", TAG="1.11.2-release")
+def test_plan_as_json_has_the_fixed_names(pristine: SampleSource, tmp_path: Path) -> None:
+    status, output, _ = fimg(pristine, tmp_path, "plan", "--json", TAG="1.11.2-release")
     plan = json.loads(output)
     assert status == 0
     assert {"tag", "base_tag", "platform", "prefix", "source", "images", "push", "bundle", "warnings"} <= set(plan)
@@ -47,14 +42,14 @@ def test_plan_as_json_has_the_fixed_names(sample: SampleSource, tmp_path: Path) 
     assert any("no Docker engine answers" in text for text in plan["warnings"])
 
 
-def test_plan_touches_neither_source_nor_working_folder(sample: SampleSource, tmp_path: Path) -> None:
-    assert fimg(sample, tmp_path, "plan")[0] == 0
+def test_plan_touches_neither_source_nor_working_folder(pristine: SampleSource, tmp_path: Path) -> None:
+    assert fimg(pristine, tmp_path, "plan")[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"home"}
 
 
-def test_flags_win_over_the_environment(sample: SampleSource, tmp_path: Path) -> None:
+def test_flags_win_over_the_environment(pristine: SampleSource, tmp_path: Path) -> None:
     arguments = ("plan", "--json", "--tag", "flag", "--prefix", "10.0.0.5:5000/a", "--platform", "arm64")
-    _, output, _ = fimg(sample, tmp_path, *arguments, TAG="environment")
+    _, output, _ = fimg(pristine, tmp_path, *arguments, TAG="environment")
     plan = json.loads(output)
     assert (plan["tag"], plan["platform"]) == ("flag", "arm64")
     assert plan["images"][0]["reference"] == "10.0.0.5:5000/a/base-image:flag"
@@ -76,23 +71,23 @@ def test_flags_win_over_the_environment(sample: SampleSource, tmp_path: Path) ->
     ],
 )
 def test_errors_are_messages_with_a_truthful_status(
-    sample: SampleSource,
+    pristine: SampleSource,
     tmp_path: Path,
     arguments: tuple[str, ...],
     settings: dict[str, str],
     status: int,
     message: str,
 ) -> None:
-    found, output, errors = fimg(sample, tmp_path, *arguments, **settings)
+    found, output, errors = fimg(pristine, tmp_path, *arguments, **settings)
     assert found == status, errors
     assert message in errors
     assert "Traceback" not in errors and not output
 
 
-def test_no_value_reaches_a_shell(sample: SampleSource, tmp_path: Path) -> None:
+def test_no_value_reaches_a_shell(pristine: SampleSource, tmp_path: Path) -> None:
     for name in ("TAG", "PREFIX", "Docker_Options", "Build_LLM_VERSION", "GIT_MIRROR", "FATE_DIR"):
         status, _, errors = fimg(
-            sample, tmp_path, "plan", **{name: f"$(touch {tmp_path}/pwned);`touch {tmp_path}/pwned`"}
+            pristine, tmp_path, "plan", **{name: f"$(touch {tmp_path}/pwned);`touch {tmp_path}/pwned`"}
         )
         assert status == 1 and f"{name}=" in errors
     assert not (tmp_path / "pwned").exists()

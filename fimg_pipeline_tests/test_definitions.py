@@ -18,6 +18,7 @@ from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.definitions import build_defs
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import load
 from fimg_pipeline_tests.plan.samples import make_settings
 
@@ -103,13 +104,10 @@ def test_bad_tags_do_not_become_partitions() -> None:
 
 
 def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fimg_pipeline.sample import create_sample
-
-    sample = create_sample(tmp_path / "src")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FATE_DIR", str(sample.fate))
+    monkeypatch.setenv("FATE_DIR", str(pristine.fate))
     monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
     defs = build_defs(load())
     with dg.DagsterInstance.ephemeral() as instance:

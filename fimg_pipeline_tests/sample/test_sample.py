@@ -33,19 +33,8 @@ def commits(source: SampleSource) -> dict[str, str]:
     return {name: git(path, "rev-parse", "HEAD") for name, path in repositories.items()}
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> SampleSource:
-    """A sample that no test changes."""
-    return create_sample(tmp_path_factory.mktemp("pristine") / "sample")
-
-
-@pytest.fixture
-def sample(tmp_path: Path) -> SampleSource:
-    return create_sample(tmp_path / "sample")
-
-
-def test_same_files_give_the_same_commits(pristine: SampleSource, sample: SampleSource) -> None:
-    assert commits(sample) == commits(pristine)
+def test_same_files_give_the_same_commits(pristine: SampleSource, tmp_path: Path) -> None:
+    assert commits(create_sample(tmp_path / "again")) == commits(pristine)
 
 
 def test_every_file_is_committed_and_nothing_else(pristine: SampleSource) -> None:

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from fimg_pipeline.catalog.packages import PACKAGES
-from fimg_pipeline.sample import SampleSource, commit_change, create_sample
+from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.git import FetchError, GitError
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.resolve import SourceError, git_ref_of, resolve
-
-
-@pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sample") / "src"
-    create_sample(folder)
-    return folder
-
-
-@pytest.fixture
-def sample(pristine: Path, tmp_path: Path) -> SampleSource:
-    """A sample of its own for a test that changes it."""
-    copy = tmp_path / "src"
-    shutil.copytree(pristine, copy, symlinks=True)
-    return create_sample(copy)
 
 
 def settings(sample: SampleSource, tmp_path: Path, **environ: str) -> Settings:
