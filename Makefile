@@ -9,6 +9,9 @@ SAMPLE ?= $(HOME)/.local/state/fimg/sample
 SAMPLE_SOURCE = FATE_DIR=$(SAMPLE)/fate FATE_LLM_URL=$(SAMPLE)/fate-llm IPCL_PKG_DIR=$(SAMPLE)/pailliercryptolib_python
 ALL_SWITCHES = Build_Basic=1 Build_OP=1 Build_FUM=1 Build_NN=1 Build_Spark=1 Build_IPCL=1 Build_GPU=1 Build_LLM=1
 
+# These tests write thousands of small files: in memory, where that can be had.
+QUICK_TMP = $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
+
 help:
 	@echo "make setup      virtual environment, Docker engine, the fimg command in $(VENV)/bin"
 	@echo "make demo       all 34 images from a bundled sample source"
@@ -33,7 +36,7 @@ test: setup test-unit
 	@$(VENV)/bin/python -m pytest -m engine
 
 test-unit: $(VENV)/.complete
-	@$(VENV)/bin/python -m pytest -m "not engine" --numprocesses auto
+	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not engine" --numprocesses auto
 
 lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff check .
