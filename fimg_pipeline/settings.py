@@ -38,6 +38,7 @@ _APT_SOURCE_PATTERN: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z
 #: Longest repository name Docker accepts, host included.
 _MAX_NAME: Final = 255
 _MAX_PATH: Final = 4096
+_MAX_COMPONENT: Final = 255
 _MAX_REF: Final = 255
 
 #: ``docker build`` options that make sense in ``Docker_Options``: name → whether it takes a value. What the pipeline
@@ -53,6 +54,13 @@ BUILD_OPTIONS: Final[Mapping[str, bool]] = {
     "--ssh": True,
     "--ulimit": True,
 }
+#: What such options may not name, because plan and engine do.
+_RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
+    "--build-arg": ("PARENT", "BASE_", "PACKAGE_", "SOURCE_DATE", "EXTRA_INDEXES", "SPARK_VERSION"),
+    "--label": ("io.fimg.", "org.opencontainers.image."),
+}
+#: Build arguments BuildKit knows by itself and keeps out of images; also in lower case.
+PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 #: Options that change how an image is built but not what is in it.
 NEUTRAL_OPTIONS: Final = frozenset({"--no-cache", "--cache-from", "--shm-size", "--ulimit", "--ssh"})
 
@@ -123,6 +131,11 @@ class Settings:
         return {name: value for name, value in values.items() if value is not None}
 
 
+def redacted(text: str) -> str:
+    """``text`` without what stands before the host of the URLs in it: names, passwords, tokens."""
+    return re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+
+
 def tag_problem(text: str) -> str | None:
     """Why ``text`` is no tag Docker would accept, or ``None``. Also the gate for partition keys."""
     if TAG_PATTERN.fullmatch(text):
@@ -156,9 +169,14 @@ def _prefix(text: str) -> str:
 def _path(text: str) -> Path:
     if len(text) > _MAX_PATH:
         raise ValueError(f"is too long: {len(text)} characters, at most {_MAX_PATH}")
+    if any(len(part.encode()) > _MAX_COMPONENT for part in text.split("/")):
+        raise ValueError(f"has a part that is too long: at most {_MAX_COMPONENT} bytes between slashes")
     if text.startswith("-") or not _PATH_PATTERN.fullmatch(text):
         raise ValueError("must be a path of letters, digits and . / _ - @ + , = % without spaces or shell characters")
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("names a user this machine does not have") from None
     if ".." in path.parts:
         raise ValueError("must not contain '..': write the path out")
     return path.absolute()
@@ -238,8 +256,9 @@ def _options(text: str) -> tuple[str, ...]:
             value = next(rest, "")
         if not value or value.startswith("-") or not value.isprintable():
             raise ValueError(f"{name} needs a value")
-        if name == "--build-arg" and value.partition("=")[0].startswith(("PARENT", "BASE_", "PACKAGE_")):
-            raise ValueError(f"--build-arg {value.partition('=')[0]} is set by the plan and can't be overridden")
+        subject = value.partition("=")[0]
+        if name in _RESERVED and subject.startswith(_RESERVED[name]):
+            raise ValueError(f"{name} {subject} is set by the pipeline and can't be overridden")
         options.append(f"{name}={value}")
     return tuple(options)
 
@@ -366,17 +385,24 @@ def _parse(raw: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
         except ValueError as error:
             problems.append(f"{variable.name}={_shown(value.text)} ({value.origin}): {error}")
     ca_bundle = values.get("ca_bundle")
-    if ca_bundle is not None and not ca_bundle.is_file():
-        problems.append(f"CA_BUNDLE={ca_bundle} ({raw['CA_BUNDLE'].origin}): no such file")
+    if ca_bundle is not None and not _holds_certificates(ca_bundle):
+        problems.append(f"CA_BUNDLE={ca_bundle} ({raw['CA_BUNDLE'].origin}): no such file, or no PEM certificate in it")
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
     features = frozenset(feature for feature in Feature if values.pop(feature.name))
     return Settings(features=features, warnings=tuple(warnings), **values)
 
 
+def _holds_certificates(path: Path) -> bool:
+    try:
+        return b"-----BEGIN CERTIFICATE-----" in path.read_bytes()
+    except OSError:
+        return False
+
+
 def _shown(text: str) -> str:
     """A value as error messages show it: no control characters, no password of a URL, not endless."""
-    hidden = re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", text)
+    hidden = redacted(text)
     printable = hidden.encode("unicode_escape").decode("ascii") if not hidden.isprintable() else hidden
     return repr(printable if len(printable) <= 80 else f"{printable[:77]}…")
 
@@ -396,7 +422,10 @@ def _expand_version(raw: dict[str, _Value]) -> None:
         value = raw[name]
         if "${version}" not in value.text:
             continue
-        fate_env = Path(raw["FATE_DIR"].text) / "fate.env"
+        try:
+            fate_env = _path(raw["FATE_DIR"].text) / "fate.env"
+        except ValueError:
+            return  # told below, by the check of FATE_DIR itself
         version = dotenv_values(fate_env).get("FATE") if fate_env.is_file() else None
         if not version:
             raise SettingsError(
@@ -409,7 +438,7 @@ def _expand_version(raw: dict[str, _Value]) -> None:
 def _misspelt(sources: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Variables whose letters are right but whose case is not: silently ignored, they'd build the wrong set."""
     by_lower = {feature.variable.lower(): feature.variable for feature in Feature} | {
-        name.lower(): name for name in ("Docker_Options", "Build_LLM_VERSION")
+        name.lower(): name for name in ("Docker_Options", "Build_LLM_VERSION", "Platform")
     }
     return [
         f"{name} in {origin} is ignored: the variable is spelt {by_lower[name.lower()]}"

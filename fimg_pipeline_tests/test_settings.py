@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.catalog.features import Feature
-from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, load
+from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, load, redacted
 
 #: Name → default of the build document's table.
 DOCUMENT = {
@@ -114,6 +114,9 @@ def test_hostile_values_are_refused_by_name(tmp_path: Path, name: str, value: st
         "--build-arg PARENT=evil",
         "--no-cache=yes",
         "--network --no-cache",
+        "--build-arg SOURCE_DATE=2020-01-01",
+        "--label io.fimg.fingerprint=x",
+        "--label=org.opencontainers.image.revision=x",
     ],
 )
 def test_docker_options_that_are_refused(tmp_path: Path, value: str) -> None:
@@ -152,7 +155,25 @@ def test_reserved_namespace(tmp_path: Path) -> None:
 
 def test_ca_bundle_falls_back_to_the_standard_variable(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
-    bundle.write_text("x")
+    bundle.write_text("-----BEGIN CERTIFICATE-----\n")
     assert settings(tmp_path, SSL_CERT_FILE=str(bundle)).ca_bundle == bundle
     with pytest.raises(SettingsError, match=r"CA_BUNDLE=.*no such file"):
         settings(tmp_path, CA_BUNDLE=str(tmp_path / "absent.pem"))
+
+
+@pytest.mark.parametrize("value", ["~nosuchuser/x", f"/tmp/{'x' * 300}"])
+@pytest.mark.parametrize("name", ["FATE_DIR", "FIMG_HOME", "IPCL_PKG_DIR", "CA_BUNDLE", "PYTHON_PREFIX"])
+def test_paths_no_machine_has(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}="):
+        settings(tmp_path, **{name: value})
+
+
+def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("hello\n")
+    with pytest.raises(SettingsError, match=r"^CA_BUNDLE=.*no PEM certificate"):
+        settings(tmp_path, CA_BUNDLE=str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize("url", ["https://user:secret@host/x", "https://secret@host/x", "http://u:se/cret@host:1/x y"])
+def test_redacted(url: str) -> None:
+    assert "cret" not in redacted(url) and "host" in redacted(url)

@@ -45,7 +45,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
             ensure_recipe_bases(session.settings, session.engine, recipe.path, session.settings.platform, log)
             plan = session.plan([image.name])
             planned = plan.image(image.name)
-            outcome = session.builder.make(planned, plan.source.fate, plan.source.version, (), log)
+            outcome = session.builder.make(planned, plan.source.origin, plan.source.version, (), log)
             record = session.engine.inspect(outcome.image_id) or {}
             checks = run_checks(context.instance, session, planned, outcome.image_id, log)
             failed = [check for check in checks if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR]
@@ -65,7 +65,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                     "result": "built" if outcome.built else "reused: an image of this fingerprint was there",
                     **_metadata(planned, record),
                     "commit": commit_metadata(plan.source.fate),
-                    "uncommitted changes": plan.source.fate.dirty,
+                    "uncommitted changes": plan.source.dirty,
                     "seconds": round(outcome.seconds, 1),
                     "log": dg.MetadataValue.url(log_page(context.run.run_id, key)),
                     "log file": dg.MetadataValue.path(

@@ -29,7 +29,7 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
     """Resolves and records the commit."""
     started = time.monotonic()
     with step(context, pipeline, "source", "source") as (session, log):
-        snapshot = resolve_once(session.settings, ("fate", "fateflow", "fateboard", "eggroll"), session.source_key)
+        snapshot = resolve_once(session.settings, (), session.source_key)
         log(f"FATE {snapshot.version}: {snapshot.fate.ref} at {snapshot.fate.commit}")
         report(
             session.settings.home, context.run.run_id, Event("source", "source", "built", time.monotonic() - started)
@@ -41,7 +41,7 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
                 "FATE": snapshot.version,
                 "ref": snapshot.fate.ref,
                 "commit": commit_metadata(snapshot.fate),
-                "uncommitted changes": snapshot.fate.dirty,
+                "uncommitted changes": snapshot.dirty,
                 "versions": dg.MetadataValue.table(
                     [dg.TableRecord({"name": name, "version": value}) for name, value in snapshot.fate_env.items()]
                 ),

@@ -25,7 +25,10 @@ def dagster_home(settings: Settings) -> Path:
             raise FimgError(f"DAGSTER_HOME={given} is not an absolute path of a folder", hint="create it, or unset it")
         return home
     home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FimgError(f"FIMG_HOME={settings.home} can't be used: {error.strerror}") from None
     configuration = home / "dagster.yaml"
     if not configuration.exists():
         configuration.unlink(missing_ok=True)  # a link to a checkout that is gone

@@ -80,7 +80,7 @@ def ui(settings: Settings, flags: dict[str, str], port: int) -> None:
     """Start the web UI and the daemon on loopback."""
     from fimg_pipeline.cli.serve import serve
 
-    serve(settings, port)
+    serve(settings, flags, port)
 
 
 @main.command()

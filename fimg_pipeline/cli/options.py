@@ -27,8 +27,6 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
         flags = {variable: arguments.pop(flag) for flag, variable in _FLAGS.items()}
         given = {variable: value for variable, value in flags.items() if value is not None}
         settings = load(given)
-        for warning in settings.warnings:
-            click.echo(f"warning: {warning}", err=True)
         return command(settings=settings, flags=given, **arguments)
 
     for flag, variable in reversed(_FLAGS.items()):

@@ -30,7 +30,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "source": {
             "ref": fate.ref,
             "commit": fate.commit,
-            "dirty": fate.dirty,
+            "dirty": plan.source.dirty,
             "version": plan.source.version,
             "repositories": {
                 name: {"ref": repository.ref, "commit": repository.commit, "dirty": repository.dirty}
@@ -72,7 +72,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
 def print_plan(plan: Plan, console: Console) -> None:
     """The plan as a table in build order, with what is up to date and what is not, and why."""
     fate = plan.source.fate
-    state = " with uncommitted changes" if fate.dirty else ""
+    state = " with uncommitted changes" if plan.source.dirty else ""
     where = f"{plan.prefix}/…:{plan.tag}" + (f" (base images :{plan.base_tag})" if plan.base_tag != plan.tag else "")
     console.print(f"FATE {plan.source.version}, {fate.ref} at {fate.commit[:12]}{state}, {plan.platform}: {where}")
     table = Table(box=None, pad_edge=False, header_style="bold")

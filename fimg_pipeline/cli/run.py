@@ -27,7 +27,12 @@ from fimg_pipeline.plan.selection import Verb
 from fimg_pipeline.planning import current_plan, ensure_recipe_bases
 from fimg_pipeline.settings import Settings
 
-_UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_UNFINISHED: Final = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def build(settings: Settings, flags: Mapping[str, str], verb: Verb, names: Sequence[str]) -> int:
@@ -142,6 +147,10 @@ def _execute(
             asset_selection=[SOURCE, *map(_key, todo)],
         )
     print_summary(console, settings.home, plan, watcher.outcomes, time.monotonic() - started, todo=todo)
+    record = instance.get_run_by_id(result.run_id)
+    if record is not None and record.status is dg.DagsterRunStatus.CANCELED:
+        console.print("interrupted; what was finished is kept, the rest is built by the next run")
+        return 130
     if not result.success:
         console.print(f"run {result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
     return 0 if result.success else 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 from fimg_pipeline.assets.partitions import add_tag
@@ -33,14 +35,25 @@ def prepare(settings: Settings) -> str:
     return f"Dagster instance in {home}, {MAX_CONCURRENT} builds at once"
 
 
-def serve(settings: Settings, port: int) -> None:
-    """Becomes ``dagster dev``: web server and daemon on loopback. The configured tag is a partition from the start."""
+def serve(settings: Settings, flags: Mapping[str, str], port: int) -> None:
+    """Becomes ``dagster dev``: web server and daemon on loopback. The configured tag is a partition from the start.
+
+    It keeps the working folder, whose ``.env`` counts for it too, and gets ``flags`` by environment.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise FimgError(f"port {port} can't be used: {error.strerror}", hint="choose another: --port") from None
     with open_instance(settings) as instance:
         add_tag(instance, settings.tag)
     workspace = PROJECT / "workspace.yaml"
     if not workspace.is_file():
         raise FimgError(f"{workspace} is missing", hint="run from a checkout of the project")
-    os.chdir(Path(workspace).parent)
     arguments = ["dev", "--workspace", str(workspace), "--host", LOOPBACK, "--port", str(port)]
     sys.stdout.flush()
+    os.environ.update(flags)
+    # Started in the background of a script, SIGINT comes ignored; Dagster would then ignore SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])

@@ -40,6 +40,10 @@ def print_summary(
         f"packages: {len(made)} made, {len(plan.packages) - len(made) - len(broken)} up to date, {len(broken)} failed; "
         f"{seconds:.0f} s"
     )
+    source = outcomes.events.get(("source", "source"))
+    no_source = source is not None and source.what == "failed"
+    if source is not None and no_source:
+        console.print(f"[red]failed[/]  source: {escape(source.message)}")
     for kind, name in [("package", name) for name in broken] + [("image", name) for name in failed]:
         event = outcomes.events[(kind, name)]
         console.print(f"[red]failed[/]  {name}: {escape(event.message.splitlines()[0])}")
@@ -47,10 +51,12 @@ def print_summary(
             shown = name if kind == "image" else f"package-{name}"
             console.print(f"        log: {log_path(home, outcomes.run_id, shown)}", markup=False)
     for name in skipped:
-        console.print(f"[yellow]skipped[/] {name}: {_why_skipped(name, failed, broken)}")
+        console.print(f"[yellow]skipped[/] {name}: {_why_skipped(name, failed, broken, no_source)}")
 
 
-def _why_skipped(name: str, failed: Sequence[str], broken: Sequence[str]) -> str:
+def _why_skipped(name: str, failed: Sequence[str], broken: Sequence[str], no_source: bool) -> str:
+    if no_source:
+        return "it needs the source, which could not be resolved"
     current: str | None = name
     while current is not None:
         needs = [package for package in IMAGES[current].recipe.packages if package in broken]

@@ -84,7 +84,7 @@ class Watcher(threading.Thread):
             if event.what == "started":
                 self._console.print(f"[dim]          {label} …[/]")
                 continue
-            if event.kind == "source":
+            if event.kind == "source" and event.what != "failed":
                 continue
             self._done += 1
             style = {"built": "green", "reused": "cyan", "failed": "red"}[event.what]

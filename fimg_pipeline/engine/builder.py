@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from fimg_pipeline.engine.client import LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_P
 from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.model import Planned, PlannedImage, Status
+from fimg_pipeline.plan.model import Planned, PlannedImage
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.state import locked
@@ -64,7 +65,8 @@ class Builder:
         """
         started = time.monotonic()
         with locked(self.settings.home / "locks" / planned.fingerprint):
-            image_id = None if planned.status is Status.STALE and self.settings.no_cache else self._existing(planned)
+            anew = self.settings.no_cache and isinstance(planned, PlannedImage)
+            image_id = None if anew else self._existing(planned)
             built = image_id is None
             if image_id is None:
                 self._check_inputs(planned)
@@ -85,7 +87,12 @@ class Builder:
     def _existing(self, planned: Planned) -> str | None:
         record = self.engine.inspect(planned.stage)
         if record is None:
-            return None
+            # Its stage name may have been taken off by hand; the label says as much.
+            found = self.engine.find(planned.fingerprint, planned.platform)
+            if found is None:
+                return None
+            self.engine.tag(found, planned.stage)
+            return found
         labels = record["Config"].get("Labels") or {}
         wanted = docker_platform(planned.platform)
         if labels.get(LABEL_FINGERPRINT) != planned.fingerprint or f"{record['Os']}/{record['Architecture']}" != wanted:
@@ -93,16 +100,30 @@ class Builder:
         return str(record["Id"])
 
     def _check_inputs(self, planned: Planned) -> None:
-        missing = [
-            f"{name} {value}"
+        """The names a recipe gets must stand for exactly what the fingerprint was made of."""
+        wrong = [
+            problem
             for name, value in planned.build_args.items()
-            if name.startswith(("PARENT", "PACKAGE_", "BASE_")) and self.engine.inspect(value) is None
+            if (problem := self._input_problem(planned, name, value))
         ]
-        if missing:
+        if wrong:
             raise MissingInputError(
-                f"{planned.name} can't be built: the engine lacks {', '.join(missing)}",
+                f"{planned.name} can't be built: {', '.join(wrong)}",
                 hint="materialize what is upstream of it too (`fimg build --image` does so); base images: `fimg bases`",
             )
+
+    def _input_problem(self, planned: Planned, name: str, value: str) -> str | None:
+        if not name.startswith(("PARENT", "PACKAGE_", "BASE_")):
+            return None
+        record = self.engine.inspect(value)
+        if record is None:
+            return f"the engine lacks {name} {value}"
+        if name.startswith("BASE_"):
+            base = next(base for base in BASES.values() if base.build_arg == name)
+            same = planned.inputs[f"base {base.reference}"] == record["Id"]
+        else:
+            same = (record["Config"].get("Labels") or {}).get(LABEL_FINGERPRINT) == value.rpartition(":")[2]
+        return None if same else f"{name} {value} is another image than the plan was made with"
 
     def _build(
         self,
@@ -157,7 +178,13 @@ class Builder:
         secrets: dict[str, Path] = {}
         if self.settings.ca_bundle is not None:
             secrets["ca"] = self.settings.ca_bundle
-        with tempfile.TemporaryDirectory(prefix="fimg-secrets-") as folder:
+        kept = self.settings.home / "secrets"
+        _sweep(kept)
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=kept) as folder:
+            if "ca" in secrets:
+                # By a path of ours: the client's option is a list separated by commas.
+                secrets["ca"] = Path(shutil.copyfile(secrets["ca"], Path(folder) / "ca"))
             if self.settings.network_variables:
                 path = Path(folder) / "network"
                 lines = [
@@ -167,6 +194,14 @@ class Builder:
                     handle.writelines(lines)
                 secrets["network"] = path
             yield secrets
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what builds that were killed left: their folders begin with the id of their process."""
+    for left in folder.glob("*-*"):
+        pid = left.name.partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _context(recipe: Iterable[ContextFile], files: Iterable[ContextFile]) -> Iterator[bytes]:

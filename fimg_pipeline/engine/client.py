@@ -54,6 +54,10 @@ class Engine:
         try:
             client = docker.from_env(timeout=_API_TIMEOUT_SECONDS)
             client.ping()
+        except ValueError as error:
+            raise EngineError(
+                f"DOCKER_HOST={os.environ.get('DOCKER_HOST')} is no address of an engine: {error}"
+            ) from None
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             if "permission denied" in str(error).lower():
                 raise EngineError(
@@ -104,6 +108,11 @@ class Engine:
             return None
         return record
 
+    def find(self, fingerprint: str, platform: Platform) -> str | None:
+        """An image labelled with ``fingerprint`` for ``platform``, whatever its name, or ``None``."""
+        held = self.state().holders(fingerprint, platform)
+        return held[0].image_id if held else None
+
     def tag(self, source: str, target: str) -> None:
         """Gives the image ``source`` the further name ``target``, which moves if it was another's."""
         repository, _, tag = target.rpartition(":")
@@ -124,11 +133,15 @@ class Engine:
             )
         )
         try:
-            container.start()
-            status = int(container.wait(timeout=timeout)["StatusCode"])
+            try:
+                container.start()
+            except docker.errors.APIError as error:
+                return 127, f"can't be started: {error.explanation or error}"
+            try:
+                status = int(container.wait(timeout=timeout)["StatusCode"])
+            except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+                return 124, f"did not end within {timeout} s"
             return status, container.logs().decode("utf-8", "replace")
-        except requests.exceptions.RequestException:
-            return 124, f"did not end within {timeout} s"
         finally:
             container.remove(force=True, v=True)
 
@@ -159,7 +172,8 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="fimg-build-") as folder:
             # Not --tag: when this process is killed the client goes on with half a context. Naming is our last step.
             id_file = Path(folder) / "id"
-            self._stream([*arguments, f"--iidfile={id_file}", *options, "-"], context, tag, log)
+            given, environment = _by_name(options)
+            self._stream([*arguments, f"--iidfile={id_file}", *given, "-"], environment, context, tag, log)
             image_id = id_file.read_text().strip()
         record = self.inspect(image_id)
         if record is None:
@@ -173,7 +187,12 @@ class Engine:
         return image_id
 
     def _stream(
-        self, arguments: Sequence[str], context: Iterable[bytes], what: str, log: Callable[[str], None]
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        context: Iterable[bytes],
+        what: str,
+        log: Callable[[str], None],
     ) -> None:
         kept: deque[str] = deque(maxlen=_LOG_KEPT)
         process = subprocess.Popen(
@@ -181,7 +200,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
+            env={**os.environ, **environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
         )
         assert process.stdin is not None and process.stdout is not None
         feeder = _Feeder(process, context)
@@ -242,6 +261,21 @@ class _Feeder(threading.Thread):
                 # Closing would look like the end of the context: a build of half of it must not succeed.
                 self._client.kill()
                 self.error = error
+
+
+def _by_name(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The user's options with build arguments handed over by environment: their values may be passwords."""
+    given: list[str] = []
+    environment: dict[str, str] = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        argument, equals, content = value.partition("=")
+        if name == "--build-arg" and equals and argument not in os.environ:
+            environment[argument] = content
+            given.append(f"--build-arg={argument}")
+        else:
+            given.append(option)
+    return given, environment
 
 
 def _builds_with_buildkit(client: str) -> bool:

@@ -12,9 +12,11 @@ from fimg_pipeline.errors import FimgError, TransientError
 _TRANSIENT: Final = re.compile(
     r"temporary failure (?:in name resolution|resolving)|connection (?:reset|refused|timed out)|i/o timeout"
     r"|tls handshake timeout|read timed out|connecttimeout|readtimeout|newconnectionerror|remotedisconnected"
-    r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|unexpected eof"
-    r"|(?:http error |status(?: code)?:? ?|error code )(?:429|500|502|503|504)|too many requests"
-    r"|hash sum mismatch|could not connect to|failed to fetch .*(?:5\d\d|connection)|premature end of",
+    r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|ssl.*unexpected.eof|tls.*unexpected eof"
+    r"|failed to create endpoint"
+    r"|(?:http error |status code:? |error code )(?:429|500|502|503|504)|too many requests"
+    r"|hash sum mismatch|could not connect to|failed to fetch .*(?:5\d\d|connection)"
+    r"|premature end of (?:content-length|chunk)",
     re.IGNORECASE,
 )
 #: The engine itself went away: nothing is known about the build.
@@ -29,7 +31,8 @@ _TELLING: Final = re.compile(
 )
 #: Lines that only announce or repeat: BuildKit's last one, Maven's first. The reason stands elsewhere.
 _WRAPPER: Final = re.compile(
-    r"executor failed running|did not complete successfully|failed to solve|^-{4,}$|^> \["
+    r"^sha256:[0-9a-f]{64}|^(?:DONE|CACHED)\b|executor failed running.*\]: exit code|did not complete successfully"
+    r"|failed to solve|^-{4,}$|^> \["
     r"|Some problems were encountered while processing"
 )
 _TAIL: Final = 15
@@ -49,6 +52,9 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
     text = "\n".join(lines)
     shown = "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-_TAIL:])
     message = f"{what} failed (status {status}): {first_error_line(log)}\n{shown}"
+    if status < 0:
+        killed = f"{what}: the docker client was killed by signal {-status}"
+        return TransientBuildError(killed, hint="build again; when memory ran out, with fewer builds at once")
     if _ENGINE_GONE.search(text):
         return TransientBuildError(message, hint="the Docker engine went away during the build; build again")
     if _TRANSIENT.search(text):

@@ -35,6 +35,18 @@ class EngineState:
     def by_reference(self) -> Mapping[str, StoredImage]:
         return MappingProxyType({name: image for image in self.images for name in image.references})
 
+    def holders(self, fingerprint: str, platform: str) -> tuple[StoredImage, ...]:
+        """Images of a fingerprint under any name.
+
+        Without a name they don't count: that is what a build leaves whose pipeline was killed before it was checked,
+        perhaps in the middle of its context.
+        """
+        return tuple(
+            image
+            for image in self.images
+            if image.fingerprint == fingerprint and image.platform == platform and image.references
+        )
+
 
 class Status(Enum):
     """How an image or package stands against the plan."""

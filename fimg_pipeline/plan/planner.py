@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
 from fimg_pipeline.plan.selection import Selected, Verb, select, selection_warnings
-from fimg_pipeline.settings import NEUTRAL_OPTIONS, Settings
+from fimg_pipeline.settings import NEUTRAL_OPTIONS, PROXY_VARIABLES, Settings
 from fimg_pipeline.source.model import SourceSnapshot
 
 #: What stands for a base image's id as long as the engine does not have the base.
@@ -65,10 +66,14 @@ def make_plan(
             f"{image.name} can't be built for {settings.platform}: {image.reason}",
             hint="choose another image, or Platform=amd64",
         )
-    published = tuple(
-        image.name
-        for image in images.values()
-        if image.image.published and not image.added and image.status is not Status.UNBUILDABLE
+    published = (
+        ()
+        if verb is Verb.PACKAGE and not names
+        else tuple(
+            image.name
+            for image in images.values()
+            if image.image.published and not image.added and image.status is not Status.UNBUILDABLE
+        )
     )
     return Plan(
         tag=settings.tag,
@@ -114,6 +119,11 @@ def _content_warnings(packages: Mapping[str, PlannedPackage]) -> list[str]:
         for package in packages.values()
         if package.source.missing
     ]
+
+
+def _is_neutral(option: str) -> bool:
+    name, _, value = option.partition("=")
+    return name in NEUTRAL_OPTIONS or (name == "--build-arg" and value.partition("=")[0].upper() in PROXY_VARIABLES)
 
 
 @dataclass(frozen=True)
@@ -203,8 +213,9 @@ class _Planner:
         return arguments, inputs
 
     def _options(self, recipe: Recipe) -> dict[str, str]:
-        changing = [o for o in self.settings.docker_options if o.partition("=")[0] not in NEUTRAL_OPTIONS]
-        return {"options": " ".join(changing)} if changing else {}
+        changing = [option for option in self.settings.docker_options if not _is_neutral(option)]
+        # Hashed, since the inputs become labels and options may hold passwords.
+        return {"options": hashlib.sha256("\0".join(changing).encode()).hexdigest()[:16]} if changing else {}
 
     def _fate_env(self, image: Image, key: str) -> str:
         value = self.source.fate_env.get(key)
@@ -221,10 +232,11 @@ class _Planner:
     def _status(self, stage: str, identity: str, names: Sequence[str], inputs: Mapping[str, str]) -> tuple[Status, str]:
         named = [self.engine.by_reference.get(name) for name in names]
         stored = self._stored(stage, identity)
-        if stored is not None and not self.settings.no_cache:
-            if all(image is not None and image.image_id == stored.image_id for image in named):
+        held = () if self.settings.no_cache else self.engine.holders(identity, self.settings.platform)
+        if held:
+            if stored is not None and all(image is not None and image.image_id == stored.image_id for image in named):
                 return Status.CURRENT, "built from this source"
-            return Status.REUSABLE, "built before; only the name is missing"
+            return Status.REUSABLE, "built before; only a name is missing"
         present = next((image for image in named if image is not None), None)
         if present is None:
             return Status.MISSING, "not built yet"

@@ -40,11 +40,15 @@ class FetchError(GitError, TransientError):
 
 @dataclass(frozen=True)
 class Git:
-    """git in one repository. ``git_dir`` for a bare store, ``work_tree`` for a checkout of the user's."""
+    """git in one repository. ``git_dir`` for one of ours, ``work_tree`` for a checkout of the user's.
+
+    ``directory`` is where it runs, for paths relative to it.
+    """
 
     git_dir: Path | None = None
     work_tree: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    directory: Path | None = None
 
     def run(
         self, *arguments: str, stdin: bytes | None = None, timeout: float | None = None
@@ -87,7 +91,8 @@ class Git:
 
     @property
     def _command(self) -> list[str]:
-        where = [] if self.work_tree is None else ["-C", str(self.work_tree)]
+        directory = self.directory or self.work_tree
+        where = [] if directory is None else ["-C", str(directory)]
         return ["git", *where, *_HARMLESS]
 
     @property
@@ -116,7 +121,10 @@ class Git:
 
 def _safe_directory(path: Path) -> dict[str, str]:
     """Lets git read a checkout owned by another user; ``-c`` is not enough for every git since 2.35."""
-    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(path)}
+    names = dict.fromkeys((str(path), str(path.resolve())))
+    entries = {f"GIT_CONFIG_KEY_{index}": "safe.directory" for index in range(len(names))}
+    values = {f"GIT_CONFIG_VALUE_{index}": name for index, name in enumerate(names)}
+    return {"GIT_CONFIG_COUNT": str(len(names)), **entries, **values}
 
 
 def last_words(stderr: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fimg_pipeline.catalog.packages import Repository
 
@@ -60,6 +60,16 @@ class SourceSnapshot:
     repositories: Mapping[Repository, RepositorySnapshot]
     packages: Mapping[str, PackageSource]
     object_directories: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything in it differs from a commit."""
+        return any(repository.dirty for repository in self.repositories.values())
+
+    @property
+    def origin(self) -> RepositorySnapshot:
+        """FATE's commit as what is built from all repositories has to name it: dirty when any of them is."""
+        return replace(self.fate, dirty=self.dirty)
 
     @property
     def version(self) -> str:

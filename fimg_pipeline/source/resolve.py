@@ -8,6 +8,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Final
@@ -139,35 +140,44 @@ class _Resolver:
         if commit is None:
             raise SourceError(f"{git.work_tree} has no commit yet", hint="commit FATE's files first")
         branch = git.text("symbolic-ref", "--quiet", "--short", "HEAD") or "HEAD"
-        changes = git.output("status", "--porcelain=v1", "-z", "--ignore-submodules=dirty")
-        tree = self.store.resolve(f"{commit}^{{tree}}")
-        if tree is None:
-            raise SourceError(f"{name}: commit {commit} ({branch}) is incomplete: its tree is missing")
-        if not changes:
-            return RepositorySnapshot(name, branch, commit, tree, web=self._web(name))
-        return RepositorySnapshot(name, branch, commit, self._written_tree(git), dirty=True, web=self._web(name))
+        committed = self._at(name, branch, commit)
+        tree = self._written_tree(git)
+        return committed if tree == committed.tree else replace(committed, tree=tree, dirty=True)
 
     def _written_tree(self, git: Git) -> str:
-        """The tree of a working folder with its uncommitted changes (ignored files apart).
+        """The tree of a working folder as it is now, ignored files apart; submodules as its index has them.
 
-        Index and objects are ours: the checkout's index is copied, so that unchanged files are not read again.
+        The git folder used is a temporary one of ours with a copy of the checkout's index (so that unchanged files are
+        not read again): nothing is written to the checkout, and nothing its own configuration names is run.
         """
-        index = git.text("rev-parse", "--git-path", "index")
         assert git.work_tree is not None
+        where = {name: git.text("rev-parse", "--git-path", name) for name in ("index", "info/exclude")}
+        paths = {name: git.work_tree / path for name, path in where.items() if path is not None}
         with tempfile.TemporaryDirectory(prefix="fimg-index-") as folder:
-            copy = Path(folder) / "index"
-            if index is not None and (git.work_tree / index).is_file():
-                copyfile(git.work_tree / index, copy)
+            own = Path(folder)
+            (own / "refs").mkdir()
+            (own / "HEAD").write_text("ref: refs/heads/none\n")
+            (own / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n")
+            if "index" in paths and paths["index"].is_file():
+                copyfile(paths["index"], own / "index")
+                for shared in paths["index"].parent.glob("sharedindex.*"):
+                    copyfile(shared, own / shared.name)
+            if "info/exclude" in paths and paths["info/exclude"].is_file():
+                (own / "info").mkdir()
+                copyfile(paths["info/exclude"], own / "info/exclude")
             snapshot = Git(
-                work_tree=git.work_tree,
+                git_dir=own,
                 environment={
-                    "GIT_INDEX_FILE": str(copy),
+                    "GIT_WORK_TREE": str(git.work_tree),
                     "GIT_OBJECT_DIRECTORY": str(self.store.objects),
                     # The checkout's own objects stay out of sight: git would renew the time of those it meets again.
                     "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
                 },
+                directory=git.work_tree,
             )
-            snapshot.output("add", "--all", "--", ".")
+            staged = snapshot.output("ls-files", "--stage", "-z").decode("utf-8", "surrogateescape").split("\0")
+            modules = [row.partition("\t")[2] for row in staged if row.startswith("160000 ")]
+            snapshot.output("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in modules))
             return snapshot.output("write-tree", "--missing-ok").decode("ascii").strip()
 
     def _fate_env(self, fate: RepositorySnapshot) -> dict[str, str]:
@@ -212,8 +222,7 @@ class _Resolver:
         pinned = meta[2]
         if self._checked_out(name) and git_ref_of(self.settings.tag) is None:
             standing = self._as_it_stands(name, Git(work_tree=self.checkout / name))
-            if standing.commit == pinned and standing.dirty:
-                return standing
+            return standing if standing.commit == pinned else replace(standing, dirty=True)
         if self.store.resolve(f"{pinned}^{{tree}}") is None:
             self._fetch_submodule(name, pinned, fate)
         return self._at(name, pinned[:12], pinned)
@@ -232,10 +241,20 @@ class _Resolver:
     def _requirements_date(self, fate: RepositorySnapshot) -> str:
         """The day the requirement files last changed: what they leave open is resolved as of then.
 
-        Not the commit's own day, or every commit would make a new Python environment.
+        Not the commit's own day, or every commit would make a new Python environment; that only where the history does
+        not say, as in a shallow clone.
         """
-        day = ("log", "-1", "--format=%cd", "--date=format:%Y-%m-%d", fate.commit)
-        return self.store.git.text(*day, "--", ":(glob)python/requirements*.txt") or self.store.git.text(*day) or ""
+        day = ("log", "-1", "--format=%cd", "--date=format:%Y-%m-%d")
+        git = self.store.git
+        shallow = self.user.text("rev-parse", "--git-path", "shallow")
+        if shallow is not None and (self.checkout / shallow).is_file():
+            git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(self.checkout / shallow)})
+        found = git.text(*day, fate.commit, "--", ":(glob)python/requirements*.txt") or git.text(
+            *day, "--no-walk", fate.commit
+        )
+        if not found:
+            raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
+        return found
 
     def _fetch_submodule(self, name: Repository, pinned: str, fate: RepositorySnapshot) -> None:
         url = self.user.text("config", "--get", f"submodule.{name}.url") or self._declared_url(name, fate)
@@ -326,7 +345,8 @@ class _Resolver:
             parts.append(PackagePart(object_id, part.destination, part.pattern))
             lacking = self._lacking(part, object_id)
             missing += [f"{part.path}/{path}".lstrip("/") for path in lacking]
-            identity.update(f"{part.destination}\0{self._part_identity(part, object_id)}\0".encode())
+            content = f"{part.destination}\0{self._part_identity(part, object_id)}\0"
+            identity.update(content.encode("utf-8", "surrogateescape"))
         if missing and not package.may_lack_files:
             shown = ", ".join(missing[:_MISSING_SHOWN]) + (" …" if len(missing) > _MISSING_SHOWN else "")
             raise SourceError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.settings import redacted
 from fimg_pipeline.source.git import FETCH_TIMEOUT_SECONDS, FetchError, Git, GitError, alternates, last_words
 from fimg_pipeline.state import locked
 
@@ -106,8 +107,9 @@ class ObjectStore:
                 refused = any(
                     text in words for text in ("couldn't find remote ref", "not our ref", "no such remote ref")
                 )
-                raise (GitError if refused else FetchError)(f"{ref} can't be fetched from {url}: {words}")
+                message = redacted(f"{ref} can't be fetched from {url}: {words}")
+                raise (GitError if refused else FetchError)(message)
             commit = self.git.text("rev-parse", "--verify", "FETCH_HEAD^{commit}")
         if commit is None:
-            raise GitError(f"{ref} of {url} is not a commit")
+            raise GitError(redacted(f"{ref} of {url} is not a commit"))
         return commit

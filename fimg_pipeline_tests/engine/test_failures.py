@@ -19,6 +19,9 @@ DEFINITIVE = [
     "#5 3.2 E: Unable to locate package foo",
     "#7 9.9 ERROR: No matching distribution found for foo==9",
     "#9 1.0 SyntaxError: invalid syntax",
+    "#9 1.0 SyntaxError: unexpected EOF while parsing",
+    "#9 1.0 [FATAL] Non-parseable POM pom.xml: Premature end of file",
+    "#9 1.0 AssertionError: expected status 500 got 400",
     "#9 1.0 npm ERR! 404 Not Found - GET https://registry.example/hmac_sha1",
 ]
 
@@ -43,3 +46,14 @@ def test_the_reason_is_found_above_buildkits_repetition() -> None:
 
 def test_no_output() -> None:
     assert first_error_line([]) == "no output"
+
+
+def test_a_killed_client_may_pass() -> None:
+    error = build_failure("nginx", -9, ["#3 sha256:" + "a" * 64])
+    assert error.transient and "killed by signal 9" in error.message
+
+
+def test_the_engines_own_reason_is_not_lost() -> None:
+    line = "ERROR: executor failed running [/bin/sh -c x]: failed to create endpoint abc on network bridge"
+    error = build_failure("x", 1, ["#5 sha256:" + "a" * 64, f"#5 {line}"])
+    assert error.transient and line in error.message.splitlines()[0]

@@ -156,6 +156,37 @@ def test_options_that_change_the_result_change_the_fingerprint_and_others_do_not
     assert plan(Docker_Options="--no-cache --shm-size=1g").image("nginx").fingerprint == base
 
 
+def test_options_are_not_told_by_labels() -> None:
+    found = plan(Docker_Options="--build-arg=TOKEN=hunter2").image("nginx")
+    assert "hunter2" not in str(found.inputs) + str(found.build_args)
+    assert found.fingerprint != plan().image("nginx").fingerprint
+    assert plan(Docker_Options="--build-arg=http_proxy=http://p").image("nginx").inputs == plan().image("nginx").inputs
+
+
+def test_the_platform_is_part_of_what_an_image_is_made_of() -> None:
+    assert all(image.inputs["platform"] == "arm64" for image in plan(Platform="arm64").buildable)
+
+
+def test_an_image_whose_stage_name_was_taken_off_is_known_by_its_label() -> None:
+    state = made(plan())
+    nginx = plan().image("nginx")
+    images = [replace(i, references=i.references - {nginx.stage}) for i in state.images]
+    found = plan(engine=EngineState("amd64", tuple(images)))
+    assert (found.image("nginx").status, stale(found)) == (Status.REUSABLE, {"nginx"})
+
+
+def test_an_image_without_any_name_is_what_a_killed_build_left() -> None:
+    state = made(plan())
+    nginx = plan().image("nginx")
+    images = [replace(i, references=frozenset()) if nginx.stage in i.references else i for i in state.images]
+    found = plan(engine=EngineState("amd64", tuple(images)))
+    assert found.image("nginx").status is Status.MISSING
+
+
+def test_packaging_alone_pushes_nothing() -> None:
+    assert not plan(verb=Verb.PACKAGE).push
+
+
 def test_no_cache_rebuilds_what_is_selected() -> None:
     found = plan(engine=made(plan()), Docker_Options="--no-cache")
     assert stale(found) == set(IMAGES)

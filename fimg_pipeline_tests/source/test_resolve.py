@@ -12,7 +12,7 @@ from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.content import package_files
-from fimg_pipeline.source.git import FetchError, GitError
+from fimg_pipeline.source.git import FetchError, Git, GitError
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.resolve import SourceError, git_ref_of, resolve
@@ -164,6 +164,67 @@ def test_a_repositorys_hooks_and_monitors_do_not_run(sample: SampleSource, tmp_p
     git(sample.fate, "config", "core.hooksPath", str(tmp_path))
     resolve(settings(sample, tmp_path), PACKAGES)
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_repositorys_filters_do_not_run(sample: SampleSource, tmp_path: Path) -> None:
+    """Its .gitattributes may name a filter and its configuration the filter's program: root would run it."""
+    git(sample.fate, "config", "filter.evil.clean", f"sh -c 'touch {tmp_path}/pwned; cat'")
+    (sample.fate / ".gitattributes").write_text("*.md filter=evil\n")
+    (sample.fate / "RELEASE.md").write_text("changed\n")
+    assert resolve(settings(sample, tmp_path), ["conf"]).fate.dirty
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_split_index_is_not_written_to(sample: SampleSource, tmp_path: Path) -> None:
+    git(sample.fate, "config", "core.splitIndex", "true")
+    git(sample.fate, "update-index", "--split-index")
+    (sample.fate / "conf/new.yaml").write_text("a: 1\n")
+    before = everything_below(sample.fate)
+    snapshot = resolve(settings(sample, tmp_path), ["conf"])
+    assert snapshot.fate.dirty
+    assert everything_below(sample.fate) == before
+
+
+def test_a_shallow_clone_resolves_requirements_as_of_its_commit(sample: SampleSource, tmp_path: Path) -> None:
+    commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(tmp_path / "shallow"))
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "shallow")), ["requirements"])
+    assert found.requirements_date == git(sample.fate, "log", "-1", "--format=%cs")
+
+
+def test_a_submodule_checked_out_elsewhere_is_taken_as_it_stands(sample: SampleSource, tmp_path: Path) -> None:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    (sample.fate / "fateflow/other").write_text("x")
+    git(sample.fate / "fateflow", "add", "other")
+    git(sample.fate / "fateflow", *identity, "commit", "-qm", "not pinned")
+    snapshot = resolve(settings(sample, tmp_path), ["fateflow"])
+    assert snapshot.repositories["fateflow"].commit == git(sample.fate / "fateflow", "rev-parse", "HEAD")
+    assert snapshot.dirty and snapshot.origin.dirty and not snapshot.fate.dirty
+
+
+def test_file_names_that_are_no_text(sample: SampleSource, tmp_path: Path) -> None:
+    name = os.fsdecode(b"requirements-\xff.txt")
+    (sample.fate / "python" / name).write_text("click\n")
+    snapshot = resolve(settings(sample, tmp_path), ["requirements"])
+    files = package_files(tmp_path / "home", snapshot.packages["requirements"], snapshot.object_directories)
+    assert name in {file.path for file in files}
+
+
+def test_a_symlinked_fate_dir(sample: SampleSource, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(sample.fate)
+    linked = resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "link")), ["conf"])
+    assert contents(linked) == contents(resolve(settings(sample, tmp_path), ["conf"]))
+
+
+def test_git_never_asks() -> None:
+    environment = Git()._environment
+    assert environment["GIT_TERMINAL_PROMPT"] == "0" and environment["GIT_ASKPASS"] == "true"
+
+
+def test_passwords_in_urls_are_not_told(sample: SampleSource, tmp_path: Path) -> None:
+    with pytest.raises(FetchError) as caught:
+        resolve(settings(sample, tmp_path, FATE_LLM_URL="http://user:p@ss/word@127.0.0.1:1/x.git"), ["fate_llm"])
+    assert "p@ss" not in str(caught.value) and "word" not in str(caught.value)
 
 
 def test_errors_about_fate_dir(sample: SampleSource, tmp_path: Path) -> None:
