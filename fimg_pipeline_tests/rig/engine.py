@@ -13,11 +13,18 @@ from pathlib import Path
 from fimg_pipeline.engine.client import Engine
 
 _READY_SECONDS = 60
+_BRIDGE = "fimg-test0"
+#: From the block reserved for documentation: no machine has a route to it.
+_BRIDGE_ADDRESS = "198.51.100.1/24"
 
 
 @dataclass
 class SecondEngine:
-    """``dockerd`` below ``folder``, without a bridge: builds on it use the host's network."""
+    """``dockerd`` below ``folder``; builds on it use the host's network.
+
+    It gets a bridge of its own, which nothing uses: with ``--bridge=none`` it would remove ``docker0``, the bridge of
+    the machine's engine.
+    """
 
     folder: Path
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -30,6 +37,9 @@ class SecondEngine:
         """Starts it and waits until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "docker.pid").unlink(missing_ok=True)
+        if not Path(f"/sys/class/net/{_BRIDGE}").exists():
+            _ip("link", "add", "name", _BRIDGE, "type", "bridge")
+            _ip("address", "add", _BRIDGE_ADDRESS, "dev", _BRIDGE)
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -38,7 +48,7 @@ class SecondEngine:
                     f"--data-root={self.folder}/data",
                     f"--exec-root={self.folder}/exec",
                     f"--pidfile={self.folder}/docker.pid",
-                    "--bridge=none",
+                    f"--bridge={_BRIDGE}",
                     "--iptables=false",
                 ],
                 stdin=subprocess.DEVNULL,
@@ -69,6 +79,8 @@ class SecondEngine:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(timeout=60)
+        if Path(f"/sys/class/net/{_BRIDGE}").exists():
+            _ip("link", "delete", _BRIDGE)
         # What a killed one had mounted is nobody's any more, and would keep the folder from being removed.
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             mounted = line.split()[1]
@@ -85,6 +97,13 @@ class SecondEngine:
             subprocess.run([*self.client, "load"], stdin=save.stdout, check=True, capture_output=True)
             if save.wait() != 0:
                 raise RuntimeError(f"{reference} can't be saved")
+
+
+def _ip(*arguments: str) -> None:
+    try:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise RuntimeError("the command `ip` is missing: apt-get install iproute2") from None
 
 
 @contextmanager
