@@ -249,6 +249,18 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Eng
         assert instance.event_log_storage.get_concurrency_info(POOL).active_slot_count == 0, "and gives its place back"
 
 
+def test_an_interrupted_run_says_so_and_keeps_what_was_finished(fimg: Fimg, engine: Engine) -> None:
+    before = ids(engine)
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# interrupt {time.time()}\n", "Change")
+    fimg.builds()
+    process = fimg.start("build", "--image", "nginx")
+    wait_for_build(fimg, "title=proxy")
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    assert changed(before, ids(engine)) <= {"nginx"}
+    assert fimg("build", "--image", "nginx").status == 0
+
+
 def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path: Path) -> None:
     with second_engine() as second:
         second.load(BASES["debian"].local_reference("amd64"))

@@ -20,7 +20,7 @@ from fimg_pipeline.assets.partitions import add_tag, partition_key
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary
-from fimg_pipeline.cli.watch import TAG_PROCESS, Outcomes, Watcher, quiet
+from fimg_pipeline.cli.watch import TAG_PROCESS, Outcomes, Watcher, interruptions, quiet
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
 from fimg_pipeline.plan.selection import Verb
@@ -128,7 +128,7 @@ def _execute(
         f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make for {plan.platform}, tag {plan.tag}"
     )
     watcher = Watcher(instance, settings, process, len(todo), console)
-    with watcher, quiet(settings.home / "logs" / f"{process}.log"):
+    with interruptions() as interrupted, watcher, quiet(settings.home / "logs" / f"{process}.log"):
         result = dg.execute_job(
             dg.reconstructable(build_job),
             instance,
@@ -146,9 +146,9 @@ def _execute(
             },
             asset_selection=[SOURCE, *map(_key, todo)],
         )
+        stopped = interrupted()
     print_summary(console, settings.home, plan, watcher.outcomes, time.monotonic() - started, todo=todo)
-    record = instance.get_run_by_id(result.run_id)
-    if record is not None and record.status is dg.DagsterRunStatus.CANCELED:
+    if stopped and not result.success:
         console.print("interrupted; what was finished is kept, the rest is built by the next run")
         return 130
     if not result.success:

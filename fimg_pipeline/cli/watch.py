@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -92,6 +93,32 @@ class Watcher(threading.Thread):
             self._console.print(f"{escape(counter):>8}  [{style}]{label} {event.what}[/] in {event.seconds:.1f} s")
             if event.what == "failed":
                 self._console.print(f"          {event.message.splitlines()[0]}", markup=False)
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether Ctrl-C was pressed in the block.
+
+    While a run executes Dagster's signal handlers stand in place of ours, and an interrupted step looks like a failed
+    one; the interpreter notes every signal on this pipe, whoever handles it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    seen = bytearray()
+
+    def interrupted() -> bool:
+        with suppress(BlockingIOError):
+            seen.extend(os.read(reading, 4096))
+        return signal.SIGINT in seen
+
+    try:
+        yield interrupted
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(reading)
+        os.close(writing)
 
 
 @contextmanager
