@@ -60,7 +60,7 @@ _RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
     "--label": ("io.fimg.", "org.opencontainers.image."),
 }
 #: Build arguments BuildKit knows by itself and keeps out of images; also in lower case.
-PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
 #: Options that change how an image is built but not what is in it.
 NEUTRAL_OPTIONS: Final = frozenset({"--no-cache", "--cache-from", "--shm-size", "--ulimit", "--ssh"})
 

@@ -27,6 +27,7 @@ from fimg_pipeline.catalog.platforms import Platform, as_platform
 from fimg_pipeline.engine.failures import build_failure
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
+from fimg_pipeline.settings import PROXY_VARIABLES
 
 #: The pipeline's labels on everything it builds.
 LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"
@@ -234,9 +235,7 @@ class Engine:
             raise EngineUnreachableError(f"the Docker engine stopped answering: {type(error).__name__}") from None
 
 
-_PROXY_VARIABLES: Final = (
-    "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy",
-)  # fmt: skip
+_PROXY_VARIABLES: Final = (*PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES))
 
 
 class _Feeder(threading.Thread):
