@@ -47,4 +47,4 @@ ui: $(VENV)/.complete
 	@$(FIMG) ui
 
 bench: setup
-	@$(VENV)/bin/python bench/matrix.py
+	@$(VENV)/bin/python -m bench.matrix

@@ -8,61 +8,20 @@ nothing starts before they are mended: values end up in paths, image names and a
 
 from __future__ import annotations
 
+import io
 import os
-import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
-from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
+from fimg_pipeline import values
 from fimg_pipeline.catalog.features import Feature
-from fimg_pipeline.catalog.images import IMAGES
-from fimg_pipeline.catalog.platforms import Platform, as_platform
+from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
-
-#: Docker's grammar for tags (distribution/reference).
-TAG_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PREFIX_PATTERN: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
-_REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
-_PATH_PATTERN: Final = re.compile(r"[\w./@+,=~%-]+")
-_URL_PATTERN: Final = re.compile(r"(?:https?|ssh|git|file)://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
-_SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/+-]+")
-_APT_SOURCE_PATTERN: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9._/-]+(?: [A-Za-z0-9._-]+)*")
-
-#: Longest repository name Docker accepts, host included.
-_MAX_NAME: Final = 255
-_MAX_PATH: Final = 4096
-_MAX_COMPONENT: Final = 255
-_MAX_REF: Final = 255
-
-#: ``docker build`` options that make sense in ``Docker_Options``: name → whether it takes a value. What the pipeline
-#: sets itself (tag, file, platform, output …) and what would change the meaning of the context is left out on purpose.
-BUILD_OPTIONS: Final[Mapping[str, bool]] = {
-    "--no-cache": False,
-    "--add-host": True,
-    "--build-arg": True,
-    "--cache-from": True,
-    "--label": True,
-    "--network": True,
-    "--shm-size": True,
-    "--ssh": True,
-    "--ulimit": True,
-}
-#: What such options may not name, because plan and engine do.
-_RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
-    "--build-arg": ("PARENT", "BASE_", "PACKAGE_", "SOURCE_DATE", "EXTRA_INDEXES", "SPARK_VERSION"),
-    "--label": ("io.fimg.", "org.opencontainers.image."),
-}
-#: Build arguments BuildKit knows by itself and keeps out of images; also in lower case.
-PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
-#: Options that change how an image is built but not what is in it.
-NEUTRAL_OPTIONS: Final = frozenset({"--no-cache", "--cache-from", "--shm-size", "--ulimit", "--ssh"})
 
 
 class SettingsError(FimgError):
@@ -117,7 +76,7 @@ class Settings:
     @property
     def network_variables(self) -> dict[str, str]:
         """Mirrors as the recipes' build library reads them; handed over as a secret, since URLs may hold passwords."""
-        values = {
+        mirrors = {
             "APT_MIRROR": self.apt_mirror,
             "APT_SECURITY_MIRROR": self.apt_security_mirror,
             "PIP_INDEX_URL": self.pip_index_url,
@@ -128,139 +87,7 @@ class Settings:
             "PYG_FIND_LINKS": self.pyg_find_links,
             "CUDA_APT_REPOSITORY": self.cuda_apt_repository,
         }
-        return {name: value for name, value in values.items() if value is not None}
-
-
-def redacted(text: str) -> str:
-    """``text`` without what stands before the host of the URLs in it: names, passwords, tokens."""
-    return re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
-
-
-def tag_problem(text: str) -> str | None:
-    """Why ``text`` is no tag Docker would accept, or ``None``. Also the gate for partition keys."""
-    if TAG_PATTERN.fullmatch(text):
-        return None
-    return "must be a Docker tag: 1 to 128 letters, digits, '_', '.', '-', not starting with '.' or '-'"
-
-
-def _tag(text: str) -> str:
-    problem = tag_problem(text)
-    if problem:
-        raise ValueError(problem)
-    return text
-
-
-def _prefix(text: str) -> str:
-    if not _PREFIX_PATTERN.fullmatch(text):
-        raise ValueError(
-            "must be a namespace such as federatedai or HOST[:PORT]/NAMESPACE: "
-            "lower-case letters, digits and single '.', '_', '-' between them"
-        )
-    if ":" in text.split("/")[0] and "/" not in text:
-        raise ValueError("names a registry but no namespace: write HOST:PORT/NAMESPACE")
-    if text == LOCAL_NAMESPACE or text.startswith(f"{LOCAL_NAMESPACE}/"):
-        raise ValueError(f"must not be {LOCAL_NAMESPACE}, where the pipeline keeps its own images")
-    longest = max(len(alias) for image in IMAGES.values() for alias in (image.name, *image.aliases))
-    if len(text) + 1 + longest > _MAX_NAME:
-        raise ValueError(f"is too long: image names may have {_MAX_NAME} characters")
-    return text
-
-
-def _path(text: str) -> Path:
-    if len(text) > _MAX_PATH:
-        raise ValueError(f"is too long: {len(text)} characters, at most {_MAX_PATH}")
-    if any(len(part.encode()) > _MAX_COMPONENT for part in text.split("/")):
-        raise ValueError(f"has a part that is too long: at most {_MAX_COMPONENT} bytes between slashes")
-    if text.startswith("-") or not _PATH_PATTERN.fullmatch(text):
-        raise ValueError("must be a path of letters, digits and . / _ - @ + , = % without spaces or shell characters")
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        raise ValueError("names a user this machine does not have") from None
-    if ".." in path.parts:
-        raise ValueError("must not contain '..': write the path out")
-    return path.absolute()
-
-
-def _git_ref(text: str) -> str:
-    if len(text) > _MAX_REF or not _REF_PATTERN.fullmatch(text) or ".." in text or "//" in text:
-        raise ValueError("must be a git tag, branch or commit such as v1.2.0")
-    if text.endswith(("/", ".", ".lock")):
-        raise ValueError("must be a git tag, branch or commit: it may not end in '/', '.' or '.lock'")
-    return text
-
-
-def _platform(text: str) -> Platform:
-    try:
-        return as_platform(text)
-    except ValueError:
-        raise ValueError("must be amd64 or arm64") from None
-
-
-def _switch(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError("must be 0 or 1")
-    return text == "1"
-
-
-def _url(text: str) -> str:
-    if len(text) > _MAX_PATH or not _URL_PATTERN.fullmatch(text):
-        raise ValueError("must be a URL such as https://host/path, without spaces or shell characters")
-    return text
-
-
-def _git_url(text: str) -> str:
-    if text.startswith(("/", "~")):
-        return str(_path(text))
-    if _SCP_PATTERN.fullmatch(text):
-        return text
-    try:
-        return _url(text)
-    except ValueError:
-        raise ValueError("must be a git URL (https://, ssh://, git://, user@host:path) or an absolute path") from None
-
-
-def _apt_source(text: str) -> str:
-    if not _APT_SOURCE_PATTERN.fullmatch(text):
-        raise ValueError(
-            "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian12/x86_64 /"
-        )
-    return text
-
-
-def _mirror(text: str) -> str:
-    if len(text) > _MAX_NAME or not re.fullmatch(rf"{_HOST}(?:/{_COMPONENT})*", text):
-        raise ValueError("must be HOST[:PORT][/PATH] of a registry that mirrors Docker Hub")
-    return text
-
-
-def _options(text: str) -> tuple[str, ...]:
-    try:
-        tokens = shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"can't be split into options: {error}") from None
-    options: list[str] = []
-    rest = iter(tokens)
-    for token in rest:
-        name, equals, value = token.partition("=")
-        if name not in BUILD_OPTIONS:
-            raise ValueError(
-                f"{name!r} is not an option that may be set here; allowed: {', '.join(sorted(BUILD_OPTIONS))}"
-            )
-        if not BUILD_OPTIONS[name]:
-            if equals:
-                raise ValueError(f"{name} takes no value")
-            options.append(name)
-            continue
-        if not equals:
-            value = next(rest, "")
-        if not value or value.startswith("-") or not value.isprintable():
-            raise ValueError(f"{name} needs a value")
-        subject = value.partition("=")[0]
-        if name in _RESERVED and subject.startswith(_RESERVED[name]):
-            raise ValueError(f"{name} {subject} is set by the pipeline and can't be overridden")
-        options.append(f"{name}={value}")
-    return tuple(options)
+        return {name: value for name, value in mirrors.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -277,13 +104,13 @@ class Variable:
 _HOME_DEFAULT: Final = "~/.local/state/fimg"
 
 VARIABLES: Final[tuple[Variable, ...]] = (
-    Variable("FATE_DIR", "fate_dir", "/data/projects/fate", _path, "FATE checkout"),
-    Variable("TAG", "tag", "latest", _tag, "tag of the images"),
-    Variable("BASE_TAG", "base_tag", "", _tag, "tag of the base images; default: TAG"),
-    Variable("PREFIX", "prefix", "federatedai", _prefix, "registry and namespace"),
-    Variable("Docker_Options", "docker_options", "", _options, "extra options for every docker build"),
+    Variable("FATE_DIR", "fate_dir", "/data/projects/fate", values.path, "FATE checkout"),
+    Variable("TAG", "tag", "latest", values.tag, "tag of the images"),
+    Variable("BASE_TAG", "base_tag", "", values.tag, "tag of the base images; default: TAG"),
+    Variable("PREFIX", "prefix", "federatedai", values.prefix, "registry and namespace"),
+    Variable("Docker_Options", "docker_options", "", values.options, "extra options for every docker build"),
     *(
-        Variable(feature.variable, feature.name, default, _switch, meaning)
+        Variable(feature.variable, feature.name, default, values.switch, meaning)
         for feature, default, meaning in (
             (Feature.BASIC, "1", "fateflow, fateboard, eggroll"),
             (Feature.OP, "1", "client and fate-test"),
@@ -295,37 +122,73 @@ VARIABLES: Final[tuple[Variable, ...]] = (
             (Feature.LLM, "0", "images with FATE-LLM"),
         )
     ),
-    Variable("IPCL_PKG_DIR", "ipcl_pkg_dir", "", _path, "checkout of pailliercryptolib_python; default: fetched"),
-    Variable("IPCL_VERSION", "ipcl_version", "v1.1.3", _git_ref, "its tag, branch or commit"),
-    Variable("Build_LLM_VERSION", "llm_version", "v1.2.0", _git_ref, "FATE-LLM's tag, branch or commit"),
-    Variable("Platform", "platform", "amd64", _platform, "amd64 or arm64"),
-    Variable("FIMG_HOME", "home", _HOME_DEFAULT, _path, "state folder: fetched sources, locks, logs"),
+    Variable("IPCL_PKG_DIR", "ipcl_pkg_dir", "", values.path, "checkout of pailliercryptolib_python; default: fetched"),
+    Variable("IPCL_VERSION", "ipcl_version", "v1.1.3", values.git_ref, "its tag, branch or commit"),
+    Variable("Build_LLM_VERSION", "llm_version", "v1.2.0", values.git_ref, "FATE-LLM's tag, branch or commit"),
+    Variable("Platform", "platform", "amd64", values.platform, "amd64 or arm64"),
+    Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable(
-        "FATE_LLM_URL", "fate_llm_url", "https://github.com/FederatedAI/FATE-LLM.git", _git_url, "FATE-LLM's repository"
+        "FATE_LLM_URL",
+        "fate_llm_url",
+        "https://github.com/FederatedAI/FATE-LLM.git",
+        values.git_url,
+        "FATE-LLM's repository",
     ),
     Variable(
-        "IPCL_URL", "ipcl_url", "https://github.com/intel/pailliercryptolib_python.git", _git_url, "IPCL's repository"
+        "IPCL_URL",
+        "ipcl_url",
+        "https://github.com/intel/pailliercryptolib_python.git",
+        values.git_url,
+        "IPCL's repository",
     ),
-    Variable("GIT_MIRROR", "git_mirror", "", _git_url, "takes the place of https://github.com/"),
-    Variable("DOCKER_HUB_MIRROR", "docker_hub_mirror", "", _mirror, "takes the place of Docker Hub"),
-    Variable("APT_MIRROR", "apt_mirror", "", _url, "takes the place of http://deb.debian.org/debian"),
-    Variable("APT_SECURITY_MIRROR", "apt_security_mirror", "", _url, "takes the place of …/debian-security"),
-    Variable("PIP_INDEX_URL", "pip_index_url", "", _url, "takes the place of PyPI"),
+    Variable("GIT_MIRROR", "git_mirror", "", values.git_url, "takes the place of https://github.com/"),
+    Variable("DOCKER_HUB_MIRROR", "docker_hub_mirror", "", values.mirror, "takes the place of Docker Hub"),
+    Variable("APT_MIRROR", "apt_mirror", "", values.url, "takes the place of http://deb.debian.org/debian"),
+    Variable("APT_SECURITY_MIRROR", "apt_security_mirror", "", values.url, "takes the place of …/debian-security"),
+    Variable("PIP_INDEX_URL", "pip_index_url", "", values.url, "takes the place of PyPI"),
     Variable(
-        "PIP_EXTRA_INDEX_URL", "pip_extra_index_url", "", _url, "a further Python index, e.g. for torch's +cpu wheels"
+        "PIP_EXTRA_INDEX_URL",
+        "pip_extra_index_url",
+        "",
+        values.url,
+        "a further Python index, e.g. for torch's +cpu wheels",
     ),
-    Variable("NPM_CONFIG_REGISTRY", "npm_registry", "", _url, "takes the place of the npm registry"),
-    Variable("MAVEN_MIRROR", "maven_mirror", "", _url, "takes the place of Maven Central"),
-    Variable("PYTORCH_INDEX_URL", "pytorch_index_url", "", _url, "torch's own index, with its +cpu and +cuXXX wheels"),
+    Variable("NPM_CONFIG_REGISTRY", "npm_registry", "", values.url, "takes the place of the npm registry"),
+    Variable("MAVEN_MIRROR", "maven_mirror", "", values.url, "takes the place of Maven Central"),
     Variable(
-        "PYG_FIND_LINKS", "pyg_find_links", "", _url, "wheels of the graph packages, e.g. https://data.pyg.org/whl"
+        "PYTORCH_INDEX_URL",
+        "pytorch_index_url",
+        "",
+        values.url,
+        "torch's own index, with its +cpu and +cuXXX wheels",
     ),
     Variable(
-        "CUDA_APT_REPOSITORY", "cuda_apt_repository", "", _apt_source, "apt source with the CUDA toolkit, for FATE-LLM"
+        "PYG_FIND_LINKS",
+        "pyg_find_links",
+        "",
+        values.url,
+        "wheels of the graph packages, e.g. https://data.pyg.org/whl",
     ),
-    Variable("CA_BUNDLE", "ca_bundle", "", _path, "PEM file the builds trust; default: SSL_CERT_FILE where it is set"),
     Variable(
-        "PYTHON_PREFIX", "python_prefix", "", _path, "a CPython 3.8 to make the Python base from; default: pyenv's"
+        "CUDA_APT_REPOSITORY",
+        "cuda_apt_repository",
+        "",
+        values.apt_source,
+        "apt source with the CUDA toolkit, for FATE-LLM",
+    ),
+    Variable(
+        "CA_BUNDLE",
+        "ca_bundle",
+        "",
+        values.path,
+        "PEM file the builds trust; default: SSL_CERT_FILE where it is set",
+    ),
+    Variable(
+        "PYTHON_PREFIX",
+        "python_prefix",
+        "",
+        values.path,
+        "a CPython 3.8 to make the Python base from; default: pyenv's",
     ),
 )
 
@@ -374,23 +237,23 @@ def load(
 
 def _parse(raw: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
     problems: list[str] = []
-    values: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     for variable in VARIABLES:
         value = raw[variable.name]
         if not value.text:
-            values[variable.attribute] = () if variable.parse is _options else None
+            parsed[variable.attribute] = () if variable.parse is values.options else None
             continue
         try:
-            values[variable.attribute] = variable.parse(value.text)
+            parsed[variable.attribute] = variable.parse(value.text)
         except ValueError as error:
             problems.append(f"{variable.name}={_shown(value.text)} ({value.origin}): {error}")
-    ca_bundle = values.get("ca_bundle")
+    ca_bundle = parsed.get("ca_bundle")
     if ca_bundle is not None and not _holds_certificates(ca_bundle):
         problems.append(f"CA_BUNDLE={ca_bundle} ({raw['CA_BUNDLE'].origin}): no such file, or no PEM certificate in it")
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
-    features = frozenset(feature for feature in Feature if values.pop(feature.name))
-    return Settings(features=features, warnings=tuple(warnings), **values)
+    features = frozenset(feature for feature in Feature if parsed.pop(feature.name))
+    return Settings(features=features, warnings=tuple(warnings), **parsed)
 
 
 def _holds_certificates(path: Path) -> bool:
@@ -402,7 +265,7 @@ def _holds_certificates(path: Path) -> bool:
 
 def _shown(text: str) -> str:
     """A value as error messages show it: no control characters, no password of a URL, not endless."""
-    hidden = redacted(text)
+    hidden = values.redacted(text)
     printable = hidden.encode("unicode_escape").decode("ascii") if not hidden.isprintable() else hidden
     return repr(printable if len(printable) <= 80 else f"{printable[:77]}…")
 
@@ -411,10 +274,18 @@ def _read_dotenv(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        values = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
+        bindings = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{path} can't be read: {error}") from None
-    return {name: value for name, value in values.items() if value is not None}
+    for binding in bindings:
+        if binding.error:
+            raise SettingsError(
+                f"{path}, line {binding.original.line}: not of the form NAME=value",
+                hint="quote values with spaces or quotes in them: NAME='value'",
+            )
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
 
 
 def _expand_version(raw: dict[str, _Value]) -> None:
@@ -423,7 +294,7 @@ def _expand_version(raw: dict[str, _Value]) -> None:
         if "${version}" not in value.text:
             continue
         try:
-            fate_env = _path(raw["FATE_DIR"].text) / "fate.env"
+            fate_env = values.path(raw["FATE_DIR"].text) / "fate.env"
         except ValueError:
             return  # told below, by the check of FATE_DIR itself
         version = dotenv_values(fate_env).get("FATE") if fate_env.is_file() else None

@@ -48,6 +48,14 @@ def test_lineage_follows_the_catalog() -> None:
         assert {dep.asset_key for dep in found[package_key(name)].deps} == {SOURCE}
 
 
+def test_what_most_images_wait_for_goes_first() -> None:
+    job = build_defs(make_settings()).resolve_job_def("build")
+    priority = {node.name: int(node.tags.get("dagster/priority", 0)) for node in job.nodes}
+    order = ["package__requirements", "package__eggroll", "fateflow", "spark_base", "package__fateboard"]
+    assert sorted(order, key=lambda name: priority[name], reverse=True) == order
+    assert priority["base_image"] == priority["package__requirements"] == 31
+
+
 def test_groups_are_those_a_person_understands() -> None:
     groups = {spec.group_name for spec in specs().values()}
     assert groups == {"source", "packages", "base", "eggroll", "spark", "nn", "gpu", "llm", "ipcl", "tools"}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.catalog.features import Feature
-from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, load, redacted
+from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, load
+from fimg_pipeline.values import redacted
 
 #: Name → default of the build document's table.
 DOCUMENT = {
@@ -51,6 +52,13 @@ def test_flag_beats_environment_beats_dotenv_beats_default(tmp_path: Path) -> No
 def test_base_tag_follows_tag_unless_set(tmp_path: Path) -> None:
     assert settings(tmp_path, TAG="a").base_tag == "a"
     assert settings(tmp_path, TAG="a", BASE_TAG="b").base_tag == "b"
+
+
+@pytest.mark.parametrize("line", ["TAG='never closed", "this is no assignment", 'PREFIX="a" b'])
+def test_a_line_of_dotenv_that_is_no_assignment_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"# first\nTAG=fine\n{line}\n")
+    with pytest.raises(SettingsError, match=r"\.env, line 3: "):
+        settings(tmp_path)
 
 
 def test_version_in_dotenv_is_fates(tmp_path: Path) -> None:

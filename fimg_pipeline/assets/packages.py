@@ -6,7 +6,8 @@ from fimg_pipeline.assets.keys import SOURCE, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.source import commit_metadata
-from fimg_pipeline.assets.steps import POOL, RETRIES, step
+from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
+from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES, Package
 from fimg_pipeline.planning import context_files, ensure_recipe_bases, package_plan
 from fimg_pipeline.progress import Event, What, report
@@ -24,6 +25,7 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
         kinds={"java" if compiled else "git", "docker"},
         owners=["team:fate-release"],
         code_version="1",
+        op_tags=priority(image.name for image in IMAGES.values() if package.name in image.recipe.packages),
         pool=POOL,
         retry_policy=RETRIES,
         description=f"{package.description}\n\nKept on the engine as an image named by its content.",

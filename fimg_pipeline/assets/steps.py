@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
 import dagster as dg
 
 from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.catalog.images import dependents
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.progress import Event, log_path, report
 
@@ -20,6 +21,12 @@ POOL: Final = "docker_build"
 RETRIES: Final = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 Log = Callable[[str], None]
+
+
+def priority(images: Iterable[str]) -> dict[str, str]:
+    """Op tags: of the steps that could start, the one that most images wait for (``images`` and theirs) goes first."""
+    waiting = {dependent for image in images for dependent in dependents(image)}
+    return {"dagster/priority": str(len(waiting))}
 
 
 @contextmanager

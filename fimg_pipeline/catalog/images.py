@@ -186,6 +186,11 @@ def lineage(name: str) -> tuple[Image, ...]:
     return tuple(reversed(chain))
 
 
+def dependents(name: str) -> tuple[str, ...]:
+    """The images that stand on it, directly or not, itself included."""
+    return tuple(image for image in IMAGES if IMAGES[name] in lineage(image))
+
+
 def unbuildable_reason(name: str, platform: Platform) -> str | None:
     """Why ``name`` can't be built for ``platform``, or ``None``; a parent's reason holds for its children."""
     for image in lineage(name):

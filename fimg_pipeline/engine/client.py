@@ -27,7 +27,7 @@ from fimg_pipeline.catalog.platforms import Platform, as_platform
 from fimg_pipeline.engine.failures import build_failure
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
-from fimg_pipeline.settings import PROXY_VARIABLES
+from fimg_pipeline.values import PROXY_VARIABLES
 
 #: The pipeline's labels on everything it builds.
 LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"

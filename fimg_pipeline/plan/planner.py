@@ -17,8 +17,9 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
 from fimg_pipeline.plan.selection import Selected, Verb, select, selection_warnings
-from fimg_pipeline.settings import NEUTRAL_OPTIONS, PROXY_VARIABLES, Settings
+from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import SourceSnapshot
+from fimg_pipeline.values import NEUTRAL_OPTIONS, PROXY_VARIABLES
 
 #: What stands for a base image's id as long as the engine does not have the base.
 ABSENT_BASE = "absent"

@@ -110,7 +110,7 @@ class Git:
         """Standard output; :class:`GitError` with git's own last words when it fails."""
         done = self.run(*arguments, stdin=stdin)
         if done.returncode != 0:
-            raise GitError(f"git {' '.join(arguments[:2])}: {last_words(done.stderr)}")
+            raise GitError(f"git {' '.join(arguments[:2])}: {complaint(done.stderr)}")
         return done.stdout
 
     def text(self, *arguments: str) -> str | None:
@@ -127,11 +127,11 @@ def _safe_directory(path: Path) -> dict[str, str]:
     return {"GIT_CONFIG_COUNT": str(len(names)), **entries, **values}
 
 
-def last_words(stderr: bytes) -> str:
-    """The line of git's complaint that says what happened."""
-    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
-    return (fatal or lines or ["no message"])[-1].strip()
+def complaint(stderr: bytes) -> str:
+    """The line of git's complaint that says what happened: its first error, what follows says what that led to."""
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return errors[0] if errors else (lines or ["no message"])[-1]
 
 
 def alternates(directories: Iterable[Path]) -> dict[str, str]:

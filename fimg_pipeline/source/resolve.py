@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Package, Part, Repository
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.source.git import Git, GitError, last_words
+from fimg_pipeline.source.git import Git, GitError, complaint
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.store import ObjectStore
 
@@ -94,7 +94,7 @@ class _Resolver:
             raise SourceError(f"{where} is not a folder", hint="set FATE_DIR to a git checkout of FATE")
         inside = self.user.run("rev-parse", "--show-toplevel")
         if inside.returncode != 0:
-            words = last_words(inside.stderr)
+            words = complaint(inside.stderr)
             if "not a git repository" not in words:
                 raise SourceError(f"{where} can't be read by git: {words}")
             raise SourceError(
@@ -177,7 +177,13 @@ class _Resolver:
             )
             staged = snapshot.output("ls-files", "--stage", "-z").decode("utf-8", "surrogateescape").split("\0")
             modules = [row.partition("\t")[2] for row in staged if row.startswith("160000 ")]
-            snapshot.output("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in modules))
+            try:
+                snapshot.output("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in modules))
+            except GitError as error:
+                raise SourceError(
+                    f"{git.work_tree} can't be taken as it stands: {error.message}",
+                    hint=f"git -C {git.work_tree} status shows what is not committed: commit, ignore or remove it",
+                ) from None
             return snapshot.output("write-tree", "--missing-ok").decode("ascii").strip()
 
     def _fate_env(self, fate: RepositorySnapshot) -> dict[str, str]:

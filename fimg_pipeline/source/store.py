@@ -6,11 +6,17 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.settings import redacted
-from fimg_pipeline.source.git import FETCH_TIMEOUT_SECONDS, FetchError, Git, GitError, alternates, last_words
+from fimg_pipeline.source.git import FETCH_TIMEOUT_SECONDS, FetchError, Git, GitError, alternates, complaint
 from fimg_pipeline.state import locked
+from fimg_pipeline.values import redacted
+
+_GITHUB: Final = "https://github.com/"
+#: git's other end for a repository on this machine, which may belong to somebody else. That end is started without the
+#: settings of this one, hence the detour.
+_UPLOAD_PACK: Final = "env GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' git-upload-pack"
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,16 @@ class ObjectStore:
 
         :class:`FetchError` when the repository can't be reached, :class:`GitError` when it has no such ref.
         """
-        rewrite = ("-c", f"url.{mirror.rstrip('/')}/.insteadOf=https://github.com/") if mirror else ()
+        rewrite = ("-c", f"url.{mirror.rstrip('/')}/.insteadOf={_GITHUB}") if mirror else ()
+        origin = mirror if mirror and url.startswith(_GITHUB) else url
+        local = ("--upload-pack", _UPLOAD_PACK) if origin.startswith(("/", "file://")) else ()
         with locked(self.git_dir / "fetch.lock"):
             done = self.git.run(
-                *rewrite, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", "--", url, ref,
-                timeout=FETCH_TIMEOUT_SECONDS,
+                *rewrite, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", *local,
+                "--", url, ref, timeout=FETCH_TIMEOUT_SECONDS,
             )  # fmt: skip
             if done.returncode != 0:
-                words = last_words(done.stderr)
+                words = complaint(done.stderr)
                 refused = any(
                     text in words for text in ("couldn't find remote ref", "not our ref", "no such remote ref")
                 )

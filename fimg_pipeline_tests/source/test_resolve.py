@@ -34,6 +34,13 @@ def git(where: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def git_as_owner(where: Path, *arguments: str) -> str:
+    """git as the user who made the repository sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", raising=False)
+        return git(where, *arguments)
+
+
 def contents(snapshot: SourceSnapshot) -> dict[str, str]:
     return {name: package.content for name, package in snapshot.packages.items()}
 
@@ -325,3 +332,18 @@ def test_a_run_keeps_the_source_it_started_with(sample: SampleSource, tmp_path: 
     assert resolve_once(settings(sample, tmp_path), ["conf"], "run-1") == first
     assert resolve_once(settings(sample, tmp_path), ["conf", "proxy"], "run-1").fate == first.fate
     assert resolve_once(settings(sample, tmp_path), ["conf"], "run-2").fate != first.fate
+
+
+def test_repositories_beside_fate_may_belong_to_somebody_else(
+    sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    found = resolve(settings(sample, tmp_path), ["fate_llm", "ipcl_pkg"])
+    assert found.repositories["fate_llm"].commit == git_as_owner(sample.fate_llm, "rev-parse", "v1.2.0^{commit}")
+
+
+def test_a_repository_without_commits_inside_fate_dir_is_named(sample: SampleSource, tmp_path: Path) -> None:
+    git(sample.fate, "init", "-q", "scratch")
+    with pytest.raises(SourceError, match=r"scratch/.*commit") as caught:
+        resolve(settings(sample, tmp_path), ["conf"])
+    assert caught.value.hint is not None and " status " in caught.value.hint

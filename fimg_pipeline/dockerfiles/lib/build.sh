@@ -86,11 +86,12 @@ apt_configure() {
         if [ -s /run/secrets/ca ]; then
             echo 'Acquire::https::CaInfo "/run/secrets/ca";'
         fi
+        echo 'Dir::Etc::sourceparts "/run/sources.d";'
         if [ -n "${APT_MIRROR:-}${APT_SECURITY_MIRROR:-}" ]; then
             echo 'Dir::Etc::sourcelist "/run/sources.list";'
-            echo 'Dir::Etc::sourceparts "-";'
         fi
     } > /run/apt.conf
+    mkdir -p /run/sources.d
     if [ -n "${APT_MIRROR:-}${APT_SECURITY_MIRROR:-}" ]; then
         fimg_release=$(. /etc/os-release && echo "$VERSION_CODENAME")
         fimg_key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
@@ -102,8 +103,16 @@ apt_configure() {
                 echo "deb $fimg_key ${APT_SECURITY_MIRROR%/} $fimg_release-security main"
             fi
         } > /run/sources.list
+    elif [ -d /etc/apt/sources.list.d ]; then
+        cp -r /etc/apt/sources.list.d/. /run/sources.d
     fi
     export APT_CONFIG=/run/apt.conf
+}
+
+# apt_source LINE: one more source for the apt_install of this step; it may carry credentials.
+apt_source() {
+    mkdir -p /run/sources.d
+    printf '%s\n' "$1" >> /run/sources.d/fimg.list
 }
 
 # apt_install PACKAGE...: nothing but the packages stays in the layer (no lists, archives or logs).

@@ -7,12 +7,9 @@ cuda_install() {
         say "no CUDA toolkit: CUDA_APT_REPOSITORY is not configured, so DeepSpeed can't compile operations of its own"
         return 0
     fi
-    list=/etc/apt/sources.list.d/fimg-cuda.list
     # Debian has no key for it; the transport vouches for a host that was named on purpose.
-    echo "deb [trusted=yes] $CUDA_APT_REPOSITORY" > "$list"
-    APT_MIRROR='' APT_SECURITY_MIRROR='' apt_install g++ cuda-compiler-11-7 cuda-cudart-dev-11-7 libcublas-dev-11-7 \
-        libcusparse-dev-11-7 libcusolver-dev-11-7 libcurand-dev-11-7
-    # It may carry credentials.
-    rm "$list"
+    apt_source "deb [trusted=yes] $CUDA_APT_REPOSITORY"
+    apt_install g++ cuda-compiler-11-7 cuda-cudart-dev-11-7 libcublas-dev-11-7 libcusparse-dev-11-7 \
+        libcusolver-dev-11-7 libcurand-dev-11-7
     ln -sfn cuda-11.7 /usr/local/cuda
 }

@@ -1,0 +1,188 @@
+"""How the values of settings are read: text to a checked value, or :class:`ValueError` saying what it must be.
+
+Values end up in paths, image names and argument lists, so these grammars are narrow on purpose.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.catalog.platforms import Platform, as_platform
+
+#: Docker's grammar for tags (distribution/reference).
+TAG_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PREFIX_PATTERN: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
+_REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
+_PATH_PATTERN: Final = re.compile(r"[\w./@+,=~%-]+")
+_URL_PATTERN: Final = re.compile(r"(?:https?|ssh|git|file)://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
+_SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/+-]+")
+_APT_SOURCE_PATTERN: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9._/-]+(?: [A-Za-z0-9._-]+)*")
+
+#: Longest repository name Docker accepts, host included.
+_MAX_NAME: Final = 255
+_MAX_PATH: Final = 4096
+_MAX_COMPONENT: Final = 255
+_MAX_REF: Final = 255
+
+#: ``docker build`` options that make sense in ``Docker_Options``: name → whether it takes a value. What the pipeline
+#: sets itself (tag, file, platform, output …) and what would change the meaning of the context is left out on purpose.
+BUILD_OPTIONS: Final[Mapping[str, bool]] = {
+    "--no-cache": False,
+    "--add-host": True,
+    "--build-arg": True,
+    "--cache-from": True,
+    "--label": True,
+    "--network": True,
+    "--shm-size": True,
+    "--ssh": True,
+    "--ulimit": True,
+}
+#: What such options may not name, because plan and engine do.
+_RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
+    "--build-arg": ("PARENT", "BASE_", "PACKAGE_", "SOURCE_DATE", "EXTRA_INDEXES", "SPARK_VERSION"),
+    "--label": ("io.fimg.", "org.opencontainers.image."),
+}
+#: Build arguments BuildKit knows by itself and keeps out of images; also in lower case.
+PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
+#: Options that change how an image is built but not what is in it.
+NEUTRAL_OPTIONS: Final = frozenset({"--no-cache", "--cache-from", "--shm-size", "--ulimit", "--ssh"})
+
+
+def redacted(text: str) -> str:
+    """``text`` without what stands before the host of the URLs in it: names, passwords, tokens."""
+    return re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+
+
+def tag_problem(text: str) -> str | None:
+    """Why ``text`` is no tag Docker would accept, or ``None``. Also the gate for partition keys."""
+    if TAG_PATTERN.fullmatch(text):
+        return None
+    return "must be a Docker tag: 1 to 128 letters, digits, '_', '.', '-', not starting with '.' or '-'"
+
+
+def tag(text: str) -> str:
+    problem = tag_problem(text)
+    if problem:
+        raise ValueError(problem)
+    return text
+
+
+def prefix(text: str) -> str:
+    if not _PREFIX_PATTERN.fullmatch(text):
+        raise ValueError(
+            "must be a namespace such as federatedai or HOST[:PORT]/NAMESPACE: "
+            "lower-case letters, digits and single '.', '_', '-' between them"
+        )
+    if ":" in text.split("/")[0] and "/" not in text:
+        raise ValueError("names a registry but no namespace: write HOST:PORT/NAMESPACE")
+    if text == LOCAL_NAMESPACE or text.startswith(f"{LOCAL_NAMESPACE}/"):
+        raise ValueError(f"must not be {LOCAL_NAMESPACE}, where the pipeline keeps its own images")
+    longest = max(len(alias) for image in IMAGES.values() for alias in (image.name, *image.aliases))
+    if len(text) + 1 + longest > _MAX_NAME:
+        raise ValueError(f"is too long: image names may have {_MAX_NAME} characters")
+    return text
+
+
+def path(text: str) -> Path:
+    if len(text) > _MAX_PATH:
+        raise ValueError(f"is too long: {len(text)} characters, at most {_MAX_PATH}")
+    if any(len(part.encode()) > _MAX_COMPONENT for part in text.split("/")):
+        raise ValueError(f"has a part that is too long: at most {_MAX_COMPONENT} bytes between slashes")
+    if text.startswith("-") or not _PATH_PATTERN.fullmatch(text):
+        raise ValueError("must be a path of letters, digits and . / _ - @ + , = % without spaces or shell characters")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("names a user this machine does not have") from None
+    if ".." in path.parts:
+        raise ValueError("must not contain '..': write the path out")
+    return path.absolute()
+
+
+def git_ref(text: str) -> str:
+    if len(text) > _MAX_REF or not _REF_PATTERN.fullmatch(text) or ".." in text or "//" in text:
+        raise ValueError("must be a git tag, branch or commit such as v1.2.0")
+    if text.endswith(("/", ".", ".lock")):
+        raise ValueError("must be a git tag, branch or commit: it may not end in '/', '.' or '.lock'")
+    return text
+
+
+def platform(text: str) -> Platform:
+    try:
+        return as_platform(text)
+    except ValueError:
+        raise ValueError("must be amd64 or arm64") from None
+
+
+def switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("must be 0 or 1")
+    return text == "1"
+
+
+def url(text: str) -> str:
+    if len(text) > _MAX_PATH or not _URL_PATTERN.fullmatch(text):
+        raise ValueError("must be a URL such as https://host/path, without spaces or shell characters")
+    return text
+
+
+def git_url(text: str) -> str:
+    if text.startswith(("/", "~")):
+        return str(path(text))
+    if _SCP_PATTERN.fullmatch(text):
+        return text
+    try:
+        return url(text)
+    except ValueError:
+        raise ValueError("must be a git URL (https://, ssh://, git://, user@host:path) or an absolute path") from None
+
+
+def apt_source(text: str) -> str:
+    if not _APT_SOURCE_PATTERN.fullmatch(text):
+        raise ValueError(
+            "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian12/x86_64 /"
+        )
+    return text
+
+
+def mirror(text: str) -> str:
+    if len(text) > _MAX_NAME or not re.fullmatch(rf"{_HOST}(?:/{_COMPONENT})*", text):
+        raise ValueError("must be HOST[:PORT][/PATH] of a registry that mirrors Docker Hub")
+    return text
+
+
+def options(text: str) -> tuple[str, ...]:
+    try:
+        tokens = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"can't be split into options: {error}") from None
+    options: list[str] = []
+    rest = iter(tokens)
+    for token in rest:
+        name, equals, value = token.partition("=")
+        if name not in BUILD_OPTIONS:
+            raise ValueError(
+                f"{name!r} is not an option that may be set here; allowed: {', '.join(sorted(BUILD_OPTIONS))}"
+            )
+        if not BUILD_OPTIONS[name]:
+            if equals:
+                raise ValueError(f"{name} takes no value")
+            options.append(name)
+            continue
+        if not equals:
+            value = next(rest, "")
+        if not value or value.startswith("-") or not value.isprintable():
+            raise ValueError(f"{name} needs a value")
+        subject = value.partition("=")[0]
+        if name in _RESERVED and subject.startswith(_RESERVED[name]):
+            raise ValueError(f"{name} {subject} is set by the pipeline and can't be overridden")
+        options.append(f"{name}={value}")
+    return tuple(options)
