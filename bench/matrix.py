@@ -155,9 +155,11 @@ def report(figures: Figures) -> str:
         ),
     ]
     table = "\n".join(f"| {what} | {value} | {goal} |" for what, value, goal in rows)
+    processors = os.cpu_count() or 1
+    floor = figures.serial.work / processors / figures.serial.seconds
     return f"""# Performance
 
-Written by `make bench` ({os.cpu_count()} cores). Both sides of a ratio were measured in the same run: two fresh Docker
+Written by `make bench` ({processors} cores). Both sides of a ratio were measured in the same run: two fresh Docker
 engines with equal base images and empty caches, the sample source, all 34 images. "Serial" is the same recipes and
 contexts, one `docker build` after another with BuildKit, as `build.sh` does it, without Dagster.
 
@@ -168,8 +170,8 @@ contexts, one `docker build` after another with BuildKit, as `build.sh` does it,
 The full matrix took {figures.cold.seconds:.0f} s here and the serial loop {figures.serial.seconds:.0f} s. The cost per
 step is a run of all {figures.steps} assets under another tag, in which nothing is built, divided by their number.
 
-The serial loop kept {figures.serial.busy:.2f} of the {os.cpu_count()} processors at work, the full matrix {figures.cold.busy:.2f}. No order of the same
-work can therefore take less than {figures.serial.work / (os.cpu_count() or 1) / figures.serial.seconds:.2f} of the loop's time on this machine.
+The serial loop kept {figures.serial.busy:.2f} of the {processors} processors at work, the full matrix
+{figures.cold.busy:.2f}. No order of the same work can therefore take less than {floor:.2f} of the loop's time here.
 """
 
 
