@@ -202,7 +202,7 @@ class Cluster(BaseHTTPRequestHandler):
 def api() -> Iterator[HTTPServer]:
     Cluster.replicas, Cluster.pods_left, Cluster.refuses = 1, 3, False
     server = HTTPServer(("127.0.0.1", 0), Cluster)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
     server.shutdown()

@@ -233,7 +233,7 @@ class TinyRegistryHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def registry(engine: Engine) -> Iterator[TinyRegistry]:
     with TinyRegistry() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
         engine.remove(f"{server.name}/library/debian@{server.digest}")
