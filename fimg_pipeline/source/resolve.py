@@ -210,15 +210,31 @@ class _Resolver:
             self._borrow_submodule(name)
         elif name == "ipcl" and self.settings.ipcl_pkg_dir is not None:
             self._borrow_checkout(self.settings.ipcl_pkg_dir, "IPCL_PKG_DIR")
+        elif (folder := _local_folder(self._url(name))) is not None:
+            self.store = self.store.borrowing(self._object_directory(Git(work_tree=folder)))
         if name in self.pins:
             return self.pins[name]
         if name in SUBMODULES:
             return self._submodule(name, fate)
         if name == "fate_llm":
-            return self._fetched(name, self.settings.fate_llm_url, self.settings.llm_version, "FATE_LLM_URL")
+            return self._beside(name, self.settings.llm_version, "FATE_LLM_URL")
         if self.settings.ipcl_pkg_dir is not None:
             return self._as_it_stands(name, Git(work_tree=self.settings.ipcl_pkg_dir))
-        return self._fetched(name, self.settings.ipcl_url, self.settings.ipcl_version, "IPCL_URL")
+        return self._beside(name, self.settings.ipcl_version, "IPCL_URL")
+
+    def _url(self, name: Repository) -> str:
+        return self.settings.fate_llm_url if name == "fate_llm" else self.settings.ipcl_url
+
+    def _beside(self, name: Repository, ref: str, variable: str) -> RepositorySnapshot:
+        """A repository that FATE does not pin: read where it is, when that is on this machine, or fetched."""
+        url = self._url(name)
+        folder = _local_folder(url)
+        if folder is None:
+            return self._fetched(name, url, ref, variable)
+        commit = Git(work_tree=folder).text("rev-parse", "--quiet", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+        if commit is None:
+            raise SourceError(f"{variable}={folder} has no {ref}", hint=f"fetch it there, or set {variable} to another")
+        return self._at(name, ref, commit)
 
     def _submodule(self, name: Repository, fate: RepositorySnapshot) -> RepositorySnapshot:
         row = self.store.git.output("ls-tree", "-z", fate.tree, "--", name).decode("utf-8", "replace")
@@ -323,7 +339,7 @@ class _Resolver:
     def _web(self, name: Repository) -> str | None:
         """The repository's page, for links to commits; only for plain https remotes without a user in them."""
         if name in ("fate_llm", "ipcl"):
-            url: str | None = self.settings.fate_llm_url if name == "fate_llm" else self.settings.ipcl_url
+            url: str | None = self._url(name)
         elif name == "fate":
             url = self.user.text("config", "--get", "remote.origin.url")
         else:
@@ -375,6 +391,12 @@ class _Resolver:
         if self.store.git.text("cat-file", "-t", object_id) == "blob":
             return []
         return [entry.path for entry in self.store.absent(self.store.select(object_id, part.pattern))]
+
+
+def _local_folder(url: str) -> Path | None:
+    """The folder a git URL names, when it is one on this machine."""
+    folder = Path(url.removeprefix("file://"))
+    return folder if folder.is_absolute() and folder.is_dir() else None
 
 
 def _joined(origin: str, relative: str) -> str:

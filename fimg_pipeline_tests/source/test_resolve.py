@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -296,8 +299,52 @@ def test_missing_content_elsewhere_is_an_error_that_names_it(sample: SampleSourc
 
 
 def test_fate_llm_at_a_version_that_is_not_there(sample: SampleSource, tmp_path: Path) -> None:
-    with pytest.raises(GitError, match=r"v9\.9\.9 can't be fetched from .*fate-llm"):
+    with pytest.raises(SourceError, match=r"FATE_LLM_URL=.*fate-llm has no v9\.9\.9"):
         resolve(settings(sample, tmp_path, Build_LLM_VERSION="v9.9.9"), ["fate_llm"])
+
+
+def test_a_repository_on_this_machine_is_read_where_it_is(sample: SampleSource, tmp_path: Path) -> None:
+    found = resolve(settings(sample, tmp_path, FATE_LLM_URL=f"file://{sample.fate_llm}"), ["fate_llm"])
+    assert str(sample.fate_llm / ".git/objects") in found.object_directories
+    assert package_files(tmp_path / "home", found.packages["fate_llm"], found.object_directories)
+
+
+@pytest.fixture
+def server(sample: SampleSource) -> Iterator[str]:
+    """The URL of a git server with the sample's repositories."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}"]
+    daemon = subprocess.Popen([*command, f"--base-path={sample.fate_llm.parent}"], stderr=subprocess.DEVNULL)
+    url = f"git://127.0.0.1:{port}"
+    try:
+        for _ in range(100):
+            if daemon.poll() is not None:
+                raise AssertionError("git daemon did not start")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield url
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def test_a_release_is_fetched_once(sample: SampleSource, tmp_path: Path, server: str) -> None:
+    wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{server}/fate-llm")
+    commit = git(sample.fate_llm, "rev-parse", "v1.2.0^{commit}")
+    assert resolve(wanted, ["fate_llm"]).repositories["fate_llm"].commit == commit
+    sample.fate_llm.rename(tmp_path / "gone")
+    assert resolve(wanted, ["fate_llm"]).repositories["fate_llm"].commit == commit
+
+
+def test_a_server_without_that_version(sample: SampleSource, tmp_path: Path, server: str) -> None:
+    wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{server}/fate-llm", Build_LLM_VERSION="v9.9.9")
+    with pytest.raises(GitError, match=r"v9\.9\.9 can't be fetched from git://.*couldn't find remote ref") as caught:
+        resolve(wanted, ["fate_llm"])
+    assert not caught.value.transient and caught.value.hint is not None and "FATE_LLM_URL" in caught.value.hint
 
 
 def test_ipcl_checkout_that_is_none(sample: SampleSource, tmp_path: Path) -> None:
