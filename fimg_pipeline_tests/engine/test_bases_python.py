@@ -21,6 +21,7 @@ from fimg_pipeline.engine.bases.python import (
     judge,
     prefix_recipe,
     probe,
+    pyenv_roots,
     relocated,
     taken,
     usable_prefixes,
@@ -58,7 +59,7 @@ def test_newest_first_and_pyenv_before_others(tmp_path: Path) -> None:
     interpreter(root / "opt/python3.8")
     (home / ".pyenv/versions/3.8.99").mkdir()  # an install that never finished
     (home / ".pyenv/versions/3.9.1/bin").mkdir(parents=True)
-    found = candidates(home, root)
+    found = candidates([home / ".pyenv"], root)
     assert [str(path.relative_to(tmp_path)) for path in found] == [
         "home/.pyenv/versions/3.8.18",
         "home/.pyenv/versions/3.8.9",
@@ -66,6 +67,13 @@ def test_newest_first_and_pyenv_before_others(tmp_path: Path) -> None:
         "root/opt/python/3.8.20",
         "root/opt/python3.8",
     ]
+
+
+def test_the_pyenv_of_the_running_python_counts_wherever_it_is(tmp_path: Path) -> None:
+    own, other = tmp_path / "home/.pyenv", tmp_path / "opt/pyenv"
+    assert pyenv_roots(own.parent, other / "versions/3.11.7") == [own, other]
+    assert pyenv_roots(own.parent, own / "versions/3.11.7") == [own]
+    assert pyenv_roots(own.parent, Path("/usr")) == [own]
 
 
 def test_a_prefix_is_asked_what_it_is(tmp_path: Path) -> None:
@@ -113,18 +121,18 @@ def answers(path: Path) -> PythonPrefix | Unusable:
 def test_only_usable_prefixes_of_the_architecture_are_tried(tmp_path: Path) -> None:
     for name in ("3.8.3-bad", "3.8.2-arm", "3.8.1"):
         interpreter(tmp_path / ".pyenv/versions" / name)
-    found = usable_prefixes("amd64", None, tmp_path, ask=answers, root=tmp_path / "none")
+    found = usable_prefixes("amd64", None, [tmp_path / ".pyenv"], ask=answers, root=tmp_path / "none")
     assert [prefix.path.name for prefix in found] == ["3.8.1"]
-    assert usable_prefixes("arm64", None, tmp_path / "none", ask=answers, root=tmp_path / "none") == []
+    assert usable_prefixes("arm64", None, [], ask=answers, root=tmp_path / "none") == []
 
 
 def test_a_configured_prefix_is_the_only_one_and_must_be_usable(tmp_path: Path) -> None:
     interpreter(tmp_path / ".pyenv/versions/3.8.9")
-    chosen = usable_prefixes("amd64", Path("/opt/mine"), tmp_path, ask=answers, root=tmp_path)
+    chosen = usable_prefixes("amd64", Path("/opt/mine"), [], ask=answers, root=tmp_path)
     assert [prefix.path for prefix in chosen] == [Path("/opt/mine")]
-    assert usable_prefixes("arm64", Path("/opt/mine"), tmp_path, ask=answers, root=tmp_path) == []
+    assert usable_prefixes("arm64", Path("/opt/mine"), [], ask=answers, root=tmp_path) == []
     with pytest.raises(HostError, match="PYTHON_PREFIX=/opt/bad can't be used: broken"):
-        usable_prefixes("amd64", Path("/opt/bad"), tmp_path, ask=answers)
+        usable_prefixes("amd64", Path("/opt/bad"), [], ask=answers)
 
 
 @pytest.mark.parametrize(

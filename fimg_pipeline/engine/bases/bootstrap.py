@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from fimg_pipeline.engine.bases.python import (
     PythonRecipe,
     debian_recipe,
     prefix_recipe,
+    pyenv_roots,
     usable_prefixes,
     write_prefix,
 )
@@ -102,7 +104,7 @@ class Bootstrap:
         """
         explicit = self.settings.python_prefix
         why = f"no CPython 3.8 for {platform} found on this machine"
-        for prefix in usable_prefixes(platform, explicit, Path.home()):
+        for prefix in usable_prefixes(platform, explicit, pyenv_roots(Path.home(), Path(sys.base_prefix))):
             try:
                 return self._on_prefix(base, platform, prefix, ground("debian"))
             except BuildError as error:

@@ -24,8 +24,8 @@ from fimg_pipeline.engine.host import HostError, as_architecture
 TARGET: Final = "/usr/local"
 _SERIES: Final = "3.8"
 _PROBE_SECONDS: Final = 30
-#: Where prefixes are looked for, below the user's home and the root.
-_HOME_PATTERNS: Final = (f".pyenv/versions/{_SERIES}.*",)
+#: Where prefixes are looked for, below pyenv's roots and the file system's.
+_PYENV_PATTERNS: Final = (f"versions/{_SERIES}.*",)
 _ROOT_PATTERNS: Final = (f"opt/python*/{_SERIES}*", "opt/python*", f"usr/local/python{_SERIES}*")
 #: 2020-01-01: a prefix carries no release date, and the time it was unpacked at would change the layer.
 _FIXED_TIME: Final = 1577836800
@@ -65,7 +65,13 @@ class Unusable:
     reason: str
 
 
-def candidates(home: Path, root: Path = Path("/")) -> list[Path]:
+def pyenv_roots(home: Path, running: Path) -> list[Path]:
+    """The user's pyenv, and the one that the Python whose prefix is ``running`` comes from, where that is another."""
+    roots = [home / ".pyenv", *([running.parent.parent] if running.parent.name == "versions" else [])]
+    return list(dict.fromkeys(roots))
+
+
+def candidates(pyenvs: Sequence[Path], root: Path = Path("/")) -> list[Path]:
     """Folders that may be CPython prefixes: the newest patch release first, pyenv's before others."""
 
     def found(base: Path, patterns: Iterable[str]) -> list[Path]:
@@ -74,7 +80,7 @@ def candidates(home: Path, root: Path = Path("/")) -> list[Path]:
         }
         return sorted(folders, key=lambda path: (_numbers(path.name), path.name), reverse=True)
 
-    return found(home, _HOME_PATTERNS) + found(root, _ROOT_PATTERNS)
+    return [path for pyenv in pyenvs for path in found(pyenv, _PYENV_PATTERNS)] + found(root, _ROOT_PATTERNS)
 
 
 def _numbers(name: str) -> tuple[int, ...]:
@@ -120,7 +126,7 @@ def judge(path: Path, facts: Mapping[str, object]) -> PythonPrefix | Unusable:
 def usable_prefixes(
     arch: Platform,
     explicit: Path | None,
-    home: Path,
+    pyenvs: Sequence[Path],
     *,
     ask: Callable[[Path], PythonPrefix | Unusable] = probe,
     root: Path = Path("/"),
@@ -137,7 +143,7 @@ def usable_prefixes(
                 hint=f"set it to the prefix of a CPython {_SERIES} (what sys.prefix says), or leave it unset",
             )
         return [answer] if answer.architecture == arch else []
-    answers = map(ask, candidates(home, root))
+    answers = map(ask, candidates(pyenvs, root))
     return [answer for answer in answers if isinstance(answer, PythonPrefix) and answer.architecture == arch]
 
 
