@@ -87,6 +87,11 @@ def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
         "size_mb": round(record.get("Size", 0) / 1e6, 1),
         "layers": len(record.get("RootFS", {}).get("Layers") or ()),
         "pull": dg.MetadataValue.md(f"`docker pull --platform linux/{planned.platform} {planned.reference}`"),
+        **(
+            {"requirements adapted": dg.MetadataValue.md("\n".join(f"- {line}" for line in planned.adaptations))}
+            if planned.adaptations
+            else {}
+        ),
         "fingerprint": planned.fingerprint,
         "built because": planned.reason,
     }

@@ -18,6 +18,9 @@ from fimg_pipeline.catalog.platforms import Platform
 #: registry, so a missing image is an error and never somebody else's image of that name.
 LOCAL_NAMESPACE: Final = "localhost/fimg"
 
+#: What FATE 1.11's pins ask for (numba 0.53, pandas 1.1.5 end at 3.9) and what fate.env names.
+PYTHON_SERIES: Final = "3.8"
+
 
 @dataclass(frozen=True)
 class ExternalBase:
@@ -46,8 +49,7 @@ BASES: Final[Mapping[str, ExternalBase]] = MappingProxyType(
     {
         base.name: base
         for base in (
-            # 3.8 is what FATE 1.11's pins ask for (numba 0.53, pandas 1.1.5 end at 3.9) and what fate.env names.
-            ExternalBase("python", "python:3.8-slim-bookworm", "the Python every FATE image runs on"),
+            ExternalBase("python", f"python:{PYTHON_SERIES}-slim-bookworm", "the Python every FATE image runs on"),
             ExternalBase("debian", "debian:bookworm-slim", "Java and nginx images; build stage of FATE Board"),
             # Scala 2.11 compiles on JDK 8 or 11, and bullseye is the last Debian with one; no image is based on it.
             ExternalBase("bullseye", "debian:bullseye-slim", "JDK 11 to compile Eggroll", build_only=True),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 Platform = Literal["amd64", "arm64"]
 
 PLATFORMS: Final[tuple[Platform, ...]] = get_args(Platform)
+
+#: What Linux (``uname -m``) and Python's packages call them.
+MACHINES: Final[Mapping[Platform, str]] = MappingProxyType({"amd64": "x86_64", "arm64": "aarch64"})
 
 
 def as_platform(text: str) -> Platform:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from fimg_pipeline.catalog.platforms import Platform
 
@@ -32,6 +32,9 @@ class Recipe:
     ``source_date``: takes the day the requirement files last changed; ``optional_indexes``: indexes beyond the public
     registries that change what is installed when they are configured (both become build arguments).
 
+    ``requirements``: the files of FATE's ``python/`` that the recipe installs, adapted for ``variant``: PyTorch's
+    builds for the CPU or for CUDA.
+
     ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
     answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
     """
@@ -43,6 +46,8 @@ class Recipe:
     fate_env: Mapping[str, str] = field(default_factory=dict)
     source_date: bool = False
     optional_indexes: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    variant: Literal["cpu", "cuda"] = "cpu"
     unbuildable: Mapping[Platform, str] = field(default_factory=dict)
 
 
@@ -66,6 +71,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 packages=("requirements",),
                 source_date=True,
                 optional_indexes=("pytorch", "pyg"),
+                requirements=("requirements.txt",),
             ),
             Recipe(
                 "base/ipcl",
@@ -102,12 +108,15 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 "modules/nn",
                 smoke=_python("import federatedml"),
                 optional_indexes=("pytorch", "pyg"),
+                requirements=("requirements-graph-nn.txt",),
                 unbuildable={"arm64": NO_PYG_ON_ARM},
             ),
             Recipe(
                 "modules/gpu",
                 smoke=_python("import federatedml"),
                 optional_indexes=("pytorch", "pyg"),
+                requirements=("requirements.txt", "requirements-graph-nn.txt"),
+                variant="cuda",
                 unbuildable={"arm64": NO_CUDA_ON_ARM},
             ),
             Recipe(
@@ -115,6 +124,8 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 smoke=_python("import federatedml, fate_llm"),
                 packages=("fate_llm",),
                 optional_indexes=("pytorch", "pyg", "cuda"),
+                requirements=("requirements-fate-llm.txt",),
+                variant="cuda",
                 unbuildable={"arm64": NO_CUDA_ON_ARM},
             ),
             Recipe(

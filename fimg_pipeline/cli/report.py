@@ -60,6 +60,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
                 "fingerprint": image.fingerprint,
                 "status": image.status.value,
                 "reason": image.reason,
+                "adaptations": list(image.adaptations),
             }
             for image in plan.images
         ],
@@ -89,5 +90,21 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(f"packages to make: {', '.join(stale) if stale else 'none'}")
     to_build = [image for image in plan.images if image.status in (Status.STALE, Status.MISSING)]
     console.print(f"images: {len(plan.images)} planned, {len(to_build)} to build, {len(plan.push)} to push")
+    for images, lines in _adaptations(plan).items():
+        console.print(f"FATE's requirements are adapted in {', '.join(images)}:")
+        for line in lines:
+            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     for warning in plan.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+
+
+def _adaptations(plan: Plan) -> dict[tuple[str, ...], list[str]]:
+    """Images, and what is changed for all of them in FATE's requirement files."""
+    by_line: dict[str, list[str]] = {}
+    for image in plan.buildable:
+        for line in image.adaptations:
+            by_line.setdefault(line, []).append(image.name)
+    by_images: dict[tuple[str, ...], list[str]] = {}
+    for line, images in by_line.items():
+        by_images.setdefault(tuple(images), []).append(line)
+    return by_images

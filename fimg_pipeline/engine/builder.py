@@ -18,7 +18,7 @@ from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.platforms import docker_platform
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.dockerfiles import recipe_files
-from fimg_pipeline.engine.client import LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_PLATFORM, Engine
+from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_PLATFORM, Engine
 from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.errors import FimgError
@@ -145,6 +145,8 @@ class Builder:
             LABEL_INPUTS: json.dumps(planned.inputs, sort_keys=True, separators=(",", ":")),
             **self._base_labels(planned),
         }
+        if isinstance(planned, PlannedImage) and planned.adaptations:
+            labels[LABEL_ADAPTATIONS] = json.dumps(planned.adaptations)
         with self._secrets() as secrets:
             return self.engine.build(
                 _context(recipe, files),

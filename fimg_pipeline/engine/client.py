@@ -33,6 +33,9 @@ from fimg_pipeline.values import PROXY_VARIABLES
 LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"
 LABEL_PLATFORM: Final = "io.fimg.platform"
 LABEL_INPUTS: Final = "io.fimg.inputs"
+LABEL_ADAPTATIONS: Final = "io.fimg.requirements.adapted"
+#: And on base images it made itself: the Python they bring.
+LABEL_PYTHON: Final = "io.fimg.base.python"
 
 _API_TIMEOUT_SECONDS: Final = 120
 _LOG_KEPT: Final = 400
@@ -302,4 +305,5 @@ def _stored(image: Mapping[str, Any]) -> StoredImage:
         fingerprint=labels.get(LABEL_FINGERPRINT),
         platform=labels.get(LABEL_PLATFORM),
         inputs=inputs if isinstance(inputs, dict) else {},
+        python=labels.get(LABEL_PYTHON),
     )

@@ -15,13 +15,17 @@ from fimg_pipeline.source.model import PackageSource, SourceSnapshot
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image the engine has: its id (``sha256:…``), all its names, and the inputs its labels record."""
+    """An image the engine has: its id (``sha256:…``), all its names, and the inputs its labels record.
+
+    ``python`` is the version (``3.9``) a base image brings, where that is not the one its name says.
+    """
 
     image_id: str
     references: frozenset[str]
     fingerprint: str | None = None
     platform: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    python: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,16 @@ class PlannedPackage(Planned):
 
 @dataclass(frozen=True)
 class PlannedImage(Planned):
-    """An image at one fingerprint. ``reference`` is the name people know, ``aliases`` further ones, all with tag."""
+    """An image at one fingerprint. ``reference`` is the name people know, ``aliases`` further ones, all with tag.
+
+    ``adaptations``: in which lines of FATE's requirement files it differs from them, how and why.
+    """
 
     reference: str
     aliases: tuple[str, ...]
     selected_by: str
     added: bool
+    adaptations: tuple[str, ...] = ()
 
     @property
     def image(self) -> Image:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE
+from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE, PYTHON_SERIES
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES, Package
-from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.catalog.platforms import MACHINES, Platform
 from fimg_pipeline.catalog.recipes import RECIPES, Recipe
+from fimg_pipeline.dockerfiles.lib.requirements import Target, adapt
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
@@ -199,6 +200,7 @@ class _Planner:
             aliases=tuple(aliases),
             selected_by=selected.reason,
             added=selected.added,
+            adaptations=self._adaptations(recipe, platform),
         )
 
     def _bases(self, recipe: Recipe, platform: Platform) -> tuple[dict[str, str], dict[str, str]]:
@@ -212,6 +214,14 @@ class _Planner:
             stored = self.engine.by_reference.get(reference)
             inputs[f"base {base.reference}"] = stored.image_id if stored else ABSENT_BASE
         return arguments, inputs
+
+    def _adaptations(self, recipe: Recipe, platform: Platform) -> tuple[str, ...]:
+        """What the recipe will change in FATE's requirements, by the rules it will use."""
+        stored = self.engine.by_reference.get(BASES["python"].local_reference(platform))
+        major, minor = ((stored and stored.python) or PYTHON_SERIES).split(".")
+        target = Target(MACHINES[platform], (int(major), int(minor)), recipe.variant, self.settings.optional_indexes)
+        texts = [self.source.requirements.get(name, "") for name in recipe.requirements]
+        return tuple(str(change) for text in texts for change in adapt(text.splitlines(), target).changes)
 
     def _options(self, recipe: Recipe) -> dict[str, str]:
         changing = [option for option in self.settings.docker_options if not _is_neutral(option)]

@@ -51,7 +51,7 @@ class SourceSnapshot:
     """FATE at one commit with everything it pins, as far as the asked-for packages need it.
 
     ``fate_env`` are the lines of FATE's ``fate.env``. ``requirements_date`` (``YYYY-MM-DD``) is the day FATE's
-    requirement files last changed, empty when no asked-for package needs them.
+    requirement files last changed, empty when no asked-for package needs them; ``requirements`` is their text by name.
     """
 
     fate: RepositorySnapshot
@@ -59,6 +59,7 @@ class SourceSnapshot:
     requirements_date: str
     repositories: Mapping[Repository, RepositorySnapshot]
     packages: Mapping[str, PackageSource]
+    requirements: Mapping[str, str] = field(default_factory=dict)
     object_directories: tuple[str, ...] = field(default=(), compare=False)
 
     @property

@@ -85,6 +85,7 @@ class _Resolver:
             requirements_date=self._requirements_date(fate) if "requirements" in names else "",
             repositories=repositories,
             packages=sources,
+            requirements=self._requirements(fate) if "requirements" in names else {},
             object_directories=tuple(str(path) for path in self.store.borrowed),
         )
 
@@ -277,6 +278,17 @@ class _Resolver:
         if not found:
             raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
         return found
+
+    def _requirements(self, fate: RepositorySnapshot) -> dict[str, str]:
+        """The text of FATE's requirement files by name, as far as it is there (a lack is the package's to report)."""
+        (part,) = PACKAGES["requirements"].parts
+        entries = self.store.select(f"{fate.tree}:{part.path}", part.pattern)
+        lacking = {entry.path for entry in self.store.absent(entries)}
+        return {
+            entry.path: self.store.blob(entry.object_id).decode("utf-8", "replace")
+            for entry in entries
+            if entry.path not in lacking
+        }
 
     def _fetch_submodule(self, name: Repository, pinned: str, fate: RepositorySnapshot) -> None:
         url = self.user.text("config", "--get", f"submodule.{name}.url") or self._declared_url(name, fate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,15 @@ STEP = (
 def test_there_is_a_folder_for_every_recipe_and_no_other() -> None:
     folders = {str(file.parent.relative_to(ROOT)) for file in ROOT.rglob("Dockerfile")}
     assert folders == set(RECIPES)
+
+
+@pytest.mark.parametrize("path", RECIPES)
+def test_the_catalog_knows_what_requirements_a_recipe_installs(path: str) -> None:
+    text = (ROOT / path / "Dockerfile").read_text(encoding="utf-8")
+    installed = re.findall(r"python_requirements (\w+) (.+)", text)
+    recipe = RECIPES[path]
+    wanted = [(recipe.variant, recipe.requirements)] if recipe.requirements else []
+    assert [(variant, tuple(Path(file).name for file in files.split())) for variant, files in installed] == wanted
 
 
 @pytest.mark.parametrize("path", RECIPES)

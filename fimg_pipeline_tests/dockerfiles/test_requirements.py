@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from fimg_pipeline_tests.dockerfiles.loading import load
-
-requirements = load("lib/requirements.py")
+from fimg_pipeline.dockerfiles.lib import requirements
 
 
 def adapt(*lines: str, **changes: Any) -> list[str]:

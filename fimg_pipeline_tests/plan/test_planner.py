@@ -8,6 +8,7 @@ from itertools import chain, combinations
 
 import pytest
 
+from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
@@ -125,6 +126,45 @@ def test_requirements_rebuild_everything_on_base_image() -> None:
     found = plan(engine=made(plan()), contents={"requirements": "changed"})
     assert set(IMAGES) - stale(found) == {"fateboard", "nginx", "fate-upgrade-manager"}
     assert found.image("spark-worker-all-gpu").reason == "changed: parent"
+
+
+def adaptations(platform: Platform = "amd64", python: str | None = None, index: str = "") -> dict[str, tuple[str, ...]]:
+    """What images change in two of FATE's requirement files, without the reasons."""
+    files = {
+        "requirements.txt": "torch==1.13.1+cpu\nipcl-python==2.0.0\nnumpy==1.23.1\n",
+        "requirements-graph-nn.txt": "pyg-lib==0.1.0+pt113cpu\n",
+    }
+    source = replace(make_source(), requirements=files)
+    settings = make_settings(ALL, Platform=platform, PYTORCH_INDEX_URL=index)
+    engine = engine_with()
+    base = BASES["python"].local_reference(platform)
+    engine = replace(
+        engine, images=tuple(replace(i, python=python) if base in i.references else i for i in engine.images)
+    )
+    found = make_plan(settings, source, engine, digest)
+    return {
+        image.name: tuple(line.partition(" (")[0] for line in image.adaptations)
+        for image in found.images
+        if image.adaptations
+    }
+
+
+def test_the_plan_says_what_is_changed_in_fates_requirements() -> None:
+    found = adaptations()
+    assert found["base-image"] == ("torch==1.13.1+cpu: taken as torch==1.13.1",)
+    assert found["eggroll-nn"] == ("pyg-lib==0.1.0+pt113cpu: left out",)
+    assert found["eggroll-nn-gpu"] == found["base-image"] + found["eggroll-nn"]
+    assert set(found) == {name for name, image in IMAGES.items() if image.recipe.requirements} - {
+        name for name in IMAGES if name.endswith("-all-gpu")
+    }
+
+
+def test_what_is_changed_follows_indexes_platform_and_python() -> None:
+    with_index = adaptations(index="https://index.invalid/whl")
+    assert "base-image" not in with_index
+    assert "torch==1.13.1+cpu: taken as torch==1.13.1+cu117" in with_index["eggroll-nn-gpu"]
+    for other in (adaptations("arm64"), adaptations(python="3.9")):
+        assert "ipcl-python==2.0.0: left out" in other["base-image"]
 
 
 def test_a_new_external_base_makes_its_images_stale() -> None:

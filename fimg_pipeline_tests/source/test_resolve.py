@@ -116,6 +116,12 @@ def test_requirements_are_in_two_packages(sample: SampleSource, tmp_path: Path) 
     assert {name for name in PACKAGES if before[name] != after[name]} == {"requirements", "fate"}
 
 
+def test_the_text_of_the_requirement_files_is_known(sample: SampleSource, tmp_path: Path) -> None:
+    found = resolve(settings(sample, tmp_path), ["requirements"]).requirements
+    files = (sample.fate / "python").glob("requirements*.txt")
+    assert found == {file.name: file.read_text() for file in files} and "requirements.txt" in found
+
+
 def test_other_commits_do_not_move_the_date_requirements_are_resolved_at(sample: SampleSource, tmp_path: Path) -> None:
     before = resolve(settings(sample, tmp_path), ["requirements"]).requirements_date
     environment = {

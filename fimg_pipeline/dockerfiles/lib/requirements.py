@@ -4,6 +4,8 @@
 FATE pins packages that only exist on indexes of their own (``torch==1.13.1+cpu``) and names things the
 environment brings itself. RULES says what is changed, when and why; every change made is printed, so that a
 build log tells how an image differs from the files. Needs nothing but Python 3.8.
+
+The planner imports it too, to say the same beforehand.
 """
 
 import argparse
@@ -42,6 +44,10 @@ class Change:
     before: str
     after: Optional[str]
     reason: str
+
+    def __str__(self) -> str:
+        done = "left out" if self.after is None else f"taken as {self.after}"
+        return f"{self.before}: {done} ({self.reason})"
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return 1
     adapted = adapt(lines, target)
     for change in adapted.changes:
-        done = "left out" if change.after is None else f"taken as {change.after}"
-        print(f"fimg: {change.before}: {done} ({change.reason})")
+        print(f"fimg: {change}")
     options.output.write_text("".join(f"{line}\n" for line in adapted.lines), encoding="utf-8")
     return 0
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fimg_pipeline.catalog.bases import ExternalBase
+from fimg_pipeline.catalog.bases import PYTHON_SERIES, ExternalBase
 from fimg_pipeline.catalog.platforms import Platform, docker_platform
 from fimg_pipeline.engine.bases.debian import (
     Mirrors,
@@ -31,7 +31,7 @@ from fimg_pipeline.engine.bases.python import (
     usable_prefixes,
     write_prefix,
 )
-from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.client import LABEL_PYTHON, Engine
 from fimg_pipeline.engine.context import ContextFile, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.engine.failures import BuildError
@@ -126,13 +126,13 @@ class Bootstrap:
             with archive.open("wb") as output:
                 write_prefix(prefix, output)
             origin = f"CPython {prefix.version} of a local prefix on {ground.origin}"
-            self._build_python(base, platform, prefix_recipe(prefix), ground, origin, archive)
+            self._build_python(base, platform, prefix_recipe(prefix), ground, origin, PYTHON_SERIES, archive)
         return Made(origin, f"bootstrapped from {ground.reference} + CPython {prefix.version} of {prefix.path}")
 
     def _on_bullseye(self, base: ExternalBase, platform: Platform, ground: Ground, why: str) -> Made:
         self.log(f"bootstrapping {base.reference} for {platform}: the Python 3.9 of Debian bullseye")
         origin = f"Debian's Python 3.9 on {ground.origin}"
-        self._build_python(base, platform, debian_recipe(), ground, origin, None)
+        self._build_python(base, platform, debian_recipe(), ground, origin, "3.9", None)
         return Made(origin, f"took the Python 3.9 of {ground.reference}, because {why}")
 
     def _build_python(
@@ -142,6 +142,7 @@ class Bootstrap:
         recipe: PythonRecipe,
         ground: Ground,
         origin: str,
+        python: str,
         archive: Path | None,
     ) -> None:
         ensure_emulation(platform, say=self.log, native=self.engine.platform)
@@ -150,7 +151,15 @@ class Bootstrap:
         if recipe.archive is not None and archive is not None:
             files.append(ContextFile(recipe.archive, archive.read_bytes()))
         with self._secrets() as secrets:
-            self._build(base, platform, files, origin, arguments={"BASE": ground.local}, secrets=secrets)
+            self._build(
+                base,
+                platform,
+                files,
+                origin,
+                labels={LABEL_PYTHON: python},
+                arguments={"BASE": ground.local},
+                secrets=secrets,
+            )
 
     def _build(
         self,
@@ -159,6 +168,7 @@ class Bootstrap:
         files: Sequence[ContextFile],
         origin: str,
         *,
+        labels: Mapping[str, str] | None = None,
         arguments: Mapping[str, str] | None = None,
         secrets: Mapping[str, Path] | None = None,
     ) -> None:
@@ -169,7 +179,7 @@ class Bootstrap:
             tag=base.local_reference(platform),
             platform=docker_platform(platform),
             build_args=arguments or {},
-            labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin},
+            labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin, **(labels or {})},
             secrets=secrets or {},
             options=["--no-cache"] if self.fresh else [],
             log=self.log,

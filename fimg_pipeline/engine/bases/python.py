@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from fimg_pipeline.catalog.bases import PYTHON_SERIES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.bases.tree import TreeRules, write_tree
 from fimg_pipeline.engine.host import HostError, as_architecture
 
 #: Where the official image keeps its Python, and so does ours.
 TARGET: Final = "/usr/local"
-_SERIES: Final = "3.8"
 _PROBE_SECONDS: Final = 30
 #: Where prefixes are looked for, below pyenv's roots and the file system's.
-_PYENV_PATTERNS: Final = (f"versions/{_SERIES}.*",)
-_ROOT_PATTERNS: Final = (f"opt/python*/{_SERIES}*", "opt/python*", f"usr/local/python{_SERIES}*")
+_PYENV_PATTERNS: Final = (f"versions/{PYTHON_SERIES}.*",)
+_ROOT_PATTERNS: Final = (f"opt/python*/{PYTHON_SERIES}*", "opt/python*", f"usr/local/python{PYTHON_SERIES}*")
 #: 2020-01-01: a prefix carries no release date, and the time it was unpacked at would change the layer.
 _FIXED_TIME: Final = 1577836800
 #: Exit status of a build whose Python turns out unusable, as opposed to one that lacked a package or a network.
@@ -76,7 +76,10 @@ def candidates(pyenvs: Sequence[Path], root: Path = Path("/")) -> list[Path]:
 
     def found(base: Path, patterns: Iterable[str]) -> list[Path]:
         folders = {
-            path for pattern in patterns for path in base.glob(pattern) if (path / f"bin/python{_SERIES}").is_file()
+            path
+            for pattern in patterns
+            for path in base.glob(pattern)
+            if (path / f"bin/python{PYTHON_SERIES}").is_file()
         }
         return sorted(folders, key=lambda path: (_numbers(path.name), path.name), reverse=True)
 
@@ -89,7 +92,7 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 def probe(path: Path) -> PythonPrefix | Unusable:
     """Runs the interpreter in ``path`` and says what it is."""
-    interpreter = path / f"bin/python{_SERIES}"
+    interpreter = path / f"bin/python{PYTHON_SERIES}"
     try:
         # -I: neither the caller's PYTHON* variables nor site hooks of the user decide what is found.
         answer = subprocess.run(
@@ -100,20 +103,20 @@ def probe(path: Path) -> PythonPrefix | Unusable:
             check=False,
         )
     except FileNotFoundError:
-        return Unusable(path, f"it has no bin/python{_SERIES}")
+        return Unusable(path, f"it has no bin/python{PYTHON_SERIES}")
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Unusable(path, f"bin/python{_SERIES} doesn't run: {error}")
+        return Unusable(path, f"bin/python{PYTHON_SERIES} doesn't run: {error}")
     if answer.returncode != 0:
         last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
-        return Unusable(path, f"bin/python{_SERIES} doesn't run: {last}")
+        return Unusable(path, f"bin/python{PYTHON_SERIES} doesn't run: {last}")
     return judge(path, json.loads(answer.stdout))
 
 
 def judge(path: Path, facts: Mapping[str, object]) -> PythonPrefix | Unusable:
     """What an interpreter says about itself, as a usable prefix or the reason why it is none."""
     version, implementation = str(facts["version"]), facts["implementation"]
-    if implementation != "cpython" or not version.startswith(f"{_SERIES}."):
-        return Unusable(path, f"it is {implementation} {version}, not CPython {_SERIES}")
+    if implementation != "cpython" or not version.startswith(f"{PYTHON_SERIES}."):
+        return Unusable(path, f"it is {implementation} {version}, not CPython {PYTHON_SERIES}")
     if facts["prefix"] != facts["base_prefix"]:
         return Unusable(path, f"it is a virtual environment of {facts['base_prefix']}")
     if Path(str(facts["prefix"])).resolve() != path.resolve():
@@ -140,7 +143,7 @@ def usable_prefixes(
         if isinstance(answer, Unusable):
             raise HostError(
                 f"PYTHON_PREFIX={explicit} can't be used: {answer.reason}",
-                hint=f"set it to the prefix of a CPython {_SERIES} (what sys.prefix says), or leave it unset",
+                hint=f"set it to the prefix of a CPython {PYTHON_SERIES} (what sys.prefix says), or leave it unset",
             )
         return [answer] if answer.architecture == arch else []
     answers = map(ask, candidates(pyenvs, root))
@@ -162,7 +165,7 @@ def taken(path: str, folder: bool) -> bool:
         return len(parts) == 2 and _PROGRAM.fullmatch(name) is not None
     if top == "lib" and not folder and len(parts) == 2:
         return name.startswith("libpython")
-    return second == f"python{_SERIES}" or (top, second) == ("lib", "pkgconfig")
+    return second == f"python{PYTHON_SERIES}" or (top, second) == ("lib", "pkgconfig")
 
 
 def describes_itself(path: str) -> bool:
