@@ -36,7 +36,7 @@ test: setup test-unit
 	@$(VENV)/bin/python -m pytest -m engine
 
 test-unit: $(VENV)/.complete
-	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not engine" --numprocesses auto
+	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not engine and not party" --numprocesses auto
 
 lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff check .
