@@ -21,6 +21,8 @@ from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, lineage
 from fimg_pipeline.engine.client import LABEL_FINGERPRINT, Engine
 from fimg_pipeline.sample import commit_change, create_sample
+from fimg_pipeline_tests.promises import broken as broken_promises
+from fimg_pipeline_tests.promises import inside, promise
 from fimg_pipeline_tests.rig.command import Fimg, switches
 from fimg_pipeline_tests.rig.engine import second_engine
 
@@ -87,6 +89,15 @@ def test_images_say_where_they_come_from(fimg: Fimg, engine: Engine) -> None:
         assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
         assert labels["org.opencontainers.image.base.name"] and labels["org.opencontainers.image.base.digest"]
         assert image["status"] == "current"
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_keep_their_promises(fimg: Fimg, engine: Engine, name: str) -> None:
+    reference = f"{PREFIX}/{name}:{'demo-base' if IMAGES[name].is_base else 'demo'}"
+    record = engine.inspect(reference)
+    assert record is not None
+    assert broken_promises(promise(name), record["Config"]) == []
+    assert engine.run(reference, inside(promise(name)), timeout=60) == (0, "")
 
 
 def test_nothing_of_the_networks_own_ca_is_left_in_images(fimg: Fimg, engine: Engine) -> None:

@@ -55,6 +55,13 @@ def _python(code: str) -> tuple[str, ...]:
     return ("python", "-c", code)
 
 
+def _answers(start: str, question: str) -> tuple[str, ...]:
+    """The server that ``start`` starts answers ``question``, a URL with options of curl, before it ends."""
+    ask = f"curl --silent --fail --output /dev/null {question}"
+    loop = f"while kill -0 $! 2>/dev/null; do if {ask}; then echo answered; exit 0; fi; sleep 0.3; done"
+    return ("bash", "-c", f"{start} & {loop}; echo it ended without an answer; exit 1")
+
+
 _SPARK_SMOKE = ("spark-submit", "--version")
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
@@ -81,13 +88,33 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             ),
             Recipe(
                 "modules/fateflow",
-                smoke=_python("import federatedml, fate_arch, fate_flow, eggroll"),
+                # Importing is not enough: its web framework's pieces only meet when the server starts.
+                smoke=_answers(
+                    "python fateflow/python/fate_flow/fate_flow_server.py",
+                    "--request POST http://127.0.0.1:9380/v1/version/get",
+                ),
                 packages=("fate", "fateflow", "eggroll", "conf", "examples", "doc"),
             ),
-            Recipe("modules/fateboard", smoke=("java", "-version"), bases=("debian",), packages=("fateboard",)),
+            Recipe(
+                "modules/fateboard",
+                # With the configuration of its command, but without the 2 GB.
+                smoke=_answers(
+                    "java -Xmx512m -Dspring.config.location=conf/application.properties -Dssh_config_file=conf/ "
+                    "-jar fateboard.jar",
+                    "http://127.0.0.1:8080/",
+                ),
+                bases=("debian",),
+                packages=("fateboard",),
+            ),
             Recipe(
                 "modules/eggroll",
-                smoke=("java", "-cp", f"{FATE_HOME}/eggroll/lib/*", "com.webank.eggroll.core.Bootstrap", "--help"),
+                # Without arguments it says which it needs.
+                smoke=(
+                    "bash",
+                    "-c",
+                    "java -cp 'lib/*' com.webank.eggroll.core.Bootstrap 2>&1 | grep -e --bootstraps && "
+                    "python -c 'import eggroll, federatedml, fate_arch'",
+                ),
                 packages=("fate", "fateflow", "eggroll", "conf"),
             ),
             Recipe("modules/fateflow-spark", smoke=_SPARK_SMOKE, fate_env={"SPARK_VERSION": "SPARK"}),

@@ -1,0 +1,236 @@
+"""What each image promises to those who run it, as data: the build document's table and what KubeFATE reaches for.
+
+KubeFATE overrides start commands and mounts files over those of the images, so paths, programs and writable folders are
+promises like ports and variables.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from fimg_pipeline.catalog.images import IMAGES
+
+FATE = "/data/projects/fate"
+VENV = "/data/projects/python/venv"
+#: What KubeFATE's start commands use in every container.
+SHELL = ("bash", "sed", "cp", "mkdir", "sleep", "ln")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """``environment``: exact values; ``defined``: variables with any value; ``path``: folders PATH holds.
+
+    ``command``: words that the start command has, in this order. ``programs`` are found by PATH, ``files`` exist,
+    ``writable`` folders can be written to.
+    """
+
+    folder: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    defined: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    stop_signal: str | None = None
+    programs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+
+
+_PYTHON = Promise(
+    folder="/data/projects/python",
+    environment={"VIRTUAL_ENV": VENV},
+    path=(f"{VENV}/bin",),
+    programs=("python",),
+    files=(f"{VENV}/bin/activate", f"{VENV}/bin/python", "/data/projects/python/requirements.txt"),
+)
+_FATEFLOW = Promise(
+    folder=FATE,
+    environment={
+        **_PYTHON.environment,
+        "PYTHONPATH": f"{FATE}/:{FATE}/eggroll/python:{FATE}/fate/python:{FATE}/fateflow/python",
+        "EGGROLL_HOME": f"{FATE}/eggroll",
+        "FATE_PROJECT_BASE": FATE,
+    },
+    path=_PYTHON.path,
+    ports=(9360, 9380),
+    command=("bash", "sleep 5", "fateflow/python/fate_flow/fate_flow_server.py"),
+    programs=("python", "curl"),
+    files=(
+        *_PYTHON.files,
+        f"{FATE}/conf/service_conf.yaml",
+        f"{FATE}/eggroll/conf",
+        f"{FATE}/examples",
+        f"{FATE}/fate/python/federatedml",
+        f"{FATE}/fate.env",
+    ),
+    writable=(
+        f"{FATE}/conf",
+        f"{FATE}/fateflow/jobs",
+        f"{FATE}/fateflow/logs",
+        f"{FATE}/fateflow/model_local_cache",
+    ),
+)
+_SPARK_FILES = ("/spark/jars", "/data/projects/spark-3.1.3-bin-hadoop3.2/conf")
+_FATEFLOW_SPARK = replace(
+    _FATEFLOW,
+    defined=("JAVA_HOME", "SPARK_HOME", "HADOOP_HOME"),
+    programs=(*_FATEFLOW.programs, "java", "spark-submit", "hadoop"),
+    files=(*_FATEFLOW.files, *_SPARK_FILES),
+)
+_SPARK_BASE = Promise(
+    folder="/",
+    defined=("SPARK_VERSION", "HADOOP_VERSION", "JAVA_HOME", "PYTHONPATH"),
+    programs=("python", "java", "spark-submit"),
+    files=_SPARK_FILES,
+)
+
+#: By recipe. Images whose recipe is not here only add to their parent, and keep its promises.
+PROMISES: Final[Mapping[str, Promise]] = {
+    "base/basic": _PYTHON,
+    "modules/fateflow": _FATEFLOW,
+    "modules/fateboard": Promise(
+        folder=f"{FATE}/fateboard",
+        ports=(8080,),
+        command=("java", "2048m", f"{FATE}/fateboard/conf/application.properties", "fateboard/conf/", "fateboard.jar"),
+        programs=("java",),
+        files=(
+            f"{FATE}/fateboard/fateboard.jar",
+            f"{FATE}/fateboard/conf/application.properties",
+            f"{FATE}/fateboard/conf/ssh.properties",
+            f"{FATE}/fateflow/logs",
+        ),
+    ),
+    "modules/eggroll": Promise(
+        folder=f"{FATE}/eggroll",
+        environment={
+            **_PYTHON.environment,
+            "PYTHONPATH": f"{FATE}/fate/python:{FATE}/eggroll/python:{FATE}/fateflow/python",
+            "EGGROLL_HOME": f"{FATE}/eggroll",
+        },
+        ports=(4670, 4671, 9370),
+        entrypoint=("/tini", "--"),
+        # egg_pair's start script calls strace and takes the environment of VIRTUAL_ENV.
+        programs=("python", "java", "strace"),
+        files=(
+            *_PYTHON.files,
+            "/tini",
+            f"{FATE}/eggroll/conf",
+            f"{FATE}/eggroll/lib",
+            f"{FATE}/eggroll/logs/eggroll",
+            f"{FATE}/conf/service_conf.yaml",
+            f"{FATE}/fate/python/federatedml",
+        ),
+        writable=(f"{FATE}/eggroll/data", f"{FATE}/eggroll/logs"),
+    ),
+    "modules/fateflow-spark": _FATEFLOW_SPARK,
+    "modules/spark-base": _SPARK_BASE,
+    "modules/spark-master": replace(
+        _SPARK_BASE,
+        environment={"SPARK_MASTER_PORT": "7077", "SPARK_MASTER_WEBUI_PORT": "8080", "SPARK_MASTER_LOG": "/spark/logs"},
+        ports=(8080, 7077, 6066),
+        command=("/master.sh",),
+        files=(*_SPARK_FILES, "/master.sh"),
+        writable=("/spark/logs",),
+    ),
+    "modules/spark-worker": replace(
+        _SPARK_BASE,
+        environment={
+            "SPARK_WORKER_WEBUI_PORT": "8081",
+            "SPARK_WORKER_LOG": "/spark/logs",
+            "SPARK_MASTER": "spark://spark-master:7077",
+        },
+        ports=(8081,),
+        command=("/worker.sh",),
+        files=(*_SPARK_FILES, "/worker.sh", f"{FATE}/conf"),
+        writable=("/spark/logs",),
+    ),
+    "modules/nginx": Promise(
+        folder=f"{FATE}/proxy",
+        path=(f"{FATE}/proxy/bin", f"{FATE}/proxy/nginx/sbin"),
+        ports=(9300, 9310),
+        command=("openresty", "-g", "daemon off;"),
+        stop_signal="SIGQUIT",
+        programs=("openresty", "nginx"),
+        files=tuple(
+            f"{FATE}/proxy/nginx/{name}" for name in ("conf/nginx.conf", "conf/mime.types", "conf/vhost", "lua")
+        ),
+        writable=(f"{FATE}/proxy/nginx/logs", f"{FATE}/proxy/nginx/conf", f"{FATE}/proxy/nginx/lua"),
+    ),
+    "modules/client": replace(
+        _FATEFLOW,
+        environment={**_FATEFLOW.environment, "FATE_FLOW_IP": "fateflow", "FATE_FLOW_PORT": "9380"},
+        ports=(20000,),
+        command=("/client.sh",),
+        programs=("python", "pipeline", "flow", "jupyter"),
+        files=(*_FATEFLOW.files, "/client.sh"),
+    ),
+    "modules/fate-test": replace(
+        _FATEFLOW,
+        ports=(),
+        command=(),
+        programs=("python", "pipeline", "flow", "fate_test"),
+        files=(*_FATEFLOW.files, f"{FATE}/test_suite"),
+    ),
+    "modules/fate-upgrade-manager": Promise(
+        folder="/",
+        programs=("python", "upgrade-mysql.py", "shutdown-flow.py"),
+        files=("/sql", "/upgrade-mysql.py", "/shutdown-flow.py"),
+    ),
+}
+
+
+def promise(name: str) -> Promise:
+    """What the image ``name`` promises."""
+    image = IMAGES[name]
+    while image.recipe_path not in PROMISES:
+        assert image.parent is not None, f"{image.name} promises nothing"
+        image = IMAGES[image.parent]
+    return PROMISES[image.recipe_path]
+
+
+def broken(promised: Promise, config: Mapping[str, Any]) -> list[str]:
+    """What an image's configuration (``docker inspect``) does not keep of a promise."""
+    environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
+    search = environment.get("PATH", "").split(":")
+    ports = {int(port.partition("/")[0]) for port in config.get("ExposedPorts") or {}}
+    started = " ".join(config.get("Cmd") or ())
+    problems = []
+    if (config.get("WorkingDir") or "/") != promised.folder:
+        problems.append(f"starts in {config.get('WorkingDir')}, not {promised.folder}")
+    problems += [
+        f"{name} is {environment.get(name)!r}, not {value!r}"
+        for name, value in promised.environment.items()
+        if environment.get(name) != value
+    ]
+    problems += [f"{name} is not set" for name in promised.defined if not environment.get(name)]
+    problems += [f"{folder} is not in PATH" for folder in promised.path if folder not in search]
+    problems += [f"port {port} is not exposed" for port in promised.ports if port not in ports]
+    if tuple(config.get("Entrypoint") or ()) != promised.entrypoint:
+        problems.append(f"its entry point is {config.get('Entrypoint')}, not {promised.entrypoint}")
+    place = 0
+    for word in promised.command:
+        found = started.find(word, place)
+        if found < 0:
+            problems.append(f"its command {started!r} lacks {word!r}")
+            break
+        place = found + len(word)
+    if promised.stop_signal is not None and config.get("StopSignal") != promised.stop_signal:
+        problems.append(f"its stop signal is {config.get('StopSignal')}")
+    return problems
+
+
+def inside(promised: Promise) -> list[str]:
+    """A command that prints, in a container, what is not kept of the programs, files and folders of a promise."""
+    lines = [
+        f"command -v {shlex.quote(name)} >/dev/null || echo no program {name}" for name in (*SHELL, *promised.programs)
+    ]
+    lines += [f"[ -e {shlex.quote(name)} ] || echo no {name}" for name in promised.files]
+    lines += [
+        f"touch {shlex.quote(name)}/.promise && rm {shlex.quote(name)}/.promise || echo {name} is not writable"
+        for name in promised.writable
+    ]
+    return ["bash", "-c", "\n".join(lines)]
