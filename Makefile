@@ -1,6 +1,6 @@
 # Every target is safe to run again. What a target installs, it says before it does.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint ui bench
+.PHONY: help setup demo test test-unit lint ui bench fate-dir fate-1.11.2 fate-party
 
 VENV := .venv
 FIMG := $(VENV)/bin/fimg
@@ -20,6 +20,8 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make ui         the web UI on http://127.0.0.1:3000"
 	@echo "make bench      measures, and writes docs/performance.md"
+	@echo "make fate-1.11.2  all images from FATE_DIR, a checkout of the real FATE"
+	@echo "make fate-party   two KubeFATE parties on the images of FATE_DIR, tested and taken down again"
 
 $(VENV)/.complete: pyproject.toml scripts/ensure-venv
 	@scripts/ensure-venv
@@ -45,6 +47,23 @@ lint: $(VENV)/.complete
 
 ui: $(VENV)/.complete
 	@$(FIMG) ui
+
+# The release the other settings stand for; another one: make fate-1.11.2 TAG=1.11.4-release
+fate-1.11.2 fate-party: TAG ?= 1.11.2-release
+# What KubeFATE calls RegistryURI; no such host can exist, so nothing is pulled in place of what was built.
+PARTY_REGISTRY = fate-party.invalid
+PARTY_IMAGES = fateflow fateboard eggroll fateflow-spark nginx client
+
+fate-dir:
+	@test -n "$(FATE_DIR)" || { echo "set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git" >&2; exit 1; }
+
+fate-1.11.2: fate-dir setup
+	@$(ALL_SWITCHES) TAG=$(TAG) $(FIMG) build all
+
+fate-party: fate-dir setup
+	@test -n "$(KUBEFATE_DIR)" || { echo "set KUBEFATE_DIR to a clone of https://github.com/FederatedAI/KubeFATE.git" >&2; exit 1; }
+	@TAG=$(TAG) PREFIX=$(PARTY_REGISTRY)/federatedai $(FIMG) build $(addprefix --image ,$(PARTY_IMAGES))
+	@TAG=$(TAG) $(VENV)/bin/python -m pytest -m party
 
 bench: setup
 	@$(VENV)/bin/python -m bench.matrix

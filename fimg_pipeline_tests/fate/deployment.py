@@ -23,6 +23,7 @@ from typing import Final
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.context import file_from_disk, tar_stream
+from fimg_pipeline.engine.host import require_command
 
 #: The branch for FATE 1.11.2, in a clone of KubeFATE (its own branch, or that of its origin).
 BRANCHES: Final = ("develop-1.11.2", "origin/develop-1.11.2")
@@ -97,6 +98,7 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
 
     ``folder`` (absent or empty) holds what KubeFATE generates; the containers' logs are left in ``logs``.
     """
+    require_command("docker-compose", ["docker-compose"], purpose="KubeFATE's deployment", say=print)
     _standins(Engine())
     parties = _generate(kubefate, folder, engines, tag)
     with _addresses():
@@ -197,7 +199,7 @@ def _addresses() -> Iterator[None]:
     """The parties' addresses on an interface of their own; from the block reserved for documentation."""
     if Path(f"/sys/class/net/{_INTERFACE}").exists():
         _ip("link", "delete", _INTERFACE)
-    _ip("link", "add", _INTERFACE, "type", "dummy")
+    _ip("link", "add", _INTERFACE, "type", "bridge")
     try:
         for address in _PARTIES.values():
             _ip("address", "add", f"{address}/32", "dev", _INTERFACE)
