@@ -7,6 +7,8 @@ FIMG := $(VENV)/bin/fimg
 # Where the bundled sample source is written.
 SAMPLE ?= $(HOME)/.local/state/fimg/sample
 SAMPLE_SOURCE = FATE_DIR=$(SAMPLE)/fate FATE_LLM_URL=$(SAMPLE)/fate-llm IPCL_PKG_DIR=$(SAMPLE)/pailliercryptolib_python
+# Whatever .env says of real builds is not meant for the sample.
+DEMO = TAG=demo BASE_TAG=demo PREFIX=federatedai Platform=amd64
 ALL_SWITCHES = Build_Basic=1 Build_OP=1 Build_FUM=1 Build_NN=1 Build_Spark=1 Build_IPCL=1 Build_GPU=1 Build_LLM=1
 
 # These tests write thousands of small files: in memory, where that can be had.
@@ -32,7 +34,7 @@ setup: $(VENV)/.complete
 
 demo: setup
 	@$(FIMG) sample $(SAMPLE) >/dev/null
-	@$(SAMPLE_SOURCE) $(ALL_SWITCHES) TAG=demo $(FIMG) build all
+	@$(SAMPLE_SOURCE) $(ALL_SWITCHES) $(DEMO) $(FIMG) build all
 
 test: setup test-unit
 	@$(VENV)/bin/python -m pytest -m engine
@@ -45,8 +47,14 @@ lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
+# Before anybody has said where FATE is, the UI builds the sample of `make demo`.
 ui: $(VENV)/.complete
+ifeq ($(FATE_DIR)$(wildcard .env),)
+	@[ ! -d $(SAMPLE)/fate ] || echo "FATE_DIR is not set: the UI builds the sample of make demo"
+	@if [ -d $(SAMPLE)/fate ]; then $(SAMPLE_SOURCE) $(ALL_SWITCHES) $(DEMO) $(FIMG) ui; else $(FIMG) ui; fi
+else
 	@$(FIMG) ui
+endif
 
 # The release the other settings stand for; another one: make fate-1.11.2 TAG=1.11.4-release
 fate-1.11.2 fate-party: TAG ?= 1.11.2-release

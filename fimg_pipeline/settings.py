@@ -240,6 +240,8 @@ def _parse(raw: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
     parsed: dict[str, Any] = {}
     for variable in VARIABLES:
         value = raw[variable.name]
+        if variable.name == "BASE_TAG" and value is raw["TAG"] and "tag" not in parsed:
+            continue  # not set: what is wrong with TAG was told
         if not value.text:
             parsed[variable.attribute] = () if variable.parse is values.options else None
             continue
@@ -250,6 +252,9 @@ def _parse(raw: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
     ca_bundle = parsed.get("ca_bundle")
     if ca_bundle is not None and not _holds_certificates(ca_bundle):
         problems.append(f"CA_BUNDLE={ca_bundle} ({raw['CA_BUNDLE'].origin}): no such file, or no PEM certificate in it")
+    python_prefix = parsed.get("python_prefix")
+    if python_prefix is not None and not python_prefix.is_dir():
+        problems.append(f"PYTHON_PREFIX={python_prefix} ({raw['PYTHON_PREFIX'].origin}): no such folder")
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
     features = frozenset(feature for feature in Feature if parsed.pop(feature.name))

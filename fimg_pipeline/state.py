@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fimg_pipeline.errors import FimgError
+
 
 def run_folder(home: Path, run_id: str) -> Path:
     """Where a run keeps its progress and its logs."""
@@ -16,7 +18,13 @@ def run_folder(home: Path, run_id: str) -> Path:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds an advisory lock on ``path``; the system lets go of it when the holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a")
+    except OSError as error:
+        raise FimgError(
+            f"{path} can't be written: {error.strerror}", hint="set FIMG_HOME to a folder that is yours"
+        ) from None
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -32,18 +32,20 @@ _MAX_PATH: Final = 4096
 _MAX_COMPONENT: Final = 255
 _MAX_REF: Final = 255
 
-#: ``docker build`` options that make sense in ``Docker_Options``: name → whether it takes a value. What the pipeline
-#: sets itself (tag, file, platform, output …) and what would change the meaning of the context is left out on purpose.
-BUILD_OPTIONS: Final[Mapping[str, bool]] = {
-    "--no-cache": False,
-    "--add-host": True,
-    "--build-arg": True,
-    "--cache-from": True,
-    "--label": True,
-    "--network": True,
-    "--shm-size": True,
-    "--ssh": True,
-    "--ulimit": True,
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+#: ``docker build`` options that make sense in ``Docker_Options``, with what their values have to look like (``None``:
+#: no value). What the pipeline sets itself (tag, file, platform, output …) and what would change the meaning of the
+#: context is left out on purpose.
+BUILD_OPTIONS: Final[Mapping[str, str | None]] = {
+    "--no-cache": None,
+    "--add-host": r"[A-Za-z0-9._-]+[:=](?:[0-9.]+|\[?[0-9A-Fa-f:]+\]?|host-gateway)",
+    "--build-arg": rf"{_NAME}(?:=.*)?",
+    "--cache-from": r"[A-Za-z0-9][\w./:@=,-]*",
+    "--label": r"[A-Za-z0-9][\w.-]*(?:=.*)?",
+    "--network": r"default|host|none",
+    "--shm-size": r"[0-9]+[bkmgBKMG]?",
+    "--ssh": r"[A-Za-z0-9_-]+(?:=[\w./@+,=~%-]+)?",
+    "--ulimit": r"[a-z]+=-?[0-9]+(?::-?[0-9]+)?",
 }
 #: What such options may not name, because plan and engine do.
 _RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -83,12 +85,29 @@ def prefix(text: str) -> str:
         )
     if ":" in text.split("/")[0] and "/" not in text:
         raise ValueError("names a registry but no namespace: write HOST:PORT/NAMESPACE")
+    first = text.split("/")[0]
+    if not _is_host(first) and not re.fullmatch(_COMPONENT, first):
+        raise ValueError(
+            f"begins with {first}, which is no registry (no '.' or ':') and no namespace (lower case only)"
+        )
+    _check_port(first)
     if text == LOCAL_NAMESPACE or text.startswith(f"{LOCAL_NAMESPACE}/"):
         raise ValueError(f"must not be {LOCAL_NAMESPACE}, where the pipeline keeps its own images")
     longest = max(len(alias) for image in IMAGES.values() for alias in (image.name, *image.aliases))
     if len(text) + 1 + longest > _MAX_NAME:
         raise ValueError(f"is too long: image names may have {_MAX_NAME} characters")
     return text
+
+
+def _is_host(first: str) -> bool:
+    """Whether Docker takes the first part of a name for a registry's host (distribution/reference)."""
+    return "." in first or ":" in first or first == "localhost"
+
+
+def _check_port(host: str) -> None:
+    port = host.partition(":")[2]
+    if port and not 0 < int(port) < 65536:
+        raise ValueError(f"has the port {port}: ports are 1 to 65535")
 
 
 def path(text: str) -> Path:
@@ -131,6 +150,8 @@ def switch(text: str) -> bool:
 def url(text: str) -> str:
     if len(text) > _MAX_PATH or not _URL_PATTERN.fullmatch(text):
         raise ValueError("must be a URL such as https://host/path, without spaces or shell characters")
+    if ".." in text.split("/"):
+        raise ValueError("must not contain '..': write the URL out")
     return text
 
 
@@ -156,6 +177,12 @@ def apt_source(text: str) -> str:
 def mirror(text: str) -> str:
     if len(text) > _MAX_NAME or not re.fullmatch(rf"{_HOST}(?:/{_COMPONENT})*", text):
         raise ValueError("must be HOST[:PORT][/PATH] of a registry that mirrors Docker Hub")
+    host = text.split("/")[0]
+    if not _is_host(host):
+        raise ValueError(
+            f"must begin with a registry's host: Docker takes {host!r}, without '.' or ':', for a namespace"
+        )
+    _check_port(host)
     return text
 
 
@@ -172,7 +199,8 @@ def options(text: str) -> tuple[str, ...]:
             raise ValueError(
                 f"{name!r} is not an option that may be set here; allowed: {', '.join(sorted(BUILD_OPTIONS))}"
             )
-        if not BUILD_OPTIONS[name]:
+        pattern = BUILD_OPTIONS[name]
+        if pattern is None:
             if equals:
                 raise ValueError(f"{name} takes no value")
             options.append(name)
@@ -181,6 +209,8 @@ def options(text: str) -> tuple[str, ...]:
             value = next(rest, "")
         if not value or value.startswith("-") or not value.isprintable():
             raise ValueError(f"{name} needs a value")
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{name} can't have the value {value.partition('=')[0]!r}")
         subject = value.partition("=")[0]
         if name in _RESERVED and subject.startswith(_RESERVED[name]):
             raise ValueError(f"{name} {subject} is set by the pipeline and can't be overridden")

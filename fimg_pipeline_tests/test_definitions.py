@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
@@ -99,6 +100,18 @@ def test_loading_needs_neither_network_nor_git_nor_engine(monkeypatch: pytest.Mo
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(subprocess, "Popen", refused)
     dg.Definitions.validate_loadable(build_defs(make_settings()))
+
+
+def test_a_tag_that_somebody_else_adds_in_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_tag(instance, "t")
+        monkeypatch.setattr(type(instance), "has_dynamic_partition", lambda *_: False)
+
+        def taken(*_: object) -> None:
+            raise IntegrityError("insert", {}, Exception("UNIQUE constraint failed"))
+
+        monkeypatch.setattr(type(instance), "add_dynamic_partitions", taken)
+        add_tag(instance, "t")
 
 
 def test_bad_tags_do_not_become_partitions() -> None:

@@ -125,6 +125,13 @@ def test_hostile_values_are_refused_by_name(tmp_path: Path, name: str, value: st
         "--build-arg SOURCE_DATE=2020-01-01",
         "--label io.fimg.fingerprint=x",
         "--label=org.opencontainers.image.revision=x",
+        "--no-cache --shm-size=zzz",
+        "--add-host=foo",
+        "'--build-arg =x'",
+        "--build-arg 1X=y",
+        "--network=bogus",
+        "--ulimit=nofile",
+        "--cache-from=-x",
     ],
 )
 def test_docker_options_that_are_refused(tmp_path: Path, value: str) -> None:
@@ -180,6 +187,29 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("hello\n")
     with pytest.raises(SettingsError, match=r"^CA_BUNDLE=.*no PEM certificate"):
         settings(tmp_path, CA_BUNDLE=str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PREFIX", "Foo/bar"),
+        ("PREFIX", "host:99999/x"),
+        ("PREFIX", "host:0/x"),
+        ("DOCKER_HUB_MIRROR", "foo"),
+        ("DOCKER_HUB_MIRROR", "foo.example:0"),
+        ("APT_MIRROR", "https://host.example/../../x"),
+        ("PYTHON_PREFIX", "/nonexistent/python"),
+    ],
+)
+def test_what_docker_or_the_machine_would_refuse_later(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}="):
+        settings(tmp_path, **{name: value})
+
+
+def test_a_wrong_tag_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, TAG="-x")
+    assert caught.value.message.count("must be a Docker tag") == 1
 
 
 @pytest.mark.parametrize("url", ["https://user:secret@host/x", "https://secret@host/x", "http://u:se/cret@host:1/x y"])

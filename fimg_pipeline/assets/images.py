@@ -63,7 +63,12 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                 data_version=dg.DataVersion(planned.fingerprint),
                 tags={"fimg/fingerprint": planned.fingerprint},
                 metadata={
-                    "result": "built" if outcome.built else "reused: an image of this fingerprint was there",
+                    "result": "a check failed: the image got no name"
+                    if failed
+                    else "built"
+                    if outcome.built
+                    else "reused: an image of this fingerprint was there",
+                    **({} if failed else _names(planned)),
                     **_metadata(planned, record),
                     "commit": commit_metadata(plan.source.fate),
                     "uncommitted changes": plan.source.dirty,
@@ -79,14 +84,19 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
     return build
 
 
-def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
+def _names(planned: PlannedImage) -> dict[str, Any]:
     return {
         "reference": planned.reference,
         **({"also tagged": ", ".join(planned.aliases)} if planned.aliases else {}),
-        "image id": str(record.get("Id", "")),
+        "pull": dg.MetadataValue.md(f"`docker pull --platform linux/{planned.platform} {planned.reference}`"),
+    }
+
+
+def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "digest (image id)": str(record.get("Id", "")),
         "size_mb": round(record.get("Size", 0) / 1e6, 1),
         "layers": len(record.get("RootFS", {}).get("Layers") or ()),
-        "pull": dg.MetadataValue.md(f"`docker pull --platform linux/{planned.platform} {planned.reference}`"),
         **(
             {"requirements adapted": dg.MetadataValue.md("\n".join(f"- {line}" for line in planned.adaptations))}
             if planned.adaptations

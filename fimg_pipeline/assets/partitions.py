@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
@@ -28,4 +30,6 @@ def add_tag(instance: dg.DagsterInstance, tag: str) -> None:
     if problem:
         raise FimgError(f"{tag!r} can't be a partition: {problem}")
     if not instance.has_dynamic_partition(TAG_PARTITIONS, tag):
-        instance.add_dynamic_partitions(TAG_PARTITIONS, [tag])
+        # Somebody else may add it in this moment.
+        with suppress(IntegrityError):
+            instance.add_dynamic_partitions(TAG_PARTITIONS, [tag])

@@ -17,22 +17,23 @@ PROJECT: Final = Path(fimg_pipeline.__file__).parent.parent
 
 
 def dagster_home(settings: Settings) -> Path:
-    """``DAGSTER_HOME`` where set; otherwise ``FIMG_HOME/dagster``, made with the project's ``dagster.yaml``."""
+    """``DAGSTER_HOME`` where set, otherwise ``FIMG_HOME/dagster`` (with our ``dagster.yaml``, if it has none)."""
     given = os.environ.get("DAGSTER_HOME")
     if given:
         home = Path(given).expanduser()
         if not home.is_absolute() or not home.is_dir():
             raise FimgError(f"DAGSTER_HOME={given} is not an absolute path of a folder", hint="create it, or unset it")
-        return home
-    home = settings.home / "dagster"
+        variable = f"DAGSTER_HOME={given}"
+    else:
+        home, variable = settings.home / "dagster", f"FIMG_HOME={settings.home}"
+    configuration = home / "dagster.yaml"
     try:
         home.mkdir(parents=True, exist_ok=True)
+        if not configuration.exists():
+            configuration.unlink(missing_ok=True)  # a link to a checkout that is gone
+            configuration.symlink_to(PROJECT / "dagster.yaml")
     except OSError as error:
-        raise FimgError(f"FIMG_HOME={settings.home} can't be used: {error.strerror}") from None
-    configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        configuration.unlink(missing_ok=True)  # a link to a checkout that is gone
-        configuration.symlink_to(PROJECT / "dagster.yaml")
+        raise FimgError(f"{variable} can't be used: {error.strerror}") from None
     return home
 
 

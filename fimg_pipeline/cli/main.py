@@ -47,6 +47,8 @@ def plan(settings: Settings, flags: dict[str, str], images: tuple[str, ...], as_
 @with_settings
 def build(settings: Settings, flags: dict[str, str], verb: str, images: tuple[str, ...]) -> None:
     """Build what is stale, as a Dagster run that the web UI shows."""
+    if images and Verb(verb) is not Verb.ALL:
+        raise click.UsageError(f"--image names what is built: {verb} can't be said too")
     from fimg_pipeline.cli.run import build as build_in_dagster
 
     sys.exit(build_in_dagster(settings, flags, Verb(verb), images))

@@ -52,7 +52,8 @@ class Watcher(threading.Thread):
         self._total = total
         self._console = console
         self._ended = threading.Event()
-        self._done = 0
+        #: Each name once, however often it was tried.
+        self._done: set[tuple[str, str]] = set()
         self.outcomes = Outcomes()
 
     def run(self) -> None:
@@ -87,9 +88,9 @@ class Watcher(threading.Thread):
                 continue
             if event.kind == "source" and event.what != "failed":
                 continue
-            self._done += 1
+            self._done.add((event.kind, event.name))
             style = {"built": "green", "reused": "cyan", "failed": "red"}[event.what]
-            counter = f"[{self._done:>2}/{self._total}]"
+            counter = f"[{len(self._done):>2}/{self._total}]"
             self._console.print(f"{escape(counter):>8}  [{style}]{label} {event.what}[/] in {event.seconds:.1f} s")
             if event.what == "failed":
                 self._console.print(f"          {event.message.splitlines()[0]}", markup=False)

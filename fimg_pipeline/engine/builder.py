@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shlex
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.platforms import docker_platform
@@ -21,13 +14,12 @@ from fimg_pipeline.dockerfiles import recipe_files
 from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_PLATFORM, Engine
 from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
+from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Planned, PlannedImage
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.state import locked
-
-_SHOWN: Final = 12
 
 
 class MissingInputError(FimgError):
@@ -139,7 +131,7 @@ class Builder:
             "org.opencontainers.image.title": planned.name,
             "org.opencontainers.image.version": version,
             "org.opencontainers.image.revision": origin.commit + ("-dirty" if origin.dirty else ""),
-            "org.opencontainers.image.source": origin.web or "",
+            **({"org.opencontainers.image.source": origin.web} if origin.web else {}),
             LABEL_FINGERPRINT: planned.fingerprint,
             LABEL_PLATFORM: planned.platform,
             LABEL_INPUTS: json.dumps(planned.inputs, sort_keys=True, separators=(",", ":")),
@@ -147,7 +139,10 @@ class Builder:
         }
         if isinstance(planned, PlannedImage) and planned.adaptations:
             labels[LABEL_ADAPTATIONS] = json.dumps(planned.adaptations)
-        with self._secrets() as secrets:
+        wanted = recipe_files(planned.recipe)["Dockerfile"].read_text(encoding="utf-8")
+        with secret_files(self.settings.home, self.settings.ca_bundle, self.settings.network_variables) as available:
+            # A recipe that asks for none gets none, whatever a source may smuggle into its context.
+            secrets = {name: path for name, path in available.items() if f"type=secret,id={name}" in wanted}
             return self.engine.build(
                 _context(recipe, files),
                 dockerfile="Dockerfile",
@@ -173,37 +168,6 @@ class Builder:
             "org.opencontainers.image.base.name": parent or final[0].reference,
             "org.opencontainers.image.base.digest": (digests or [str((record or {}).get("Id", ""))])[0],
         }
-
-    @contextlib.contextmanager
-    def _secrets(self) -> Iterator[Mapping[str, Path]]:
-        """The build's secret files: extra CA, and mirrors as lines a shell can source."""
-        secrets: dict[str, Path] = {}
-        if self.settings.ca_bundle is not None:
-            secrets["ca"] = self.settings.ca_bundle
-        kept = self.settings.home / "secrets"
-        _sweep(kept)
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=kept) as folder:
-            if "ca" in secrets:
-                # By a path of ours: the client's option is a list separated by commas.
-                secrets["ca"] = Path(shutil.copyfile(secrets["ca"], Path(folder) / "ca"))
-            if self.settings.network_variables:
-                path = Path(folder) / "network"
-                lines = [
-                    f"export {name}={shlex.quote(value)}\n" for name, value in self.settings.network_variables.items()
-                ]
-                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
-                    handle.writelines(lines)
-                secrets["network"] = path
-            yield secrets
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what builds that were killed left: their folders begin with the id of their process."""
-    for left in folder.glob("*-*"):
-        pid = left.name.partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _context(recipe: Iterable[ContextFile], files: Iterable[ContextFile]) -> Iterator[bytes]:

@@ -238,6 +238,8 @@ class Engine:
             raise EngineUnreachableError(f"the Docker engine stopped answering: {type(error).__name__}") from None
 
 
+#: Variables by which the client itself is steered: a build argument of that name is no secret, and must not steer it.
+_CLIENTS_OWN: Final = re.compile(r"PATH|HOME|TMPDIR|(?:DOCKER|BUILDKIT|BUILDX|SSL|LD|GO)\w*")
 _PROXY_VARIABLES: Final = (*PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES))
 
 
@@ -272,7 +274,7 @@ def _by_name(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     for option in options:
         name, _, value = option.partition("=")
         argument, equals, content = value.partition("=")
-        if name == "--build-arg" and equals and argument not in os.environ:
+        if name == "--build-arg" and equals and not _CLIENTS_OWN.fullmatch(argument):
             environment[argument] = content
             given.append(f"--build-arg={argument}")
         else:

@@ -25,6 +25,10 @@ class ContextFile:
     executable: bool = False
     link: str | None = None
 
+    def __post_init__(self) -> None:
+        if any(part in ("", ".", "..") for part in self.path.split("/")):
+            raise ValueError(f"{self.path!r} is no path inside a build context")
+
 
 def file_from_disk(path: str, file: Path) -> ContextFile:
     """``file``'s content under the name ``path``."""

@@ -33,7 +33,7 @@ _TELLING: Final = re.compile(
 _WRAPPER: Final = re.compile(
     r"^sha256:[0-9a-f]{64}|^(?:DONE|CACHED)\b|executor failed running.*\]: exit code|did not complete successfully"
     r"|failed to solve|^-{4,}$|^> \["
-    r"|Some problems were encountered while processing"
+    r"|Some problems were encountered while processing|^See 'docker .*--help'"
 )
 _TAIL: Final = 15
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Final
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.state import locked
+from fimg_pipeline.values import redacted
 
 #: Receives one line for the user about something that takes time or changes the machine.
 Say = Callable[[str], None]
@@ -31,7 +31,6 @@ _MACHINES: Final[Mapping[str, Platform]] = {
     "arm64": "arm64",
 }
 _TAIL_LINES: Final = 15
-_URL_PASSWORD: Final = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
 
 
 class HostError(FimgError):
@@ -144,8 +143,7 @@ def contained(command: Sequence[str]) -> list[str]:
 
 def tail(text: str, lines: int = _TAIL_LINES) -> str:
     """The last non-empty lines of ``text``, indented, without the passwords of mirror URLs."""
-    hidden = _URL_PASSWORD.sub(r"\1:***@", text)
-    kept = [line for line in hidden.splitlines() if line.strip()][-lines:]
+    kept = [line for line in redacted(text).splitlines() if line.strip()][-lines:]
     return "\n".join(f"    {line}" for line in kept)
 
 

@@ -82,7 +82,7 @@ class Planned:
 
     @property
     def dockerfile(self) -> str:
-        return f"dockerfiles/{self.recipe}/Dockerfile"
+        return f"fimg_pipeline/dockerfiles/{self.recipe}/Dockerfile"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +91,7 @@ def make_plan(
             *settings.warnings,
             *([] if names else selection_warnings(settings.features)),
             *_content_warnings(packages),
+            *_base_warnings(settings, images.values()),
             *_blocked_warnings(blocked, settings.platform),
         ),
     )
@@ -112,6 +113,17 @@ def _blocked_warnings(blocked: Sequence[PlannedImage], platform: Platform) -> li
     for image in blocked:
         by_reason.setdefault(_STANDS_ON.sub("", image.reason), []).append(image.name)
     return [f"left out, {platform} can't have them: {', '.join(names)} ({why})" for why, names in by_reason.items()]
+
+
+def _base_warnings(settings: Settings, images: Iterable[PlannedImage]) -> list[str]:
+    """Base images of another tag that this build would replace."""
+    if settings.base_tag == settings.tag:
+        return []
+    return [
+        f"{image.reference} was built from something else and will be replaced: BASE_TAG={settings.base_tag} is not TAG"
+        for image in images
+        if image.image.is_base and image.status is Status.STALE
+    ]
 
 
 def _content_warnings(packages: Mapping[str, PlannedPackage]) -> list[str]:

@@ -73,8 +73,6 @@ def selection_warnings(features: Collection[Feature]) -> list[str]:
         warnings.append("Build_GPU=1 selects nothing without Build_NN=1 or Build_LLM=1")
     if Feature.LLM in on and Feature.GPU not in on:
         warnings.append("Build_LLM=1 selects nothing without Build_GPU=1: FATE-LLM images are CUDA images")
-    if not on & {Feature.BASIC, Feature.OP, Feature.FUM, Feature.NN, Feature.SPARK, Feature.IPCL} and not (
-        {Feature.LLM, Feature.GPU} <= on
-    ):
+    if not on:
         warnings.append("all switches are off: only base-image is selected")
     return warnings

@@ -63,6 +63,8 @@ class Git:
                 env=self._environment,
                 timeout=timeout,
                 check=False,
+                # Without a terminal of its own ssh has nobody to ask, whatever it would like to know.
+                start_new_session=True,
             )
         except FileNotFoundError:
             raise GitError("git is not installed", hint="apt-get install git") from None

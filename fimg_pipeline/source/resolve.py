@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import copyfile
+from shutil import copy2, copyfile
 from typing import Final
 
 from dotenv import dotenv_values
@@ -32,6 +32,7 @@ _SAFE_URL: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|
 _REQUIRED_KEYS: Final = ("FATE",)
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 _MISSING_SHOWN: Final = 10
+_DAMAGED: Final = "the clone is partial or damaged: fetch it anew, without --filter"
 
 
 class SourceError(FimgError):
@@ -78,7 +79,17 @@ class _Resolver:
             for repository in package.repositories:
                 if repository not in repositories:
                     repositories[repository] = self._repository(repository, fate)
-            sources[name] = self._package(package, repositories)
+            try:
+                sources[name] = self._package(package, repositories)
+            except SourceError:
+                raise
+            except GitError as error:
+                origin = repositories[package.repositories[0]]
+                where = f"{origin.name} at {origin.ref} ({origin.commit[:12]})"
+                raise SourceError(
+                    f"package {name}: {where} can't be read: {error.message}",
+                    hint=error.hint or _DAMAGED,
+                ) from None
         return SourceSnapshot(
             fate=fate,
             fate_env=fate_env,
@@ -139,6 +150,9 @@ class _Resolver:
         """The checkout's HEAD, or where files differ from it the tree they make, written to our own store."""
         commit = git.text("rev-parse", "--quiet", "--verify", "HEAD^{commit}")
         if commit is None:
+            named = git.text("rev-parse", "--quiet", "--verify", "HEAD")
+            if named is not None:
+                raise SourceError(f"{git.work_tree}: the commit it is at, {named[:12]}, can't be read", hint=_DAMAGED)
             raise SourceError(f"{git.work_tree} has no commit yet", hint="commit FATE's files first")
         branch = git.text("symbolic-ref", "--quiet", "--short", "HEAD") or "HEAD"
         committed = self._at(name, branch, commit)
@@ -160,9 +174,10 @@ class _Resolver:
             (own / "HEAD").write_text("ref: refs/heads/none\n")
             (own / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n")
             if "index" in paths and paths["index"].is_file():
-                copyfile(paths["index"], own / "index")
+                # With their times: a file changed in the second the index was written is told by them alone.
+                copy2(paths["index"], own / "index")
                 for shared in paths["index"].parent.glob("sharedindex.*"):
-                    copyfile(shared, own / shared.name)
+                    copy2(shared, own / shared.name)
             if "info/exclude" in paths and paths["info/exclude"].is_file():
                 (own / "info").mkdir()
                 copyfile(paths["info/exclude"], own / "info/exclude")
@@ -194,7 +209,14 @@ class _Resolver:
                 f"FATE_DIR={self.checkout} has no fate.env at {fate.ref} ({fate.commit[:12]}): this is not FATE",
                 hint="set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git",
             )
-        values = dotenv_values(stream=io.StringIO(self.store.blob(blob).decode("utf-8", "replace")), interpolate=False)
+        try:
+            text = self.store.blob(blob).decode("utf-8", "replace")
+        except GitError as error:
+            raise SourceError(
+                f"FATE_DIR={self.checkout}: fate.env at {fate.ref} ({fate.commit[:12]}) can't be read: {error.message}",
+                hint=_DAMAGED,
+            ) from None
+        values = dotenv_values(stream=io.StringIO(text), interpolate=False)
         fate_env = {name: value.strip() for name, value in values.items() if value}
         for name in _REQUIRED_KEYS:
             if name not in fate_env:
@@ -262,22 +284,30 @@ class _Resolver:
         )
 
     def _requirements_date(self, fate: RepositorySnapshot) -> str:
-        """The day the requirement files last changed: what they leave open is resolved as of then.
+        """The first day FATE's requirement files were as they are: what they leave open is resolved as of then.
 
-        Not the commit's own day, or every commit would make a new Python environment; that only where the history does
-        not say, as in a shallow clone.
+        Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
+        change, or a revert would. The commit's day only where the history does not say, as in a shallow clone.
         """
-        day = ("log", "-1", "--format=%cd", "--date=format:%Y-%m-%d")
         git = self.store.git
         shallow = self.user.text("rev-parse", "--git-path", "shallow")
         if shallow is not None and (self.checkout / shallow).is_file():
             git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(self.checkout / shallow)})
-        found = git.text(*day, fate.commit, "--", ":(glob)python/requirements*.txt") or git.text(
-            *day, "--no-walk", fate.commit
-        )
-        if not found:
+        # The author's day: it outlives a rebase.
+        day = ("--format=%H %ad", "--date=format:%Y-%m-%d")
+        files = ("--", ":(glob)python/requirements*.txt")
+        rows = git.text("log", *day, fate.commit, *files) or git.text("log", "-1", *day, fate.commit) or ""
+        commits = dict(row.split() for row in rows.splitlines())
+        if not commits:
             raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
-        return found
+        (part,) = PACKAGES["requirements"].parts
+        entries = self.store.select(f"{fate.tree}:{part.path}", part.pattern)
+        now = [entry.object_id for entry in entries]
+        paths = [f"{part.path}/{entry.path}" for entry in entries]
+        found = self.store.ids([f"{commit}:{path}" for commit in commits for path in paths])
+        then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
+        same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
+        return min(same or [next(iter(commits.values()))])
 
     def _requirements(self, fate: RepositorySnapshot) -> dict[str, str]:
         """The text of FATE's requirement files by name, as far as it is there (a lack is the package's to report)."""
@@ -339,9 +369,11 @@ class _Resolver:
         try:
             commit = self.store.fetch(url, ref, mirror=self.settings.git_mirror)
         except GitError as error:
-            raise type(error)(
-                error.message, hint=f"set {variable} or GIT_MIRROR to a copy that can be reached"
-            ) from None
+            version = "Build_LLM_VERSION" if name == "fate_llm" else "IPCL_VERSION"
+            hint = (
+                f"set {variable} or GIT_MIRROR to a copy that can be reached" if error.transient else f"set {version}"
+            )
+            raise type(error)(error.message, hint=hint) from None
         remembered.parent.mkdir(parents=True, exist_ok=True)
         temporary = remembered.with_suffix(".new")
         temporary.write_text(commit)
@@ -376,6 +408,8 @@ class _Resolver:
                     f"package {package.name}: {repository.name} at {repository.ref} ({repository.commit[:12]}) "
                     f"has no {part.path}"
                 )
+            if part.path and self._is_link(repository.tree, part.path):
+                raise SourceError(f"package {package.name}: {part.path} in {repository.name} is a symbolic link")
             parts.append(PackagePart(object_id, part.destination, part.pattern))
             lacking = self._lacking(part, object_id)
             missing += [f"{part.path}/{path}".lstrip("/") for path in lacking]
@@ -385,10 +419,13 @@ class _Resolver:
             shown = ", ".join(missing[:_MISSING_SHOWN]) + (" …" if len(missing) > _MISSING_SHOWN else "")
             raise SourceError(
                 f"package {package.name}: the content of {len(missing)} files is missing from the repository: {shown}",
-                hint="the clone is partial or damaged: fetch it anew, without --filter",
+                hint=_DAMAGED,
             )
         identity.update("\0".join(missing).encode("utf-8", "surrogateescape"))
         return PackageSource(package.name, identity.hexdigest(), tuple(parts), tuple(missing))
+
+    def _is_link(self, tree: str, path: str) -> bool:
+        return (self.store.git.text("ls-tree", "--full-tree", tree, "--", path) or "").startswith("120000 ")
 
     def _part_identity(self, part: Part, object_id: str) -> str:
         """The tree id says it all, except where only some of a folder's files go in: then their names and ids."""

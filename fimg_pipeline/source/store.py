@@ -67,6 +67,12 @@ class ObjectStore:
         """The id ``expression`` (``COMMIT:path``, ``COMMIT^{tree}``) stands for, or ``None``."""
         return self.git.text("rev-parse", "--quiet", "--verify", "--end-of-options", expression)
 
+    def ids(self, expressions: Sequence[str]) -> list[str | None]:
+        """What many expressions (``COMMIT:path``, without line ends) stand for, by one process."""
+        asked = "\n".join(expressions).encode("utf-8", "surrogateescape")
+        answers = self.git.output("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=asked).splitlines()
+        return [None if answer.endswith(b" missing") else answer.decode("ascii", "replace") for answer in answers]
+
     def blob(self, object_id: str) -> bytes:
         return self.git.output("cat-file", "blob", object_id)
 
@@ -79,7 +85,14 @@ class ObjectStore:
             meta, _, path = row.partition(b"\t")
             mode, kind, object_id = meta.decode("ascii").split()
             if kind == "blob":
-                entries.append(TreeEntry(path.decode("utf-8", "surrogateescape"), mode, object_id))
+                name = path.decode("utf-8", "surrogateescape")
+                # git writes such names only when it is made to, and a checkout refuses them.
+                if any(part in ("", ".", "..") or part.lower() == ".git" for part in name.split("/")):
+                    raise GitError(
+                        f"tree {tree} holds a file by the name {name!r}, which would leave its folder",
+                        hint="this repository was tampered with: don't build from it",
+                    )
+                entries.append(TreeEntry(name, mode, object_id))
         return entries
 
     def select(self, object_id: str, pattern: str | None) -> list[TreeEntry]:

@@ -26,9 +26,9 @@ def test_architectures_by_dockers_name() -> None:
 
 
 def test_the_tail_is_short_and_hides_passwords() -> None:
-    text = "".join(f"line {number}\n\n" for number in range(40)) + "E: https://me:secret@mirror.example/debian 404\n"
+    text = "".join(f"line {number}\n\n" for number in range(40)) + "E: https://tok3n@mirror.example/debian 404\n"
     shown = tail(text, 3)
-    assert shown.splitlines() == ["    line 38", "    line 39", "    E: https://me:***@mirror.example/debian 404"]
+    assert shown.splitlines() == ["    line 38", "    line 39", "    E: https://***@mirror.example/debian 404"]
 
 
 def test_a_failed_command_quotes_its_own_output_only(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,17 +124,19 @@ def test_the_text_of_the_requirement_files_is_known(sample: SampleSource, tmp_pa
     assert found == {file.name: file.read_text() for file in files} and "requirements.txt" in found
 
 
+def commit_later(repository: Path, path: str, text: str) -> None:
+    """A commit of another day than the sample's."""
+    when = "2030-01-01T00:00:00Z"
+    environment = {**os.environ, "GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    (repository / path).write_text(text)
+    git(repository, "add", path)
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(["git", "-C", repository, *identity, "commit", "-qm", "later"], check=True, env=environment)
+
+
 def test_other_commits_do_not_move_the_date_requirements_are_resolved_at(sample: SampleSource, tmp_path: Path) -> None:
     before = resolve(settings(sample, tmp_path), ["requirements"]).requirements_date
-    environment = {
-        **os.environ,
-        "GIT_AUTHOR_DATE": "2030-01-01T00:00:00Z",
-        "GIT_COMMITTER_DATE": "2030-01-01T00:00:00Z",
-    }
-    (sample.fate / "conf/later.yaml").write_text("a: 1\n")
-    git(sample.fate, "add", "conf/later.yaml")
-    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    subprocess.run(["git", "-C", sample.fate, *identity, "commit", "-qm", "later"], check=True, env=environment)
+    commit_later(sample.fate, "conf/later.yaml", "a: 1\n")
     assert before and resolve(settings(sample, tmp_path), ["requirements"]).requirements_date == before
 
 
@@ -350,7 +354,7 @@ def test_a_server_without_that_version(sample: SampleSource, tmp_path: Path, ser
     wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{server}/fate-llm", Build_LLM_VERSION="v9.9.9")
     with pytest.raises(GitError, match=r"v9\.9\.9 can't be fetched from git://.*couldn't find remote ref") as caught:
         resolve(wanted, ["fate_llm"])
-    assert not caught.value.transient and caught.value.hint is not None and "FATE_LLM_URL" in caught.value.hint
+    assert not caught.value.transient and caught.value.hint is not None and "Build_LLM_VERSION" in caught.value.hint
 
 
 def test_ipcl_checkout_that_is_none(sample: SampleSource, tmp_path: Path) -> None:
@@ -400,3 +404,81 @@ def test_a_repository_without_commits_inside_fate_dir_is_named(sample: SampleSou
     with pytest.raises(SourceError, match=r"scratch/.*commit") as caught:
         resolve(settings(sample, tmp_path), ["conf"])
     assert caught.value.hint is not None and " status " in caught.value.hint
+
+
+def test_a_file_that_would_leave_its_folder_is_refused(sample: SampleSource, tmp_path: Path) -> None:
+    """git itself writes no such tree, but reads it; and a clone brings it along."""
+    blob = git(sample.fate, "hash-object", "-w", "fate.env")
+
+    def tree(*rows: tuple[str, str, str]) -> str:
+        rows = tuple(sorted(rows, key=lambda row: row[1]))
+        data = b"".join(f"{mode} {name}".encode() + b"\0" + bytes.fromhex(ident) for mode, name, ident in rows)
+        command = ["git", "-C", str(sample.fate), "hash-object", "-w", "-t", "tree", "--literally", "--stdin"]
+        return subprocess.run(command, input=data, capture_output=True, check=True).stdout.decode().strip()
+
+    evil = tree(("40000", "..", tree(("40000", "..", tree(("100644", "Dockerfile", blob))))))
+    root = tree(("40000", "c", tree(("40000", "proxy", tree(("40000", "conf", evil), ("40000", "lua", evil))))),
+                ("100644", "fate.env", blob))  # fmt: skip
+    commit = git(sample.fate, "-c", "user.name=x", "-c", "user.email=x@example.org", "commit-tree", root, "-m", "evil")
+    git(sample.fate, "tag", "v9.9.9", commit)
+    with pytest.raises(SourceError, match=r"'\.\./\.\./Dockerfile', which would leave its folder") as caught:
+        resolve(settings(sample, tmp_path, TAG="9.9.9-release"), ["proxy"])
+    assert caught.value.hint is not None and "tampered" in caught.value.hint
+
+
+def test_a_change_of_the_same_size_in_the_second_of_the_commit_is_seen(sample: SampleSource, tmp_path: Path) -> None:
+    for number in range(3):  # the index and the file have to be of one second
+        commit_change(sample.fate, "c/proxy/conf/racy.conf", f"# one {number}\n", "Racy")
+        with (sample.fate / "c/proxy/conf/racy.conf").open("r+") as file:
+            file.write(f"# two {number}\n")
+        assert resolve(settings(sample, tmp_path), ["proxy"]).fate.dirty
+
+
+def test_a_clone_without_blobs_is_told_as_such(sample: SampleSource, tmp_path: Path) -> None:
+    git(sample.fate, "config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{sample.fate}", str(partial))
+    with pytest.raises(SourceError, match=r"FATE_DIR=.*partial: fate\.env at v1\.11\.2 .* can't be read") as caught:
+        resolve(settings(sample, tmp_path, FATE_DIR=str(partial), TAG="1.11.2-release"), ["conf"])
+    assert caught.value.hint is not None and "--filter" in caught.value.hint
+
+
+def test_a_head_that_can_not_be_read_is_no_missing_commit(sample: SampleSource, tmp_path: Path) -> None:
+    commit = git(sample.fate, "rev-parse", "HEAD")
+    (sample.fate / ".git/objects" / commit[:2] / commit[2:]).unlink()
+    with pytest.raises(SourceError, match=f"the commit it is at, {commit[:12]}, can't be read"):
+        resolve(settings(sample, tmp_path), ["conf"])
+
+
+def test_reverted_requirements_are_resolved_as_of_their_first_day(sample: SampleSource, tmp_path: Path) -> None:
+    wanted = settings(sample, tmp_path)
+    before = resolve(wanted, ["requirements"])
+    text = (sample.fate / "python/requirements.txt").read_text()
+    commit_later(sample.fate, "python/requirements.txt", text + "six\n")
+    changed = resolve(wanted, ["requirements"])
+    commit_later(sample.fate, "python/requirements.txt", text)
+    again = resolve(wanted, ["requirements"])
+    assert changed.requirements_date == "2030-01-01"
+    assert (again.requirements_date, contents(again)) == (before.requirements_date, contents(before))
+
+
+def test_git_has_nobody_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh asks the terminal, not its input: what git starts has none, even where we have one."""
+    (tmp_path / "ssh").write_text("#!/bin/sh\n{ : < /dev/tty; } 2> /dev/null && touch asked\nexit 1\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("GIT_SSH", str(tmp_path / "ssh"))
+    monkeypatch.chdir(tmp_path)
+    ask = (
+        "from fimg_pipeline.source.git import Git; print(Git().run('ls-remote', 'ssh://git@host.invalid/x').returncode)"
+    )
+    on_a_terminal = f"import pty, sys; pty.spawn([sys.executable, '-c', {ask!r}])"
+    done = subprocess.run([sys.executable, "-c", on_a_terminal], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "128"
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_link_in_the_place_of_a_folder_is_refused(sample: SampleSource, tmp_path: Path) -> None:
+    shutil.rmtree(sample.fate / "c/proxy/lua")
+    (sample.fate / "c/proxy/lua").symlink_to("conf")
+    with pytest.raises(SourceError, match=r"package proxy: c/proxy/lua in fate is a symbolic link"):
+        resolve(settings(sample, tmp_path), ["proxy"])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +33,7 @@ from fimg_pipeline.engine.context import ContextFile, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.engine.failures import BuildError
 from fimg_pipeline.engine.host import HostError
+from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.settings import Settings
 
 LABEL_ORIGIN: Final = "io.fimg.base.origin"
@@ -197,19 +195,9 @@ class Bootstrap:
         finally:
             shutil.rmtree(folder)
 
-    @contextmanager
-    def _secrets(self) -> Iterator[Mapping[str, Path]]:
-        """CA and mirrors of a build, as files that no layer sees: a mirror's URL may hold a password."""
-        mirrors = self.mirrors
-        variables = {"APT_MIRROR": mirrors.debian, "APT_SECURITY_MIRROR": mirrors.security}
-        with tempfile.TemporaryDirectory(prefix="fimg-secrets-") as folder:
-            network = Path(folder) / "network"
-            with os.fdopen(os.open(network, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
-                handle.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-            secrets = {"network": network}
-            if mirrors.ca_bundle is not None:
-                secrets["ca"] = mirrors.ca_bundle
-            yield secrets
+    def _secrets(self) -> AbstractContextManager[Mapping[str, Path]]:
+        variables = {"APT_MIRROR": self.mirrors.debian, "APT_SECURITY_MIRROR": self.mirrors.security}
+        return secret_files(self.settings.home, self.mirrors.ca_bundle, variables)
 
 
 def _unusable(error: BuildError) -> bool:
