@@ -136,6 +136,16 @@ def test_the_run_is_in_dagster_with_data_versions_and_checks(fimg: Fimg) -> None
             assert float(str(materialization.metadata["size_mb"].value)) > 1
 
 
+def test_values_of_build_arguments_are_in_no_argument_list(fimg: Fimg) -> None:
+    """Whatever the environment has under the same names."""
+    result = fimg(
+        "build", "--image", "nginx", TAG="arguments", TOKEN="another", Docker_Options="--build-arg TOKEN=s3cr3t"
+    )
+    assert result.status == 0, result.output
+    calls = fimg.builds()
+    assert calls and all("--build-arg=TOKEN" in call and "s3cr3t" not in call for call in calls)
+
+
 def test_another_tag_of_the_same_source_is_named_not_built(fimg: Fimg, engine: Engine) -> None:
     result = fimg("build", "all", TAG="other", BASE_TAG="other")
     assert result.status == 0, result.output
@@ -268,6 +278,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_was_finished(fimg: Fimg, engi
     wait_for_build(fimg, "title=proxy")
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=120) == 130
+    assert "interrupted; what was finished is kept" in fimg.said.read_text()
     assert changed(before, ids(engine)) <= {"nginx"}
     assert fimg("build", "--image", "nginx").status == 0
 
@@ -286,6 +297,8 @@ def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path
         time.sleep(3)
         second.kill()
         assert process.wait(timeout=120) == 1
+        said = other.said.read_text()
+        assert "failed  nginx" in said and "Traceback" not in said, said
         second.start()
         result = other("build", "--image", "nginx")
         assert result.status == 0, result.output

@@ -77,18 +77,24 @@ class Fimg:
         return Result(done.returncode, done.stdout)
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
-        """Starts ``fimg ARGUMENTS`` in a process group of its own."""
-        return subprocess.Popen(
-            [FIMG, *arguments],
-            env={**self.environment, **settings},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            # Where tests run in the background of a script, SIGINT comes ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        """Starts ``fimg ARGUMENTS`` in a process group of its own; what it prints is in ``said``."""
+        with self.said.open("wb") as output:
+            return subprocess.Popen(
+                [FIMG, *arguments],
+                env={**self.environment, **settings},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # Where tests run in the background of a script, SIGINT comes ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    @property
+    def said(self) -> Path:
+        """The file with what the command started last has printed."""
+        return self.folder / "said.log"
 
     def builds(self) -> list[str]:
         """The builds the docker client was asked for since the last call."""
