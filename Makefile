@@ -67,6 +67,7 @@ fate-dir:
 
 fate-1.11.2: fate-dir setup
 	@$(ALL_SWITCHES) TAG=$(TAG) $(FIMG) build all
+	@$(ALL_SWITCHES) TAG=$(TAG) $(VENV)/bin/python -m bench.release
 
 fate-party: fate-dir setup
 	@test -n "$(KUBEFATE_DIR)" || { echo "set KUBEFATE_DIR to a clone of https://github.com/FederatedAI/KubeFATE.git" >&2; exit 1; }

@@ -8,7 +8,6 @@ from fimg_pipeline.assets.keys import SOURCE
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.steps import RETRIES, step
-from fimg_pipeline.plan.fingerprint import fingerprint
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.source.pins import resolve_once
@@ -34,9 +33,9 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
         report(
             session.settings.home, context.run.run_id, Event("source", "source", "built", time.monotonic() - started)
         )
-        trees: dict[str, str] = {name: repository.tree for name, repository in snapshot.repositories.items()}
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(fingerprint(trees)),
+            # It holds the submodules' commits too; what differs from those in FATE_DIR shows in their packages.
+            data_version=dg.DataVersion(snapshot.fate.tree),
             metadata={
                 "FATE": snapshot.version,
                 "ref": snapshot.fate.ref,
@@ -44,12 +43,6 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
                 "uncommitted changes": snapshot.dirty,
                 "versions": dg.MetadataValue.table(
                     [dg.TableRecord({"name": name, "version": value}) for name, value in snapshot.fate_env.items()]
-                ),
-                "repositories": dg.MetadataValue.table(
-                    [
-                        dg.TableRecord({"repository": name, "commit": repository.commit, "tree": repository.tree})
-                        for name, repository in snapshot.repositories.items()
-                    ]
                 ),
             },
         )

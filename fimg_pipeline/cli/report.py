@@ -91,7 +91,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     to_build = [image for image in plan.images if image.status in (Status.STALE, Status.MISSING)]
     console.print(f"images: {len(plan.images)} planned, {len(to_build)} to build, {len(plan.push)} to push")
     for images, lines in _adaptations(plan).items():
-        console.print(f"FATE's requirements are adapted in {', '.join(images)}:")
+        console.print(f"FATE's requirements are adapted in {', '.join(images)}:", highlight=False, soft_wrap=True)
         for line in lines:
             console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     for warning in plan.warnings:
