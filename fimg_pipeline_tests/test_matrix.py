@@ -138,9 +138,9 @@ def test_the_run_is_in_dagster_with_data_versions_and_checks(fimg: Fimg) -> None
 
 def test_values_of_build_arguments_are_in_no_argument_list(fimg: Fimg) -> None:
     """Whatever the environment has under the same names."""
-    result = fimg(
-        "build", "--image", "nginx", TAG="arguments", TOKEN="another", Docker_Options="--build-arg TOKEN=s3cr3t"
-    )
+    # Another one every time: what was built with it before would be reused.
+    option = f"--build-arg TOKEN=s3cr3t-{time.time()}"
+    result = fimg("build", "--image", "nginx", TAG="arguments", TOKEN="another", Docker_Options=option)
     assert result.status == 0, result.output
     calls = fimg.builds()
     assert calls and all("--build-arg=TOKEN" in call and "s3cr3t" not in call for call in calls)
