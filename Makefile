@@ -15,13 +15,13 @@ ALL_SWITCHES = Build_Basic=1 Build_OP=1 Build_FUM=1 Build_NN=1 Build_Spark=1 Bui
 QUICK_TMP = $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 help:
-	@echo "make setup      virtual environment, Docker engine, the fimg command in $(VENV)/bin"
-	@echo "make demo       all 34 images from a bundled sample source"
-	@echo "make test       all tests, from a bare machine"
-	@echo "make test-unit  the tests that need no engine"
-	@echo "make lint       ruff and mypy"
-	@echo "make ui         the web UI on http://127.0.0.1:3000"
-	@echo "make bench      measures, and writes docs/performance.md"
+	@echo "make setup        virtual environment, Docker engine, the fimg command in $(VENV)/bin"
+	@echo "make demo         all 34 images from a bundled sample source"
+	@echo "make test         all tests, from a bare machine"
+	@echo "make test-unit    the tests that need no engine"
+	@echo "make lint         ruff and mypy"
+	@echo "make ui           the web UI on http://127.0.0.1:3000"
+	@echo "make bench        measures, and writes docs/performance.md"
 	@echo "make fate-1.11.2  all images from FATE_DIR, a checkout of the real FATE"
 	@echo "make fate-party   two KubeFATE parties on the images of FATE_DIR, tested and taken down again"
 
@@ -56,8 +56,7 @@ else
 	@$(FIMG) ui
 endif
 
-# The release the other settings stand for; another one: make fate-1.11.2 TAG=1.11.4-release
-fate-1.11.2 fate-party: TAG ?= 1.11.2-release
+fate-1.11.2 fate-party: TAG = 1.11.2-release
 # What KubeFATE calls RegistryURI; no such host can exist, so nothing is pulled in place of what was built.
 PARTY_REGISTRY = fate-party.invalid
 PARTY_IMAGES = fateflow fateboard eggroll fateflow-spark nginx client
@@ -66,8 +65,9 @@ fate-dir:
 	@test -n "$(FATE_DIR)" || { echo "set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git" >&2; exit 1; }
 
 fate-1.11.2: fate-dir setup
-	@$(ALL_SWITCHES) TAG=$(TAG) $(FIMG) build all
-	@$(ALL_SWITCHES) TAG=$(TAG) $(VENV)/bin/python -m bench.release
+	@# The table is written whatever failed: it says what and why.
+	@$(ALL_SWITCHES) TAG=$(TAG) $(FIMG) build all; status=$$?; \
+	$(ALL_SWITCHES) TAG=$(TAG) $(VENV)/bin/python -m bench.release && exit $$status
 
 fate-party: fate-dir setup
 	@test -n "$(KUBEFATE_DIR)" || { echo "set KUBEFATE_DIR to a clone of https://github.com/FederatedAI/KubeFATE.git" >&2; exit 1; }

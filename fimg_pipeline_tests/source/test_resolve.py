@@ -158,6 +158,16 @@ def test_submodules_not_checked_out_are_fetched(sample: SampleSource, tmp_path: 
     assert contents(fetched) == expected
 
 
+def test_submodules_are_fetched_from_repositories_of_somebody_else(
+    sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
+    assert found.repositories["fateflow"].commit == git_as_owner(sample.fate, "rev-parse", "HEAD:fateflow")
+
+
 def test_submodule_out_of_reach_is_a_clear_error(sample: SampleSource, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
