@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -28,6 +29,12 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
 
 def build_job() -> dg.JobDefinition:
     """The job over everything, as ``dg.reconstructable`` needs it: a module-level function without arguments."""
+    return _build_job()
+
+
+@cache
+def _build_job() -> dg.JobDefinition:
+    """Made once: every step asks for it several times, and the server that steps are forked from has it ready."""
     return build_defs().resolve_job_def(BUILD)
 
 

@@ -19,7 +19,7 @@ from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, lineage
-from fimg_pipeline.engine.client import LABEL_FINGERPRINT, Engine
+from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, Engine
 from fimg_pipeline.sample import commit_change, create_sample
 from fimg_pipeline_tests.promises import broken as broken_promises
 from fimg_pipeline_tests.promises import inside, promise
@@ -88,7 +88,10 @@ def test_images_say_where_they_come_from(fimg: Fimg, engine: Engine) -> None:
         assert labels["org.opencontainers.image.version"] == "1.11.2"
         assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
         assert labels["org.opencontainers.image.base.name"] and labels["org.opencontainers.image.base.digest"]
+        assert json.loads(labels.get(LABEL_ADAPTATIONS, "[]")) == image["adaptations"]
         assert image["status"] == "current"
+    adapted = {image["name"] for image in plan["images"] if image["adaptations"]}
+    assert {"base-image", "fateflow-nn-gpu", "spark-base-nn-gpu"} <= adapted, "FATE's requirements ask for pip>=21"
 
 
 @pytest.mark.parametrize("name", IMAGES)

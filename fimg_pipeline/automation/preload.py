@@ -5,11 +5,12 @@ Dagster loads most of itself (storages, migrations) only when a run needs it: a 
 
 from __future__ import annotations
 
+import gc
 import tempfile
 
 import dagster as dg
 
-import fimg_pipeline.definitions  # noqa: F401 - loaded for the steps forked later
+from fimg_pipeline.definitions import build_job
 
 
 def _warm_up() -> None:
@@ -28,3 +29,8 @@ def _warm_up() -> None:
 
 
 _warm_up()
+build_job()
+# What is there by now stays, so collecting garbage need not look at it in any step: doing so would also copy the memory
+# that steps share with this process, page by page.
+gc.collect()
+gc.freeze()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from fimg_pipeline.catalog.packages import Repository
+from fimg_pipeline.catalog.packages import PACKAGES, Repository
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,17 @@ class SourceSnapshot:
     packages: Mapping[str, PackageSource]
     requirements: Mapping[str, str] = field(default_factory=dict)
     object_directories: tuple[str, ...] = field(default=(), compare=False)
+
+    def only(self, packages: Collection[str]) -> SourceSnapshot:
+        """The part that ``packages`` need: what resolving them alone would have found."""
+        needed = {"fate", *(repository for name in packages for repository in PACKAGES[name].repositories)}
+        return replace(
+            self,
+            requirements_date=self.requirements_date if "requirements" in packages else "",
+            requirements=self.requirements if "requirements" in packages else {},
+            repositories={name: found for name, found in self.repositories.items() if name in needed},
+            packages={name: self.packages[name] for name in packages},
+        )
 
     @property
     def dirty(self) -> bool:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from hashlib import sha256
 from typing import Any
 
-from fimg_pipeline.catalog.packages import Repository
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.resolve import resolve
@@ -21,16 +19,15 @@ from fimg_pipeline.state import locked
 def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> SourceSnapshot:
     """As :func:`fimg_pipeline.source.resolve.resolve`, every repository as the first user of ``key`` found it."""
     names = sorted(set(packages))
-    folder = settings.home / "sources" / key
-    digest = sha256(" ".join((settings.tag, *names)).encode()).hexdigest()[:16]
-    known = folder / f"{digest}.json"
+    folder = settings.home / "sources" / key / settings.tag
     with locked(folder / "lock"):
-        if known.is_file():
-            return from_json(json.loads(known.read_text()))
-        pins: dict[Repository, RepositorySnapshot] = {}
-        for earlier in sorted(folder.glob("*.json")):
-            pins |= from_json(json.loads(earlier.read_text())).repositories
+        earlier = [from_json(json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+        for snapshot in earlier:
+            if snapshot.packages.keys() >= set(names):
+                return snapshot.only(names)
+        pins = {name: found for snapshot in earlier for name, found in snapshot.repositories.items()}
         snapshot = resolve(settings, names, pins=pins)
+        known = folder / f"{len(earlier)}.json"
         temporary = known.with_suffix(".new")
         temporary.write_text(json.dumps(asdict(snapshot)))
         temporary.replace(known)
@@ -48,11 +45,13 @@ def from_json(data: dict[str, Any]) -> SourceSnapshot:
         )
         for name, package in data["packages"].items()
     }
+    # All of it, whatever fields there will be: what is left out here, later steps don't see.
     return SourceSnapshot(
-        fate=RepositorySnapshot(**data["fate"]),
-        fate_env=data["fate_env"],
-        requirements_date=data["requirements_date"],
-        repositories={name: RepositorySnapshot(**repository) for name, repository in data["repositories"].items()},
-        packages=packages,
-        object_directories=tuple(data["object_directories"]),
+        **{
+            **data,
+            "fate": RepositorySnapshot(**data["fate"]),
+            "repositories": {name: RepositorySnapshot(**found) for name, found in data["repositories"].items()},
+            "packages": packages,
+            "object_directories": tuple(data["object_directories"]),
+        }
     )

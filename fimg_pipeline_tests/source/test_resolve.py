@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -399,6 +400,18 @@ def test_a_run_keeps_the_source_it_started_with(sample: SampleSource, tmp_path: 
     assert resolve_once(settings(sample, tmp_path), ["conf"], "run-1") == first
     assert resolve_once(settings(sample, tmp_path), ["conf", "proxy"], "run-1").fate == first.fate
     assert resolve_once(settings(sample, tmp_path), ["conf"], "run-2").fate != first.fate
+
+
+def test_later_steps_see_all_that_the_first_saw(sample: SampleSource, tmp_path: Path) -> None:
+    chosen = settings(sample, tmp_path)
+    first = resolve_once(chosen, PACKAGES, "run")
+    later = resolve_once(chosen, PACKAGES, "run")
+    assert first.requirements and first.object_directories
+    for name in (field.name for field in fields(first)):
+        assert getattr(later, name) == getattr(first, name), name
+    for package in PACKAGES:
+        assert resolve_once(chosen, [package], "run") == resolve(chosen, [package])
+    assert resolve_once(chosen, [], "run") == resolve(chosen, [])
 
 
 def test_repositories_beside_fate_may_belong_to_somebody_else(
