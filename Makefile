@@ -40,7 +40,7 @@ test: setup test-unit
 	@$(VENV)/bin/python -m pytest -m engine
 
 test-unit: $(VENV)/.complete
-	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not engine and not party" --numprocesses auto
+	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not engine and not release and not party" --numprocesses auto
 
 lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff check .
@@ -68,6 +68,7 @@ fate-1.11.2: fate-dir setup
 	@# The table is written whatever failed: it says what and why.
 	@$(ALL_SWITCHES) TAG=$(TAG) $(FIMG) build all; status=$$?; \
 	$(ALL_SWITCHES) TAG=$(TAG) $(VENV)/bin/python -m bench.release && exit $$status
+	@TAG=$(TAG) $(VENV)/bin/python -m pytest -m release
 
 fate-party: fate-dir setup
 	@test -n "$(KUBEFATE_DIR)" || { echo "set KUBEFATE_DIR to a clone of https://github.com/FederatedAI/KubeFATE.git" >&2; exit 1; }

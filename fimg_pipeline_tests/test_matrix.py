@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,16 @@ from fimg_pipeline.sample import commit_change, create_sample
 from fimg_pipeline_tests.promises import broken as broken_promises
 from fimg_pipeline_tests.promises import inside, promise
 from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.containers import network
 from fimg_pipeline_tests.rig.engine import second_engine
+from fimg_pipeline_tests.services import (
+    DATABASE,
+    ask_proxy,
+    columns,
+    compute_pi_on_spark,
+    start_database,
+    upgrade_database,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -49,16 +58,20 @@ def tidy(engine: Engine) -> Iterator[None]:
     """Takes the names of these tests off the engine; the layers stay for the next time."""
     yield
     for image in engine.state().images:
-        for reference in image.references:
-            if reference.startswith(PREFIX):
-                engine.remove(reference)
+        for name in image.references:
+            if name.startswith(PREFIX):
+                engine.remove(name)
 
 
 def ids(engine: Engine, tag: str = "demo", base_tag: str = "demo-base") -> dict[str, str]:
     """Image ids by image name, of those that are there."""
     by_reference = engine.state().by_reference
     wanted = {name: f"{PREFIX}/{name}:{base_tag if image.is_base else tag}" for name, image in IMAGES.items()}
-    return {name: by_reference[reference].image_id for name, reference in wanted.items() if reference in by_reference}
+    return {name: by_reference[full].image_id for name, full in wanted.items() if full in by_reference}
+
+
+def reference(name: str) -> str:
+    return f"{PREFIX}/{name}:{'demo-base' if IMAGES[name].is_base else 'demo'}"
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -96,19 +109,36 @@ def test_images_say_where_they_come_from(fimg: Fimg, engine: Engine) -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_images_keep_their_promises(fimg: Fimg, engine: Engine, name: str) -> None:
-    reference = f"{PREFIX}/{name}:{'demo-base' if IMAGES[name].is_base else 'demo'}"
-    record = engine.inspect(reference)
+    record = engine.inspect(reference(name))
     assert record is not None
     assert broken_promises(promise(name), record["Config"]) == []
-    assert engine.run(reference, inside(promise(name)), timeout=60) == (0, "")
+    assert engine.run(reference(name), inside(promise(name)), timeout=60) == (0, "")
+
+
+def test_a_spark_job_runs_on_master_and_workers(fimg: Fimg, engine: Engine) -> None:
+    with network(engine) as services:
+        assert compute_pi_on_spark(services, reference) == pytest.approx(3.14, abs=0.1)
+
+
+def test_the_proxys_lua_answers(fimg: Fimg, engine: Engine) -> None:
+    with network(engine) as services:
+        assert ask_proxy(services, reference)
+
+
+def test_a_database_is_upgraded(fimg: Fimg, engine: Engine) -> None:
+    with network(engine) as services:
+        database = start_database(services, DATABASE)
+        assert "has been upgraded from 1.7.1 to 1.11.2" in upgrade_database(services, reference, "1.7.1", "1.11.2")
+        found = columns(database, DATABASE)
+    assert {"f_origin", "f_disable"} <= found["t_storage_table_meta"], "1.7.2-1.8.0"
+    assert {"f_error_report", "f_deepspeed_id"} <= found["t_task"], "1.8.0-1.9.0 and 1.10.0-1.11.1"
 
 
 def test_nothing_of_the_networks_own_ca_is_left_in_images(fimg: Fimg, engine: Engine) -> None:
     """An extra CA is for the builds; the test is void where none is configured."""
     for name in ("base-image", "fateboard", "nginx", "fate-upgrade-manager"):
-        reference = f"{PREFIX}/{name}:{'demo-base' if IMAGES[name].is_base else 'demo'}"
         status, output = engine.run(
-            reference, ["sh", "-c", "ls /usr/local/share/ca-certificates /run/secrets 2>/dev/null"], timeout=60
+            reference(name), ["sh", "-c", "ls /usr/local/share/ca-certificates /run/secrets 2>/dev/null"], timeout=60
         )
         assert output.strip() in ("", "/usr/local/share/ca-certificates:"), (name, status, output)
 
@@ -273,14 +303,19 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Eng
         assert instance.event_log_storage.get_concurrency_info(POOL).active_slot_count == 0, "and gives its place back"
 
 
-def test_an_interrupted_run_says_so_and_keeps_what_was_finished(fimg: Fimg, engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("send", "asked", "status"), [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)], ids=["^C", "kill"]
+)
+def test_an_interrupted_run_says_so_and_keeps_what_was_finished(
+    fimg: Fimg, engine: Engine, send: Callable[[int, int], None], asked: signal.Signals, status: int
+) -> None:
     before = ids(engine)
     commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# interrupt {time.time()}\n", "Change")
     fimg.builds()
     process = fimg.start("build", "--image", "nginx")
     wait_for_build(fimg, "title=proxy")
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=120) == 130
+    send(process.pid, asked)
+    assert process.wait(timeout=120) == status
     assert "interrupted; what was finished is kept" in fimg.said.read_text()
     assert changed(before, ids(engine)) <= {"nginx"}
     assert fimg("build", "--image", "nginx").status == 0

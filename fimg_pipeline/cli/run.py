@@ -148,9 +148,9 @@ def _execute(
         )
         stopped = interrupted()
     print_summary(console, settings.home, plan, watcher.outcomes, time.monotonic() - started, todo=todo)
-    if stopped and not result.success:
+    if stopped is not None and not result.success:
         console.print("interrupted; what was finished is kept, the rest is built by the next run")
-        return 130
+        return 128 + stopped
     if not result.success:
         console.print(f"run {result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
     return 0 if result.success else 1

@@ -97,8 +97,8 @@ class Watcher(threading.Thread):
 
 
 @contextmanager
-def interruptions() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C was pressed in the block.
+def interruptions() -> Iterator[Callable[[], signal.Signals | None]]:
+    """Yields a function that says which signal asked to stop in the block: Ctrl-C, or a supervisor's SIGTERM.
 
     While a run executes Dagster's signal handlers stand in place of ours, and an interrupted step looks like a failed
     one; the interpreter notes every signal on this pipe, whoever handles it.
@@ -109,10 +109,10 @@ def interruptions() -> Iterator[Callable[[], bool]]:
     previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     seen = bytearray()
 
-    def interrupted() -> bool:
+    def interrupted() -> signal.Signals | None:
         with suppress(BlockingIOError):
             seen.extend(os.read(reading, 4096))
-        return signal.SIGINT in seen
+        return next((asked for asked in (signal.SIGINT, signal.SIGTERM) if asked in seen), None)
 
     try:
         yield interrupted

@@ -2,7 +2,7 @@
 
 KubeFATE's files are taken from a checkout (``KUBEFATE_DIR``) as they are. What is changed in them is what their users
 change too: ids and addresses of the parties, engines, registry and tag; and, since both parties are on one machine, the
-subnet of each and the address its ports are published on. MySQL and RabbitMQ are Debian's (``standins/``).
+subnet of each and the address its ports are published on. MySQL and RabbitMQ are Debian's (``rig/standins/``).
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.engine.context import file_from_disk, tar_stream
 from fimg_pipeline.engine.host import require_command
+from fimg_pipeline_tests.rig.standins import standin
 
 #: The branch for FATE 1.11.2, in a clone of KubeFATE (its own branch, or that of its origin).
 BRANCHES: Final = ("develop-1.11.2", "origin/develop-1.11.2")
@@ -31,7 +30,6 @@ BRANCHES: Final = ("develop-1.11.2", "origin/develop-1.11.2")
 REGISTRY: Final = "fate-party.invalid"
 STANDINS: Final = {"mysql": "mysql:8.0.28", "rabbitmq": "rabbitmq:3.8.3-management"}
 _INTERFACE: Final = "fimg-party0"
-_HERE: Final = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,9 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
     ``folder`` (absent or empty) holds what KubeFATE generates; the containers' logs are left in ``logs``.
     """
     require_command("docker-compose", ["docker-compose"], purpose="KubeFATE's deployment", say=print)
-    _standins(Engine())
+    engine = Engine()
+    for name, image in STANDINS.items():
+        standin(engine, name, f"{REGISTRY}/federatedai/{image}")
     parties = _generate(kubefate, folder, engines, tag)
     with _addresses():
         try:
@@ -113,23 +113,6 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
             for party in parties:
                 (logs / f"{party.number}-{engines.computing}.log").write_text(party.compose("logs", "--no-color"))
                 party.compose("down", "--volumes", "--timeout", "5")
-
-
-def _standins(engine: Engine) -> None:
-    base = BASES["debian"].local_reference(engine.platform)
-    for name, image in STANDINS.items():
-        files = [file_from_disk(file.name, file) for file in sorted((_HERE / "standins" / name).iterdir())]
-        engine.build(
-            tar_stream(files),
-            dockerfile="Dockerfile",
-            tag=f"{REGISTRY}/federatedai/{image}",
-            platform=f"linux/{engine.platform}",
-            build_args={"BASE": base},
-            labels={},
-            secrets={},
-            options=(),
-            log=lambda _line: None,
-        )
 
 
 def _generate(kubefate: Path, folder: Path, engines: Engines, tag: str) -> list[Party]:

@@ -1,6 +1,8 @@
 #!/bin/bash
 # As mysql's image: an empty data folder is set up and gets the scripts of /docker-entrypoint-initdb.d, in order.
 set -eu
+mkdir -p /run/mysqld
+chown mysql:mysql /run/mysqld
 server=(mariadbd --user=mysql --datadir=/var/lib/mysql)
 if [ ! -d /var/lib/mysql/mysql ]; then
     chown mysql:mysql /var/lib/mysql

@@ -1,0 +1,135 @@
+"""The images of a real FATE release do what they are for; `make fate-1.11.2` runs this after its build."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.settings import Settings, load
+from fimg_pipeline_tests.promises import broken, inside, promise
+from fimg_pipeline_tests.rig.containers import Network, network
+from fimg_pipeline_tests.services import (
+    DATABASE,
+    DATABASE_PASSWORD,
+    ask_proxy,
+    columns,
+    compute_pi_on_spark,
+    start_database,
+    upgrade_database,
+)
+
+pytestmark = pytest.mark.release
+
+#: The oldest FATE whose FATE Flow is a repository of its own with models that today's environment can load.
+UPGRADED_FROM = "1.7.2"
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def services(engine: Engine) -> Iterator[Network]:
+    with network(engine) as found:
+        yield found
+
+
+def reference(name: str) -> str:
+    settings = load()
+    return f"{settings.prefix}/{name}:{settings.base_tag if IMAGES[name].is_base else settings.tag}"
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_keep_their_promises(engine: Engine, name: str) -> None:
+    record = engine.inspect(reference(name))
+    assert record is not None, "not built"
+    assert broken(promise(name), record["Config"]) == []
+    assert engine.run(reference(name), inside(promise(name)), timeout=120) == (0, "")
+
+
+def test_a_spark_job_runs_on_master_and_workers(services: Network) -> None:
+    assert compute_pi_on_spark(services, reference) == pytest.approx(3.14, abs=0.1)
+
+
+def test_the_proxys_lua_answers(services: Network) -> None:
+    assert ask_proxy(services, reference)
+
+
+def test_fateflow_says_its_version(services: Network, settings: Settings) -> None:
+    flow = services.start("fateflow", reference("fateflow"))
+    version = flow.wait_for(9380, "/v1/version/get", b"")
+    assert f'"FATE":"{settings.tag.removesuffix("-release")}"'.encode() in version.replace(b" ", b"")
+
+
+def test_notebooks_are_served(services: Network) -> None:
+    assert b'"version"' in services.start("client", reference("client")).wait_for(20000, "/api")
+
+
+def old_code(checkout: Path, folder: Path) -> None:
+    """Writes FATE and FATE Flow as they were at UPGRADED_FROM below ``folder``."""
+    ref = f"v{UPGRADED_FROM}"
+    pinned = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", f"{ref}:fateflow"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    wanted = [
+        (checkout, ref, folder, ["python/fate_arch", "conf", "fate.env"]),
+        (checkout / "fateflow", pinned, folder / "fateflow", ["python", "conf"]),
+    ]
+    for repository, commit, target, paths in wanted:
+        command = ["git", "-C", str(repository), "archive", commit, *paths]
+        archive = subprocess.run(command, check=True, capture_output=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(target, filter="data")
+
+
+def make_tables(services: Network, database: str, environment: dict[str, str], volumes: list[str]) -> None:
+    """Lets a FATE Flow make its tables in ``database``."""
+    flow = services.start(
+        f"fateflow-{database}", reference("fateflow"), ["sleep", "infinity"], environment=environment, volumes=volumes
+    )
+    service_conf = f"{environment['FATE_PROJECT_BASE']}/conf/service_conf.yaml"
+    flow.execute(
+        f"sed -i '/^database:/,/^[a-z]/{{s/name:.*/name: {database}/;s/user:.*/user: root/;"
+        f"s/passwd:.*/passwd: {DATABASE_PASSWORD}/;s/host:.*/host: mysql/}}' {service_conf} && "
+        "python -c 'from fate_flow.db.db_models import init_database_tables as make; make()'"
+    )
+
+
+def test_an_old_database_is_upgraded_to_what_a_new_one_has(
+    services: Network, settings: Settings, tmp_path: Path
+) -> None:
+    """By FATE's own SQL, on tables that the old FATE Flow itself made."""
+    old_code(settings.fate_dir, tmp_path)
+    database = start_database(services, DATABASE, "new")
+    old = "/old"
+    make_tables(
+        services,
+        DATABASE,
+        {"FATE_PROJECT_BASE": old, "PYTHONPATH": f"{old}/python:{old}/fateflow/python"},
+        [f"{tmp_path}:{old}"],
+    )
+    make_tables(services, "new", {"FATE_PROJECT_BASE": "/data/projects/fate"}, [])
+    before = columns(database, DATABASE)
+    new = columns(database, "new")
+    assert before["t_task"] < new["t_task"]
+    end = settings.tag.removesuffix("-release")
+    said = upgrade_database(services, reference, UPGRADED_FROM, end)
+    assert f"has been upgraded from {UPGRADED_FROM} to {end}" in said
+    after = columns(database, DATABASE)
+    # Tables that are new since then FATE Flow makes itself.
+    assert {table: after[table] for table in after if table in new} == {
+        table: new[table] for table in new if table in after
+    }
