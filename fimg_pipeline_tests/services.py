@@ -22,8 +22,10 @@ def start_database(network: Network, *names: str) -> Service:
     """MariaDB by the name ``mysql`` with empty databases ``names``."""
     image = standin(network.engine, "mysql", "localhost/fimg-test/mysql:8.0.28")
     database = network.start("mysql", image, environment={"MYSQL_ROOT_PASSWORD": DATABASE_PASSWORD})
-    ready = f"mariadb --host=127.0.0.1 --password={DATABASE_PASSWORD} --execute='SELECT 1'"
-    database.wait_until("it answers by TCP", lambda: database.container.exec_run(["bash", "-c", ready]).exit_code == 0)
+    ready = f"mariadb --host=mysql --password={DATABASE_PASSWORD} --execute='SELECT 1'"
+    database.wait_until(
+        "it answers over the network", lambda: database.container.exec_run(["bash", "-c", ready]).exit_code == 0
+    )
     for name in names:
         database.execute(f"mariadb --execute='CREATE DATABASE {name}'")
     return database

@@ -128,7 +128,7 @@ def test_the_proxys_lua_answers(fimg: Fimg, engine: Engine) -> None:
 def test_a_database_is_upgraded(fimg: Fimg, engine: Engine) -> None:
     with network(engine) as services:
         database = start_database(services, DATABASE)
-        assert "has been upgraded from 1.7.1 to 1.11.2" in upgrade_database(services, reference, "1.7.1", "1.11.2")
+        assert "has been upgraded from 1.7.2 to 1.11.2" in upgrade_database(services, reference, "1.7.2", "1.11.2")
         found = columns(database, DATABASE)
     assert {"f_origin", "f_disable"} <= found["t_storage_table_meta"], "1.7.2-1.8.0"
     assert {"f_error_report", "f_deepspeed_id"} <= found["t_task"], "1.8.0-1.9.0 and 1.10.0-1.11.1"
