@@ -81,7 +81,7 @@ def test_what_recipes_need_exists_and_is_used(image: object) -> None:
     assert isinstance(image, Image)
     recipe = image.recipe
     assert set(recipe.bases) <= set(BASES) and set(recipe.packages) <= set(PACKAGES)
-    assert bool(recipe.bases) != bool(image.parent), "an image stands on a parent or on an external base"
+    assert image.parent or recipe.bases, "an image stands on a parent or on an external base"
     assert recipe.smoke
 
 

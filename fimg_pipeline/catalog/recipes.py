@@ -140,6 +140,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             Recipe(
                 "modules/nn",
                 smoke=_python("import federatedml"),
+                bases=("python",),
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements-graph-nn.txt",),
                 unbuildable={"arm64": NO_PYG_ON_ARM},
@@ -147,6 +148,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             Recipe(
                 "modules/gpu",
                 smoke=_python("import federatedml"),
+                bases=("python",),
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements.txt", "requirements-graph-nn.txt"),
                 variant="cuda",

@@ -6,6 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from fimg_pipeline.catalog.packages import PACKAGES, Repository
+from fimg_pipeline.errors import FimgError
+
+
+class SourceError(FimgError):
+    """FATE_DIR, a ref, a submodule or part of the content is not what a build needs."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ class PackageSource:
 class SourceSnapshot:
     """FATE at one commit with everything it pins, as far as the asked-for packages need it.
 
-    ``fate_env`` are the lines of FATE's ``fate.env``. ``requirements_date`` (``YYYY-MM-DD``) is the day FATE's
-    requirement files last changed, empty when no asked-for package needs them; ``requirements`` is their text by name.
+    ``fate_env`` are the lines of FATE's ``fate.env``. ``requirements_date`` (``YYYY-MM-DD``) is the first day FATE's
+    requirement files were as they are, empty when no asked-for package needs them; ``requirements`` is their text by
+    name.
     """
 
     fate: RepositorySnapshot

@@ -6,21 +6,20 @@ import configparser
 import hashlib
 import io
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import copy2, copyfile
 from typing import Final
 
 from dotenv import dotenv_values
 
 from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Package, Part, Repository
-from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.git import Git, GitError, complaint
-from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
+from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceError, SourceSnapshot
+from fimg_pipeline.source.requirements import requirement_texts, requirements_date
 from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.source.worktree import written_tree
 
 _RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
 #: Refs that do not move once published.
@@ -33,10 +32,6 @@ _REQUIRED_KEYS: Final = ("FATE",)
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 _MISSING_SHOWN: Final = 10
 _DAMAGED: Final = "the clone is partial or damaged: fetch it anew, without --filter"
-
-
-class SourceError(FimgError):
-    """FATE_DIR, a ref, a submodule or part of the content is not what a build needs."""
 
 
 def git_ref_of(tag: str) -> str | None:
@@ -93,10 +88,10 @@ class _Resolver:
         return SourceSnapshot(
             fate=fate,
             fate_env=fate_env,
-            requirements_date=self._requirements_date(fate) if "requirements" in names else "",
+            requirements_date=requirements_date(self.store, self.user, fate) if "requirements" in names else "",
             repositories=repositories,
             packages=sources,
-            requirements=self._requirements(fate) if "requirements" in names else {},
+            requirements=requirement_texts(self.store, fate) if "requirements" in names else {},
             object_directories=tuple(str(path) for path in self.store.borrowed),
         )
 
@@ -156,51 +151,8 @@ class _Resolver:
             raise SourceError(f"{git.work_tree} has no commit yet", hint="commit FATE's files first")
         branch = git.text("symbolic-ref", "--quiet", "--short", "HEAD") or "HEAD"
         committed = self._at(name, branch, commit)
-        tree = self._written_tree(git)
+        tree = written_tree(git, self.store.objects)
         return committed if tree == committed.tree else replace(committed, tree=tree, dirty=True)
-
-    def _written_tree(self, git: Git) -> str:
-        """The tree of a working folder as it is now, ignored files apart; submodules as its index has them.
-
-        The git folder used is a temporary one of ours with a copy of the checkout's index (so that unchanged files are
-        not read again): nothing is written to the checkout, and nothing its own configuration names is run.
-        """
-        assert git.work_tree is not None
-        where = {name: git.text("rev-parse", "--git-path", name) for name in ("index", "info/exclude")}
-        paths = {name: git.work_tree / path for name, path in where.items() if path is not None}
-        with tempfile.TemporaryDirectory(prefix="fimg-index-") as folder:
-            own = Path(folder)
-            (own / "refs").mkdir()
-            (own / "HEAD").write_text("ref: refs/heads/none\n")
-            (own / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n")
-            if "index" in paths and paths["index"].is_file():
-                # With their times: a file changed in the second the index was written is told by them alone.
-                copy2(paths["index"], own / "index")
-                for shared in paths["index"].parent.glob("sharedindex.*"):
-                    copy2(shared, own / shared.name)
-            if "info/exclude" in paths and paths["info/exclude"].is_file():
-                (own / "info").mkdir()
-                copyfile(paths["info/exclude"], own / "info/exclude")
-            snapshot = Git(
-                git_dir=own,
-                environment={
-                    "GIT_WORK_TREE": str(git.work_tree),
-                    "GIT_OBJECT_DIRECTORY": str(self.store.objects),
-                    # The checkout's own objects stay out of sight: git would renew the time of those it meets again.
-                    "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
-                },
-                directory=git.work_tree,
-            )
-            staged = snapshot.output("ls-files", "--stage", "-z").decode("utf-8", "surrogateescape").split("\0")
-            modules = [row.partition("\t")[2] for row in staged if row.startswith("160000 ")]
-            try:
-                snapshot.output("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in modules))
-            except GitError as error:
-                raise SourceError(
-                    f"{git.work_tree} can't be taken as it stands: {error.message}",
-                    hint=f"git -C {git.work_tree} status shows what is not committed: commit, ignore or remove it",
-                ) from None
-            return snapshot.output("write-tree", "--missing-ok").decode("ascii").strip()
 
     def _fate_env(self, fate: RepositorySnapshot) -> dict[str, str]:
         blob = self.store.resolve(f"{fate.tree}:fate.env")
@@ -282,43 +234,6 @@ class _Resolver:
             *([self._object_directory(Git(work_tree=self.checkout / name))] if self._checked_out(name) else []),
             *([(self.checkout / module).resolve()] if module else []),
         )
-
-    def _requirements_date(self, fate: RepositorySnapshot) -> str:
-        """The first day FATE's requirement files were as they are: what they leave open is resolved as of then.
-
-        Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
-        change, or a revert would. The commit's day only where the history does not say, as in a shallow clone.
-        """
-        git = self.store.git
-        shallow = self.user.text("rev-parse", "--git-path", "shallow")
-        if shallow is not None and (self.checkout / shallow).is_file():
-            git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(self.checkout / shallow)})
-        # The author's day: it outlives a rebase.
-        day = ("--format=%H %ad", "--date=format:%Y-%m-%d")
-        files = ("--", ":(glob)python/requirements*.txt")
-        rows = git.text("log", *day, fate.commit, *files) or git.text("log", "-1", *day, fate.commit) or ""
-        commits = dict(row.split() for row in rows.splitlines())
-        if not commits:
-            raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
-        (part,) = PACKAGES["requirements"].parts
-        entries = self.store.select(f"{fate.tree}:{part.path}", part.pattern)
-        now = [entry.object_id for entry in entries]
-        paths = [f"{part.path}/{entry.path}" for entry in entries]
-        found = self.store.ids([f"{commit}:{path}" for commit in commits for path in paths])
-        then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
-        same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
-        return min(same or [next(iter(commits.values()))])
-
-    def _requirements(self, fate: RepositorySnapshot) -> dict[str, str]:
-        """The text of FATE's requirement files by name, as far as it is there (a lack is the package's to report)."""
-        (part,) = PACKAGES["requirements"].parts
-        entries = self.store.select(f"{fate.tree}:{part.path}", part.pattern)
-        lacking = {entry.path for entry in self.store.absent(entries)}
-        return {
-            entry.path: self.store.blob(entry.object_id).decode("utf-8", "replace")
-            for entry in entries
-            if entry.path not in lacking
-        }
 
     def _fetch_submodule(self, name: Repository, pinned: str, fate: RepositorySnapshot) -> None:
         url = self.user.text("config", "--get", f"submodule.{name}.url") or self._declared_url(name, fate)

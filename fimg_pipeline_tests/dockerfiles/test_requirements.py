@@ -24,7 +24,10 @@ def adapt(*lines: str, **changes: Any) -> list[str]:
         ("torch==1.13.1+cpu", {"indexes": frozenset({"pytorch"})}, ["torch==1.13.1+cpu"]),
         ("torch==1.13.1+cpu", {"indexes": frozenset({"pytorch"}), "variant": "cuda"}, ["torch==1.13.1+cu117"]),
         ("torch==1.13.1+cpu", {"variant": "cuda"}, ["torch==1.13.1"]),
-        ("torch-sparse==0.6.16+pt113cpu", {}, []),
+        ("torch-sparse==0.6.16+pt113cpu", {}, ["torch-sparse==0.6.16"]),
+        ("torch-sparse==0.6.16+pt113cpu", {"variant": "cuda"}, ["torch-sparse==0.6.16"]),
+        ("pyg-lib==0.1.0+pt113cpu", {}, []),
+        ("pyg-lib==0.1.0+pt113cpu", {"indexes": frozenset({"pyg"})}, ["pyg-lib==0.1.0+pt113cpu"]),
         ("torch-sparse==0.6.16+pt113cpu", {"indexes": frozenset({"pyg"})}, ["torch-sparse==0.6.16+pt113cpu"]),
         (
             "torch-sparse==0.6.16+pt113cpu",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline_tests.fate.deployment import EGGROLL, SPARK_LOCAL, Party, deployment
+from fimg_pipeline_tests.rig.browser import page
 
 pytestmark = pytest.mark.party
 
@@ -30,11 +31,18 @@ ON_EGGROLL = pytest.mark.parametrize("parties", [EGGROLL], indirect=True, scope=
 
 
 @pytest.fixture(scope="module")
-def parties(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Party]]:
+def logs() -> Path:
+    """Where the containers' logs and pictures of pages are left."""
+    return Path(os.environ.get("PARTY_LOGS", "party-logs")).absolute()
+
+
+@pytest.fixture(scope="module")
+def parties(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, logs: Path
+) -> Iterator[dict[int, Party]]:
     kubefate = required(
         "KUBEFATE_DIR", "git clone --branch develop-1.11.2 https://github.com/FederatedAI/KubeFATE.git, and set it"
     )
-    logs = Path(os.environ.get("PARTY_LOGS", "party-logs")).absolute()
     folder = tmp_path_factory.mktemp("parties")
     with deployment(kubefate, folder, request.param, os.environ.get("TAG", "1.11.2-release"), logs) as found:
         yield {party.number: party for party in found}
@@ -52,11 +60,16 @@ def test_toy(parties: dict[int, Party], guest: int, host: int) -> None:
     assert result is not None and float(result[1]) == pytest.approx(2000), output
 
 
-@ON_EGGROLL
-def test_min(parties: dict[int, Party]) -> None:
-    """Logistic regression and SecureBoost, training and prediction."""
+@pytest.fixture(scope="module")
+def data(parties: dict[int, Party]) -> None:
+    """The tables of the minimal test, uploaded on both sides."""
     for party in parties.values():
         upload(party)
+
+
+@ON_EGGROLL
+def test_min(parties: dict[int, Party], data: None) -> None:
+    """Logistic regression and SecureBoost, training and prediction."""
     output = flow_test(
         parties[GUEST],
         f"min --guest-party-id {GUEST} --host-party-id {HOST} --arbiter-party-id {HOST}",
@@ -77,6 +90,48 @@ def upload(party: Party) -> None:
     }
     text = json.dumps(conf)
     party.execute("client", f"echo '{text}' > /tmp/upload.json && flow data upload -c /tmp/upload.json --drop")
+
+
+@ON_EGGROLL
+def test_a_notebook_runs_a_pipeline(parties: dict[int, Party], data: None) -> None:
+    """The example that the client's image brings, in a cell that Jupyter's kernel executes."""
+    arguments = [
+        "intersect.py",
+        *("--guest", str(GUEST), "--host", str(HOST)),
+        *("--guest-table", "breast_hetero_guest", "--host-table", "breast_hetero_host"),
+    ]
+    cell = f"import runpy, sys\nsys.argv = {arguments}\nrunpy.run_path('pipeline/intersect.py', run_name='__main__')"
+    notebook = {
+        "cells": [{"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": cell}],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        "nbformat": 4,
+        "nbformat_minor": 4,
+    }
+    client = parties[GUEST]
+    client.execute("client", f"cat > /data/projects/fate/run.ipynb <<'END'\n{json.dumps(notebook)}\nEND")
+    executed = client.execute(
+        "client", "jupyter nbconvert --to notebook --execute --stdout --ExecutePreprocessor.timeout=900 run.ipynb"
+    )
+    assert "intersect_num" in executed, executed
+
+
+@ON_EGGROLL
+def test_fateboard_shows_a_finished_job(parties: dict[int, Party], logs: Path) -> None:
+    output = flow_test(parties[GUEST], f"toy --guest-party-id {GUEST} --host-party-id {HOST}")
+    job = re.search(r"\b(\d{20,})\b", output)
+    assert job is not None, output
+    with page() as shown:
+        shown.goto(f"http://{parties[GUEST].address}:8080/#/history")
+        shown.locator("input[type=password]").wait_for()
+        name, password = shown.locator("input").all()[:2]
+        name.fill("admin")
+        password.fill("admin")
+        password.press("Enter")
+        shown.get_by_text(job[1]).first.wait_for()
+        shown.screenshot(path=logs / "fateboard-history.png")
+        shown.get_by_text(job[1]).first.click()
+        shown.get_by_text("success", exact=False).first.wait_for()
+        shown.screenshot(path=logs / "fateboard-job.png")
 
 
 @BOTH

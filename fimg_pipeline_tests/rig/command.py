@@ -87,8 +87,8 @@ class Fimg:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                # Where tests run in the background of a script, SIGINT comes ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                # As for whatever is started in the background of a script: the harder case.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
             )
 
     @property

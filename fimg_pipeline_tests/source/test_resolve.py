@@ -19,9 +19,9 @@ from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.git import FetchError, Git, GitError
-from fimg_pipeline.source.model import SourceSnapshot
+from fimg_pipeline.source.model import SourceError, SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
-from fimg_pipeline.source.resolve import SourceError, git_ref_of, resolve
+from fimg_pipeline.source.resolve import git_ref_of, resolve
 
 
 def settings(sample: SampleSource, tmp_path: Path, **environ: str) -> Settings:

@@ -5,6 +5,8 @@
 
 # What is built from source is to be the same every time; some packages write sets in the order these have.
 export PYTHONHASHSEED=0
+# These compile against the torch of the environment, which has to be there first.
+FIMG_ON_TORCH='torch-scatter torch-sparse torch-cluster torch-spline-conv'
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
 UV_VERSION=0.13.9
@@ -100,11 +102,15 @@ python_requirements() {
     fi
     python3 /run/fimg/requirements.py --variant "$fimg_variant" --indexes "$fimg_indexes" \
         --output /run/tmp/requirements.in "$@"
+    set --
     say "resolving as of ${SOURCE_DATE:-today}"
-    uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints \
+    for fimg_name in $FIMG_ON_TORCH; do
+        set -- "$@" --no-build-isolation-package "$fimg_name"
+    done
+    uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints "$@" \
         --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
         --output-file /run/tmp/requirements.lock /run/tmp/requirements.in
-    uv pip install --no-deps -r /run/tmp/requirements.lock
+    uv pip install --no-deps "$@" -r /run/tmp/requirements.lock
     python_finish
 }
 

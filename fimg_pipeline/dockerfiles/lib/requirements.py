@@ -113,10 +113,22 @@ RULES: Tuple[Rule, ...] = (
         "the image is for GPUs",
     ),
     Rule(
-        r"(.*)\+pt113cpu",
+        r"pyg[-_]lib==.*\+pt113cpu",
         lambda target: "pyg" not in target.indexes,
         None,
-        "only data.pyg.org has it: set PYG_FIND_LINKS to have it installed",
+        "only data.pyg.org has it, and torch-geometric goes without: set PYG_FIND_LINKS to have it installed",
+    ),
+    Rule(
+        r"(.*)\+pt113cpu",
+        lambda target: "pyg" not in target.indexes and target.variant == "cuda",
+        r"\1",
+        "compiled for the CPU: set PYG_FIND_LINKS to have data.pyg.org's builds for CUDA",
+    ),
+    Rule(
+        r"(.*)\+pt113cpu",
+        lambda target: "pyg" not in target.indexes,
+        r"\1",
+        "compiled from its source: builds are on data.pyg.org only, which PYG_FIND_LINKS names",
     ),
     Rule(
         r"(.*)\+cpu",

@@ -1,0 +1,55 @@
+"""FATE's requirement files at a commit: what they say, and since when they say it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.source.git import Git
+from fimg_pipeline.source.model import RepositorySnapshot, SourceError
+from fimg_pipeline.source.store import ObjectStore, TreeEntry
+
+#: The one part of the package that holds them.
+(_PART,) = PACKAGES["requirements"].parts
+
+
+def requirements_date(store: ObjectStore, checkout: Git, fate: RepositorySnapshot) -> str:
+    """The first day (``YYYY-MM-DD``) FATE's requirement files were as they are: what they leave open is as of then.
+
+    Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
+    change, or a revert would. The commit's day only where the history does not say, as in a shallow clone.
+    """
+    git = store.git
+    shallow = checkout.text("rev-parse", "--git-path", "shallow")
+    if shallow is not None and (file := (checkout.work_tree or Path()) / shallow).is_file():
+        git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(file)})
+    # The author's day: it outlives a rebase.
+    day = ("--format=%H %ad", "--date=format:%Y-%m-%d")
+    files = ("--", ":(glob)python/requirements*.txt")
+    rows = git.text("log", *day, fate.commit, *files) or git.text("log", "-1", *day, fate.commit) or ""
+    commits = dict(row.split() for row in rows.splitlines())
+    if not commits:
+        raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
+    entries = _entries(store, fate)
+    now = [entry.object_id for entry in entries]
+    paths = [f"{_PART.path}/{entry.path}" for entry in entries]
+    found = store.ids([f"{commit}:{path}" for commit in commits for path in paths])
+    then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
+    same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
+    return min(same or [next(iter(commits.values()))])
+
+
+def requirement_texts(store: ObjectStore, fate: RepositorySnapshot) -> dict[str, str]:
+    """The text of FATE's requirement files by name, as far as it is there (a lack is the package's to report)."""
+    entries = _entries(store, fate)
+    lacking = {entry.path for entry in store.absent(entries)}
+    return {
+        entry.path: store.blob(entry.object_id).decode("utf-8", "replace")
+        for entry in entries
+        if entry.path not in lacking
+    }
+
+
+def _entries(store: ObjectStore, fate: RepositorySnapshot) -> list[TreeEntry]:
+    return store.select(f"{fate.tree}:{_PART.path}", _PART.pattern)
