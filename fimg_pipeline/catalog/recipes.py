@@ -19,8 +19,8 @@ NO_IPCL_ON_ARM: Final = (
     "Intel's pailliercryptolib needs x86-64 instructions (AVX-512 IFMA) and has no source or wheel for arm64"
 )
 NO_PYG_ON_ARM: Final = (
-    "the graph packages pinned in requirements-graph-nn.txt (pyg-lib 0.1.0 and torch-scatter for torch 1.13) were "
-    "published for x86-64 only and pyg-lib has no source release"
+    "data.pyg.org has no builds of the graph packages in requirements-graph-nn.txt for arm64, and nobody has seen them "
+    "compile there"
 )
 NO_CUDA_ON_ARM: Final = "torch 1.13.1 with CUDA was published for x86-64 only"
 

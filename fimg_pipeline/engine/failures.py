@@ -27,7 +27,7 @@ _ENGINE_GONE: Final = re.compile(
 )
 _PREFIX: Final = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
 _TELLING: Final = re.compile(
-    r"(?:^|\s)(?:E: |ERROR[: ]|fatal[: ]|\[emerg\]|\[fatal\]|\[ERROR\]|npm ERR!|fimg: )|\w+Error: ", re.IGNORECASE
+    r"(?:^|\s)(?:E: |ERROR[: ]|fatal[: ]|\[emerg\]|\[fatal\]|\[ERROR\]|npm ERR!)|\w+Error: ", re.IGNORECASE
 )
 #: Lines that only announce or repeat: BuildKit's last one, Maven's first. The reason stands elsewhere.
 _WRAPPER: Final = re.compile(

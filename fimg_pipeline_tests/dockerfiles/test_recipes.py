@@ -123,12 +123,24 @@ def test_the_steps_that_images_share_are_the_same() -> None:
     spark, base = (_final_stage(f"modules/{name}") for name in ("fateflow-spark", "spark-base"))
     assert spark[:5] == base[:5]
     assert spark[4].startswith("RUN")
+    toolchains = [_stage(path, "toolchain") for path in ("base/basic", "modules/nn", "modules/gpu")]
+    assert toolchains[0] == toolchains[1] == toolchains[2]
+    assert toolchains[0][1].startswith("RUN")
 
 
 def _final_stage(path: str) -> list[str]:
+    return _stages(path)[-1]
+
+
+def _stage(path: str, name: str) -> list[str]:
+    return next(stage for stage in _stages(path) if stage[0].endswith(f" AS {name}"))
+
+
+def _stages(path: str) -> list[list[str]]:
     instructions = parse((ROOT / path / "Dockerfile").read_text(encoding="utf-8"))
-    start = max(index for index, instruction in enumerate(instructions) if instruction.name == "FROM")
-    return [" ".join((i.name, *i.flags, i.text)) for i in instructions[start:]]
+    starts = [index for index, instruction in enumerate(instructions) if instruction.name == "FROM"]
+    stages = [instructions[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+    return [[" ".join((i.name, *i.flags, i.text)) for i in stage] for stage in stages]
 
 
 @pytest.mark.parametrize("script", shell_scripts(ROOT), ids=lambda script: str(script.relative_to(ROOT)))

@@ -44,6 +44,11 @@ def test_the_reason_is_found_above_buildkits_repetition() -> None:
     assert first_error_line(log) == "/bin/sh: 1: maven: not found"
 
 
+def test_what_a_recipe_only_says_is_no_reason() -> None:
+    log = ["#9 1.0 fimg: resolving as of 2023-05-31", "#9 2.0 fimg: error: it can't be resolved", "#9 2.1 and so on"]
+    assert first_error_line(log) == "fimg: error: it can't be resolved"
+
+
 def test_no_output() -> None:
     assert first_error_line([]) == "no output"
 

@@ -34,7 +34,7 @@ export PYTHONDONTWRITEBYTECODE=1 SOURCE_DATE_EPOCH="$FIMG_EPOCH"
 say() { printf 'fimg: %s\n' "$*"; }
 
 die() {
-    printf 'fimg: %s\n' "$*" >&2
+    printf 'fimg: error: %s\n' "$*" >&2
     exit 1
 }
 

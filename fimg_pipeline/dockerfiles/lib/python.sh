@@ -5,7 +5,7 @@
 
 # What is built from source is to be the same every time; some packages write sets in the order these have.
 export PYTHONHASHSEED=0
-# These compile against the torch of the environment, which has to be there first.
+# Packages that compile against the torch of the environment, which has to be there first.
 FIMG_ON_TORCH='torch-scatter torch-sparse torch-cluster torch-spline-conv'
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
@@ -37,6 +37,10 @@ uv_start() {
     fi
     export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
     export UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match UV_CONFIG_FILE=/run/uv.toml
+    # Whoever compiles a package first has its lock meanwhile, which may take long.
+    export UV_LOCK_TIMEOUT=7200
+    # Of the settings in that file, one that uv 0.13 calls experimental.
+    export UV_PREVIEW_FEATURES=index-exclude-newer
     uv_index "${PIP_INDEX_URL:-https://pypi.org/simple}" 'default = true'
     for fimg_url in ${PIP_EXTRA_INDEX_URL:-}; do
         uv_index "$fimg_url"
@@ -92,12 +96,17 @@ python_requirements() {
         *) die "python_requirements: unknown variant $fimg_variant" ;;
     esac
     fimg_indexes=
+    fimg_sources="${PIP_INDEX_URL:+PIP_INDEX_URL}${PIP_EXTRA_INDEX_URL:+ PIP_EXTRA_INDEX_URL}"
+    fimg_sources=${fimg_sources:-PyPI}
     if index_enabled pytorch PYTORCH_INDEX_URL; then
         fimg_indexes=pytorch
-        uv_index "${PYTORCH_INDEX_URL%/}/$fimg_flavour"
+        fimg_sources="$fimg_sources PYTORCH_INDEX_URL"
+        # It does not say when its files came; the versions FATE takes from it are pinned.
+        uv_index "${PYTORCH_INDEX_URL%/}/$fimg_flavour" 'exclude-newer = false'
     fi
     if index_enabled pyg PYG_FIND_LINKS; then
         fimg_indexes="$fimg_indexes pyg"
+        fimg_sources="$fimg_sources PYG_FIND_LINKS"
         export UV_FIND_LINKS="${UV_FIND_LINKS:+$UV_FIND_LINKS,}${PYG_FIND_LINKS%/}/torch-1.13.0+$fimg_flavour.html"
     fi
     python3 /run/fimg/requirements.py --variant "$fimg_variant" --indexes "$fimg_indexes" \
@@ -106,11 +115,18 @@ python_requirements() {
     say "resolving as of ${SOURCE_DATE:-today}"
     for fimg_name in $FIMG_ON_TORCH; do
         set -- "$@" --no-build-isolation-package "$fimg_name"
+        echo "$fimg_name==" >> /run/tmp/on-torch
     done
     uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints "$@" \
         --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
-        --output-file /run/tmp/requirements.lock /run/tmp/requirements.in
-    uv pip install --no-deps "$@" -r /run/tmp/requirements.lock
+        --output-file /run/tmp/requirements.lock /run/tmp/requirements.in 2> /run/tmp/why ||
+        die "FATE's requirements can't be resolved with $fimg_sources: $(cat /run/tmp/why)"
+    grep --invert-match --fixed-strings --file=/run/tmp/on-torch /run/tmp/requirements.lock > /run/tmp/first.lock ||
+        [ $? -eq 1 ] # nothing is left over
+    uv pip install --no-deps -r /run/tmp/first.lock
+    if grep --fixed-strings --file=/run/tmp/on-torch /run/tmp/requirements.lock > /run/tmp/second.lock; then
+        uv pip install --no-deps "$@" -r /run/tmp/second.lock
+    fi
     python_finish
 }
 

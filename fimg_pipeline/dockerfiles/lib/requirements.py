@@ -191,7 +191,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         try:
             lines.extend(file.read_text(encoding="utf-8").splitlines())
         except OSError as error:
-            print(f"fimg: {file}: {error.strerror}", file=sys.stderr)
+            print(f"fimg: error: {file}: {error.strerror}", file=sys.stderr)
             return 1
     adapted = adapt(lines, target)
     for change in adapted.changes:

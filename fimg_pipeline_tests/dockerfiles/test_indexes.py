@@ -1,0 +1,138 @@
+"""Optional indexes (torch's own, the graph packages') are used where they are configured, and named where they fail.
+
+What they serve here are packages without content under the real names: the real ones are on hosts out of reach.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.sample import commit_change, create_sample
+from fimg_pipeline_tests.rig.command import Fimg, switches
+
+pytestmark = pytest.mark.engine
+
+PREFIX = "fimg-test.invalid:5000/indexes"
+TORCH = {"cpu": "1.13.1+cpu", "cu117": "1.13.1+cu117"}
+GRAPH = {"pyg-lib": "0.1.0", "torch-scatter": "2.1.0"}
+
+
+def wheel(folder: Path, name: str, version: str) -> str:
+    """Writes a wheel without content; its file name."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        information = f"{stem}.dist-info"
+        archive.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(
+            f"{information}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{information}/RECORD", "")
+    return f"{stem}-py3-none-any.whl"
+
+
+def page(file: Path, wheels: list[str]) -> None:
+    """A page of links, as simple indexes and data.pyg.org have it: without a word on when the files came."""
+    file.write_text("".join(f'<a href="{quote(name)}">{name}</a>\n' for name in wheels))
+
+
+@pytest.fixture(scope="module")
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL below which ``torch/`` and ``pyg/`` are served."""
+    root = tmp_path_factory.mktemp("indexes")
+    for flavour, version in TORCH.items():
+        project = root / "torch" / flavour / "torch"
+        name = wheel(project, "torch", version)
+        page(project / "index.html", [name])
+        names = [wheel(root / "pyg", name, f"{number}+pt113{flavour}") for name, number in GRAPH.items()]
+        page(root / "pyg" / f"torch-1.13.0+{flavour}.html", names)
+    handler = functools.partial(Quiet, directory=str(root))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing of it."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def fimg(tmp_path_factory: pytest.TempPathFactory, indexes: str) -> Iterator[Fimg]:
+    folder = tmp_path_factory.mktemp("fimg")
+    sample = create_sample(folder / "src")
+    requirements = sample.fate / "python/requirements.txt"
+    commit_change(
+        sample.fate,
+        "python/requirements.txt",
+        f"--extra-index-url https://download.pytorch.org/whl/cpu\n{requirements.read_text()}torch=={TORCH['cpu']}\n",
+        "torch",
+    )
+    graph = "".join(f"{name}=={version}+pt113cpu\n" for name, version in GRAPH.items())
+    commit_change(
+        sample.fate,
+        "python/requirements-graph-nn.txt",
+        f"--find-links https://data.pyg.org/whl/torch-1.13.0+cpu.html\n{graph}",
+        "Graph packages",
+    )
+    settings = {
+        "PREFIX": PREFIX,
+        "TAG": "t",
+        "PYTORCH_INDEX_URL": f"{indexes}/torch",
+        "PYG_FIND_LINKS": f"{indexes}/pyg",
+        # The test's server is on this machine.
+        "Docker_Options": "--network=host",
+        **switches(Feature.BASIC),
+    }
+    yield Fimg(folder, sample, settings)
+    engine = Engine()
+    for image in engine.state().images:
+        for name in image.references:
+            if name.startswith(PREFIX):
+                engine.remove(name)
+
+
+def installed(image: str) -> set[str]:
+    status, output = Engine().run(f"{PREFIX}/{image}:t", ["python", "-m", "pip", "list", "--format=freeze"], timeout=60)
+    assert status == 0, output
+    return set(output.splitlines())
+
+
+def test_builds_for_the_cpu(fimg: Fimg) -> None:
+    result = fimg("build", "--image", "fateflow-nn")
+    assert result.status == 0, result.output
+    assert f"torch=={TORCH['cpu']}" in installed("base-image")
+    wanted = {f"{name}=={version}+pt113cpu" for name, version in GRAPH.items()}
+    assert wanted <= installed("fateflow-nn")
+
+
+def test_builds_for_cuda(fimg: Fimg) -> None:
+    result = fimg("build", "--image", "fateflow-nn-gpu")
+    assert result.status == 0, result.output
+    wanted = {f"{name}=={version}+pt113cu117" for name, version in GRAPH.items()} | {f"torch=={TORCH['cu117']}"}
+    assert wanted <= installed("fateflow-nn-gpu")
+
+
+def test_an_index_that_can_not_be_reached_is_named(fimg: Fimg, indexes: str) -> None:
+    requirements = fimg.sample.fate / "python/requirements.txt"
+    # Otherwise what was built above would be found: where an index is does not change what is built.
+    commit_change(fimg.sample.fate, "python/requirements.txt", f"{requirements.read_text()}# {indexes}\n", "Anew")
+    elsewhere = replace(fimg, settings={**fimg.settings, "PYG_FIND_LINKS": f"{indexes}/absent"})
+    result = elsewhere("build", "--image", "base-image")
+    assert result.status == 1
+    assert "resolved with PyPI PYTORCH_INDEX_URL PYG_FIND_LINKS: error: Failed to read `--find-links`" in result.output
