@@ -7,8 +7,10 @@ FIMG := $(VENV)/bin/fimg
 # Where the bundled sample source is written.
 SAMPLE ?= $(HOME)/.local/state/fimg/sample
 SAMPLE_SOURCE = FATE_DIR=$(SAMPLE)/fate FATE_LLM_URL=$(SAMPLE)/fate-llm IPCL_PKG_DIR=$(SAMPLE)/pailliercryptolib_python
-# Whatever .env says of real builds is not meant for the sample.
-DEMO = TAG=demo BASE_TAG=demo PREFIX=federatedai Platform=amd64
+# What .env says of names and versions is meant for real builds; how it has things built (mirrors, Docker_Options) holds
+# for the sample too.
+SAMPLE_NAMES = PREFIX=federatedai Platform=amd64 Build_LLM_VERSION=v1.2.0 IPCL_VERSION=v1.1.3
+DEMO = TAG=demo BASE_TAG=demo $(SAMPLE_NAMES)
 ALL_SWITCHES = Build_Basic=1 Build_OP=1 Build_FUM=1 Build_NN=1 Build_Spark=1 Build_IPCL=1 Build_GPU=1 Build_LLM=1
 
 # These tests write thousands of small files: in memory, where that can be had.
@@ -51,7 +53,7 @@ lint: $(VENV)/.complete
 ui: $(VENV)/.complete
 ifeq ($(FATE_DIR)$(wildcard .env),)
 	@[ ! -d $(SAMPLE)/fate ] || echo "FATE_DIR is not set: the UI builds the sample of make demo"
-	@if [ -d $(SAMPLE)/fate ]; then $(SAMPLE_SOURCE) $(ALL_SWITCHES) $(DEMO) $(FIMG) ui; else $(FIMG) ui; fi
+	@if [ -d $(SAMPLE)/fate ]; then $(SAMPLE_SOURCE) $(ALL_SWITCHES) TAG=demo $(SAMPLE_NAMES) $(FIMG) ui; else $(FIMG) ui; fi
 else
 	@$(FIMG) ui
 endif

@@ -232,10 +232,10 @@ def load(
     _expand_version(raw)
     if not raw["BASE_TAG"].text:
         raw["BASE_TAG"] = raw["TAG"]
-    return _parse(raw, warnings=_misspelt({"environment": environ, ".env": dotenv}))
+    return _parse(raw, environ, warnings=_misspelt({"environment": environ, ".env": dotenv}))
 
 
-def _parse(raw: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
+def _parse(raw: Mapping[str, _Value], environ: Mapping[str, str], *, warnings: Sequence[str]) -> Settings:
     problems: list[str] = []
     parsed: dict[str, Any] = {}
     for variable in VARIABLES:
@@ -255,10 +255,36 @@ def _parse(raw: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
     python_prefix = parsed.get("python_prefix")
     if python_prefix is not None and not python_prefix.is_dir():
         problems.append(f"PYTHON_PREFIX={python_prefix} ({raw['PYTHON_PREFIX'].origin}): no such folder")
+    problems += [f"FIMG_HOME={parsed['home']} ({raw['FIMG_HOME'].origin}): {why}" for why in _home_problems(parsed)]
+    problems += _proxy_problems(environ)
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
     features = frozenset(feature for feature in Feature if parsed.pop(feature.name))
     return Settings(features=features, warnings=tuple(warnings), **parsed)
+
+
+def _home_problems(parsed: Mapping[str, Any]) -> list[str]:
+    """The state folder must not be part of what is built: it would be written to a checkout, and go into images."""
+    sources = {"FATE_DIR": parsed.get("fate_dir"), "IPCL_PKG_DIR": parsed.get("ipcl_pkg_dir")}
+    home = parsed.get("home")
+    return [
+        f"must not be in {name}={source}, which is only read"
+        for name, source in sources.items()
+        if home is not None and source is not None and home.resolve().is_relative_to(source.resolve())
+    ]
+
+
+def _proxy_problems(environ: Mapping[str, str]) -> list[str]:
+    problems: list[str] = []
+    for name in (*values.PROXY_VARIABLES, *(name.lower() for name in values.PROXY_VARIABLES)):
+        text = environ.get(name)
+        if not text:
+            continue
+        try:
+            values.proxy(text)
+        except ValueError as error:
+            problems.append(f"{name}={_shown(text)} (environment): {error}")
+    return problems
 
 
 def _holds_certificates(path: Path) -> bool:
@@ -313,12 +339,18 @@ def _expand_version(raw: dict[str, _Value]) -> None:
 
 def _misspelt(sources: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Variables whose letters are right but whose case is not: silently ignored, they'd build the wrong set."""
-    by_lower = {feature.variable.lower(): feature.variable for feature in Feature} | {
-        name.lower(): name for name in ("Docker_Options", "Build_LLM_VERSION", "Platform")
+    by_lower = {variable.name.lower(): variable.name for variable in VARIABLES}
+    # In an environment these may well be other programs' own.
+    general = {
+        "tag",
+        "prefix",
+        "platform",
+        *(name for name in by_lower if name.endswith(("_mirror", "_url", "_registry"))),
     }
     return [
         f"{name} in {origin} is ignored: the variable is spelt {by_lower[name.lower()]}"
         for origin, source in sources.items()
         for name in sorted(source)
-        if name.lower() in by_lower and name != by_lower[name.lower()]
+        if name.lower() in by_lower.keys() - (general if origin == "environment" else set())
+        and name != by_lower[name.lower()]
     ]

@@ -16,8 +16,11 @@ def run_folder(home: Path, run_id: str) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an advisory lock on ``path``; the system lets go of it when the holder dies."""
+def locked(path: Path) -> Iterator[int]:
+    """Holds an advisory lock on ``path``; the system lets go of it when the holder dies.
+
+    Yields its descriptor: a child process that inherits it holds the lock too, for as long as it lives.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
@@ -27,4 +30,4 @@ def locked(path: Path) -> Iterator[None]:
         ) from None
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle.fileno()

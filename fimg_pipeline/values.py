@@ -23,14 +23,20 @@ _PREFIX_PATTERN: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT}
 _REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _PATH_PATTERN: Final = re.compile(r"[\w./@+,=~%-]+")
 _URL_PATTERN: Final = re.compile(r"(?:https?|ssh|git|file)://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
-_SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/+-]+")
-_APT_SOURCE_PATTERN: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9._/-]+(?: [A-Za-z0-9._-]+)*")
+_SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/+-]+")
+_APT_SOURCE_PATTERN: Final = re.compile(
+    r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9/][A-Za-z0-9._/-]*(?: [A-Za-z0-9][A-Za-z0-9._-]*)*"
+)
+
+_PROXY_PATTERN: Final = re.compile(r"(?:[a-z0-9]+://)?[A-Za-z0-9._~:/@%?=&+,*\[\]-]+")
 
 #: Longest repository name Docker accepts, host included.
 _MAX_NAME: Final = 255
 _MAX_PATH: Final = 4096
 _MAX_COMPONENT: Final = 255
 _MAX_REF: Final = 255
+#: A command line holds more, but not endlessly more.
+_MAX_OPTIONS: Final = 16_384
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 #: ``docker build`` options that make sense in ``Docker_Options``, with what their values have to look like (``None``:
@@ -78,6 +84,10 @@ def tag(text: str) -> str:
 
 
 def prefix(text: str) -> str:
+    # What the engine itself leaves out of names: `docker.io/a/b` is `a/b` there.
+    text = re.sub(r"^(?:index\.)?docker\.io/", "", text)
+    if text == "library" or text.startswith("library/"):
+        raise ValueError("must not be library, Docker Hub's namespace for official images")
     if not _PREFIX_PATTERN.fullmatch(text):
         raise ValueError(
             "must be a namespace such as federatedai or HOST[:PORT]/NAMESPACE: "
@@ -155,10 +165,17 @@ def url(text: str) -> str:
     return text
 
 
+def proxy(text: str) -> str:
+    """A proxy's address, or the list of hosts that need none; builds get it as it is."""
+    if len(text) > _MAX_PATH or not _PROXY_PATTERN.fullmatch(text):
+        raise ValueError("must be a URL or a list of hosts with commas, without spaces or shell characters")
+    return text
+
+
 def git_url(text: str) -> str:
     if text.startswith(("/", "~")):
         return str(path(text))
-    if _SCP_PATTERN.fullmatch(text):
+    if len(text) <= _MAX_PATH and _SCP_PATTERN.fullmatch(text) and ".." not in re.split("[:/]", text):
         return text
     try:
         return url(text)
@@ -167,7 +184,7 @@ def git_url(text: str) -> str:
 
 
 def apt_source(text: str) -> str:
-    if not _APT_SOURCE_PATTERN.fullmatch(text):
+    if len(text) > _MAX_PATH or not _APT_SOURCE_PATTERN.fullmatch(text) or ".." in re.split("[ /]", text):
         raise ValueError(
             "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian12/x86_64 /"
         )
@@ -187,6 +204,8 @@ def mirror(text: str) -> str:
 
 
 def options(text: str) -> tuple[str, ...]:
+    if len(text) > _MAX_OPTIONS:
+        raise ValueError(f"is too long: {len(text)} characters, at most {_MAX_OPTIONS}")
     try:
         tokens = shlex.split(text)
     except ValueError as error:

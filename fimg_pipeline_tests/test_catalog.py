@@ -54,6 +54,57 @@ LISTED = frozenset(
 )
 
 
+#: Switches (B=Basic S=Spark N=NN G=GPU L=LLM I=IPCL O=OP F=FUM, all must be on), parent, pushed and bundled: as the
+#: build document's script has them; spark-base-* and the workers on them as decided, see the module of the images.
+MATRIX = """
+base-image              -    -                      no
+fateflow                B    base-image             yes
+fateboard               B    -                      yes
+eggroll                 B    base-image             yes
+fateflow-spark          S    fateflow               yes
+spark-base              S    fateflow               no
+spark-master            S    spark-base             yes
+spark-worker            S    spark-base             yes
+nginx                   S    -                      yes
+fateflow-nn             N    fateflow               yes
+eggroll-nn              N    eggroll                yes
+fateflow-spark-nn       SN   fateflow-spark         yes
+spark-base-nn           SN   spark-base             no
+spark-worker-nn         SN   spark-base-nn          yes
+fateflow-nn-gpu         NG   fateflow               yes
+eggroll-nn-gpu          NG   eggroll                yes
+fateflow-spark-nn-gpu   SNG  fateflow-spark         yes
+spark-base-nn-gpu       SNG  spark-base             no
+spark-worker-nn-gpu     SNG  spark-base-nn-gpu      yes
+fateflow-all-gpu        LG   fateflow-nn-gpu        yes
+eggroll-all-gpu         LG   eggroll-nn-gpu         yes
+fateflow-spark-all-gpu  SLG  fateflow-spark-nn-gpu  yes
+spark-base-all-gpu      SLG  spark-base-nn-gpu      no
+spark-worker-all-gpu    SLG  spark-base-all-gpu     yes
+base-image-ipcl         I    base-image             no
+fateflow-ipcl           I    base-image-ipcl        yes
+eggroll-ipcl            I    base-image-ipcl        yes
+fateflow-spark-ipcl     IS   fateflow-ipcl          yes
+spark-base-ipcl         IS   fateflow-ipcl          no
+spark-worker-ipcl       IS   spark-base-ipcl        yes
+client                  O    fateflow               yes
+fate-test               O    fateflow               yes
+fate-test-ipcl          OI   fateflow-ipcl          yes
+fate-upgrade-manager    F    -                      yes
+"""
+SWITCHES = dict(zip("BSNGLIOF", ["Basic", "Spark", "NN", "GPU", "LLM", "IPCL", "OP", "FUM"], strict=True))
+
+
+def test_switches_parents_and_what_is_pushed_are_the_specifications() -> None:
+    rows = [line.split() for line in MATRIX.strip().splitlines()]
+    assert [row[0] for row in rows] == list(IMAGES)
+    for name, letters, parent, pushed in rows:
+        image = IMAGES[name]
+        wanted = {f"Build_{SWITCHES[letter]}" for letter in letters if letter != "-"}
+        assert {feature.variable for feature in image.selected_by} == wanted, name
+        assert (image.parent or "-", "yes" if image.published else "no") == (parent, pushed), name
+
+
 def test_every_listed_name_is_an_image_or_an_alias() -> None:
     names = {name for image in IMAGES.values() for name in (image.name, *image.aliases)}
     assert len(LISTED) == 34 == len(IMAGES)

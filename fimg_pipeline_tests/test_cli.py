@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from fimg_pipeline.sample import SampleSource
-from fimg_pipeline_tests.rig.command import FIMG
+from fimg_pipeline_tests.rig.command import FIMG, environment
 
 
 def fimg(sample: SampleSource, tmp_path: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
-    environment = {
-        **os.environ,
+    given = {
+        **environment(),
         "FIMG_HOME": str(tmp_path / "home"),
         "FATE_DIR": str(sample.fate),
         "DOCKER_HOST": f"unix://{tmp_path}/absent.sock",
         **settings,
     }
-    done = subprocess.run(
-        [FIMG, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([FIMG, *arguments], env=given, cwd=tmp_path, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

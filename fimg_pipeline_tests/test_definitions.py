@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
+import yaml
 from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
@@ -17,6 +18,7 @@ from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_k
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.cli.instance import PROJECT
 from fimg_pipeline.definitions import build_defs
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
@@ -144,3 +146,11 @@ def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(
     retries = [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
     assert (len(failures), len(retries)) == (1, 0)
     assert "can't be built for arm64: Intel's" in str(failures[0].event_specific_data)
+
+
+def test_the_instance_gives_killed_steps_places_back_and_bothers_nobody() -> None:
+    found = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+    assert found["run_monitoring"]["enabled"] and found["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
+    assert found["concurrency"]["pools"]["granularity"] == "op"
+    assert not found["telemetry"]["enabled"] and not found["nux"]["enabled"]
+    assert not found["run_retries"]["retry_on_asset_or_op_failure"]

@@ -84,6 +84,14 @@ def test_prefixes_that_registries_have(tmp_path: Path, prefix: str) -> None:
     assert settings(tmp_path, PREFIX=prefix).prefix == prefix
 
 
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [("docker.io/a", "a"), ("index.docker.io/a/b", "a/b"), ("harbor.x.org/docker.io", "harbor.x.org/docker.io")],
+)
+def test_prefixes_are_what_the_engine_makes_of_them(tmp_path: Path, prefix: str, name: str) -> None:
+    assert settings(tmp_path, PREFIX=prefix).prefix == name
+
+
 def test_docker_options_are_split_like_a_shell_does(tmp_path: Path) -> None:
     found = settings(tmp_path, Docker_Options="--no-cache --build-arg 'A=b c' --add-host=x:1.2.3.4")
     assert found.docker_options == ("--no-cache", "--build-arg=A=b c", "--add-host=x:1.2.3.4")
@@ -157,6 +165,21 @@ def test_passwords_in_urls_are_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in str(caught.value) and "***" in str(caught.value)
 
 
+def test_the_state_folder_is_in_no_source(tmp_path: Path) -> None:
+    for name in ("FATE_DIR", "IPCL_PKG_DIR"):
+        with pytest.raises(SettingsError, match=rf"^FIMG_HOME=.*must not be in {name}="):
+            settings(tmp_path, FIMG_HOME=str(tmp_path / "fate/c/state"), **{name: str(tmp_path / "fate")})
+    assert settings(tmp_path, FIMG_HOME=str(tmp_path / "fate-state"), FATE_DIR=str(tmp_path / "fate"))
+
+
+def test_what_is_misspelt_in_dotenv_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("tag=x\nFate_Dir=/y\n")
+    assert settings(tmp_path, tag="another program's").warnings == (
+        "Fate_Dir in .env is ignored: the variable is spelt FATE_DIR",
+        "tag in .env is ignored: the variable is spelt TAG",
+    )
+
+
 def test_misspelt_switches_are_pointed_out(tmp_path: Path) -> None:
     assert settings(tmp_path, BUILD_NN="0").warnings == (
         "BUILD_NN in environment is ignored: the variable is spelt Build_NN",
@@ -195,6 +218,20 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("PREFIX", "Foo/bar"),
         ("PREFIX", "host:99999/x"),
         ("PREFIX", "host:0/x"),
+        ("PREFIX", "library"),
+        ("PREFIX", "docker.io/library"),
+        ("FATE_LLM_URL", "-abc@host:p"),
+        ("FATE_LLM_URL", "a@-host:p"),
+        ("FATE_LLM_URL", "git@host:../../x"),
+        ("GIT_MIRROR", "a@h:.."),
+        ("IPCL_URL", f"a@h:{'x' * 5000}"),
+        ("CUDA_APT_REPOSITORY", "https://h/../x /"),
+        ("CUDA_APT_REPOSITORY", "https://h/x ../.."),
+        ("CUDA_APT_REPOSITORY", "https://h/x -o"),
+        ("CUDA_APT_REPOSITORY", f"https://h/{'x' * 5000} /"),
+        ("Docker_Options", f"--label=a={'x' * 20_000}"),
+        ("HTTP_PROXY", "http://a b;rm"),
+        ("no_proxy", "$(id)"),
         ("DOCKER_HUB_MIRROR", "foo"),
         ("DOCKER_HUB_MIRROR", "foo.example:0"),
         ("APT_MIRROR", "https://host.example/../../x"),

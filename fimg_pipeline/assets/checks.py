@@ -24,6 +24,8 @@ SMOKE: Final = "its_program_answers"
 
 #: Growth against the last materialization that a person should look at.
 _GROWTH_WARNED: Final = 1.2
+#: How many materializations are looked at for one that passed its checks.
+_LOOKED_BACK: Final = 20
 #: Emulated Python imports are slow; a program that hangs is not one that answers.
 _SMOKE_TIMEOUT_SECONDS: Final = 300
 
@@ -48,13 +50,14 @@ def run_checks(
     """All checks of one image that was just made or found."""
     record = session.engine.inspect(image_id) or {}
     return [
-        _architecture(planned, f"{record.get('Os')}/{record.get('Architecture')}"),
-        _size(instance, planned, record.get("Size", 0) / 1e6),
+        architecture(planned, f"{record.get('Os')}/{record.get('Architecture')}"),
+        size(instance, planned, record.get("Size", 0) / 1e6),
         _smoke(session, planned, image_id, log),
     ]
 
 
-def _architecture(planned: PlannedImage, actual: str) -> dg.AssetCheckResult:
+def architecture(planned: PlannedImage, actual: str) -> dg.AssetCheckResult:
+    """Whether ``actual`` (``linux/amd64``) is the platform the image was planned for."""
     wanted = docker_platform(planned.platform)
     return dg.AssetCheckResult(
         passed=actual == wanted,
@@ -64,7 +67,8 @@ def _architecture(planned: PlannedImage, actual: str) -> dg.AssetCheckResult:
     )
 
 
-def _size(instance: dg.DagsterInstance, planned: PlannedImage, megabytes: float) -> dg.AssetCheckResult:
+def size(instance: dg.DagsterInstance, planned: PlannedImage, megabytes: float) -> dg.AssetCheckResult:
+    """Whether the image is there and not much larger than the last one that passed its checks; only warns."""
     before = _size_before(instance, planned)
     jumped = before is not None and megabytes > before * _GROWTH_WARNED
     return dg.AssetCheckResult(
@@ -82,13 +86,17 @@ def _size_before(instance: dg.DagsterInstance, planned: PlannedImage) -> float |
         dg.AssetRecordsFilter(
             asset_key=image_key(planned.name), asset_partitions=[partition_key(planned.platform, tag)]
         ),
-        limit=1,
+        limit=_LOOKED_BACK,
     ).records
-    materialization = found[0].asset_materialization if found else None
-    value = materialization.metadata.get("size_mb") if materialization else None
-    return (
-        float(value.value) if isinstance(value, (dg.FloatMetadataValue, dg.IntMetadataValue)) and value.value else None
-    )
+    for record in found:
+        materialization = record.asset_materialization
+        # Only an image that passed its checks has a reference.
+        if materialization is None or "reference" not in materialization.metadata:
+            continue
+        value = materialization.metadata.get("size_mb")
+        if isinstance(value, (dg.FloatMetadataValue, dg.IntMetadataValue)) and value.value:
+            return float(value.value)
+    return None
 
 
 def _smoke(session: Session, planned: PlannedImage, image_id: str, log: Log) -> dg.AssetCheckResult:

@@ -23,6 +23,8 @@ def dagster_home(settings: Settings) -> Path:
         home = Path(given).expanduser()
         if not home.is_absolute() or not home.is_dir():
             raise FimgError(f"DAGSTER_HOME={given} is not an absolute path of a folder", hint="create it, or unset it")
+        if home.resolve().is_relative_to(settings.fate_dir.resolve()):
+            raise FimgError(f"DAGSTER_HOME={given} must not be in FATE_DIR={settings.fate_dir}, which is only read")
         variable = f"DAGSTER_HOME={given}"
     else:
         home, variable = settings.home / "dagster", f"FIMG_HOME={settings.home}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -97,8 +99,16 @@ def sample(directory: Path) -> None:
     click.echo(f"IPCL_PKG_DIR={created.ipcl}")
 
 
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    """Ends the command as Ctrl-C does, so that what it made for a while (secrets, mounts) is removed."""
+    sys.exit(128 + number)
+
+
 def entry() -> None:
     """The console script: prints errors meant for people without a traceback and exits 1; usage errors exit 2."""
+    # Started in the background of a script, SIGINT comes ignored; but it is what Dagster has steps stopped by.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         main(standalone_mode=False)
     except click.exceptions.Abort:

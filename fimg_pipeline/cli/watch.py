@@ -103,8 +103,6 @@ def interruptions() -> Iterator[Callable[[], signal.Signals | None]]:
     While a run executes Dagster's signal handlers stand in place of ours, and an interrupted step looks like a failed
     one; the interpreter notes every signal on this pipe, whoever handles it.
     """
-    # Started in the background of a script, SIGINT comes ignored; but it is what Dagster has steps stopped by.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)

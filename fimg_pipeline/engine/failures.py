@@ -11,7 +11,7 @@ from fimg_pipeline.errors import FimgError, TransientError
 #: Messages of apt, pip, npm, Maven and BuildKit when a network or registry did not answer properly.
 _TRANSIENT: Final = re.compile(
     r"temporary failure (?:in name resolution|resolving)|connection (?:reset|refused|timed out)|i/o timeout"
-    r"|tls handshake timeout|read timed out|connecttimeout|readtimeout|newconnectionerror|remotedisconnected"
+    r"|tls handshake timeout|read timed out|\b(?:connect|read)timeout(?:error)?\b|newconnectionerror|remotedisconnected"
     r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|ssl.*unexpected.eof|tls.*unexpected eof"
     r"|failed to create endpoint"
     r"|(?:http error |status code:? |error code )(?:429|500|502|503|504)|too many requests"
@@ -19,6 +19,8 @@ _TRANSIENT: Final = re.compile(
     r"|premature end of (?:content-length|chunk)",
     re.IGNORECASE,
 )
+#: Errors of what is built: whatever their text says of networks, the same build fails again.
+_DEFINITIVE: Final = re.compile(r"COMPILATION ERROR|cannot find symbol|\b(?:Syntax|Assertion|Name|Type)Error: ")
 #: The engine itself went away: nothing is known about the build.
 _ENGINE_GONE: Final = re.compile(
     r"cannot connect to the docker daemon|error reading from server: EOF|rpc error: code = Unavailable|"
@@ -49,15 +51,17 @@ class TransientBuildError(TransientError):
 def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
     """The error for a build client that ended with ``status`` after printing ``log``."""
     lines = [_PREFIX.sub("", line).rstrip() for line in log]
-    text = "\n".join(lines)
     shown = "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-_TAIL:])
-    message = f"{what} failed (status {status}): {first_error_line(log)}\n{shown}"
+    reason = first_error_line(log)
+    # What came before was overcome: a download that was tried again, say.
+    ending = "\n".join(lines[next((i for i, line in enumerate(lines) if line.strip() == reason), 0) :])
+    message = f"{what} failed (status {status}): {reason}\n{shown}"
     if status < 0:
         killed = f"{what}: the docker client was killed by signal {-status}"
         return TransientBuildError(killed, hint="build again; when memory ran out, with fewer builds at once")
-    if _ENGINE_GONE.search(text):
+    if _ENGINE_GONE.search("\n".join(lines)):
         return TransientBuildError(message, hint="the Docker engine went away during the build; build again")
-    if _TRANSIENT.search(text):
+    if _TRANSIENT.search(ending) and not _DEFINITIVE.search(ending):
         return TransientBuildError(
             message, hint="looks like a network problem; mirrors can be set, see docs/settings.md"
         )

@@ -74,15 +74,18 @@ _SUBMODULES = (
     _Submodule("fateflow", "v1.11.1"),
 )
 _LIBRARIES = (_Library(FATE_LLM, "fate-llm", "v1.2.0"), _Library(IPCL, "ipcl", "v1.1.3"))
-_OWN_NAMES = frozenset({FATE, *(library.folder for library in _LIBRARIES), *(module.origin for module in _SUBMODULES)})
+#: Says that a folder was made here: only then may what is in it be moved.
+_MARK = ".fimg-sample"
+_OWN_NAMES = frozenset(
+    {_MARK, FATE, *(library.folder for library in _LIBRARIES), *(module.origin for module in _SUBMODULES)}
+)
 
 
 def create_sample(target: Path) -> SampleSource:
     """Makes the sample in ``target``, or finds the one that is there.
 
-    A whole sample is left alone, with everything that was committed to it since. What an interrupted copy or a
-    deletion left of one is moved aside (``<target>.incomplete-<n>``) and made anew. A folder that holds anything else
-    is refused.
+    A whole sample is left alone, with everything that was committed to it since. What a deletion left of one is moved
+    aside (``<target>.incomplete-<n>``) and made anew. A folder that holds anything else is refused, whatever the names.
     """
     target = target.resolve()
     try:
@@ -98,13 +101,14 @@ def _create_unless_there(target: Path) -> None:
     present = {entry.name for entry in target.iterdir()} if target.exists() else set()
     if present:
         foreign = sorted(present - _OWN_NAMES)
-        if foreign:
-            raise SampleError(
-                f"{target} is not a sample: it holds {', '.join(foreign[:5])}", hint="name an empty or a new folder"
-            )
-        defect = _defect(target)
-        if defect is None:
+        defect = None if foreign else _defect(target)
+        if not foreign and defect is None:
             return
+        if foreign or _MARK not in present:
+            held = foreign or sorted(present)
+            raise SampleError(
+                f"{target} is not a sample: it holds {', '.join(held[:5])}", hint="name an empty or a new folder"
+            )
         aside = _free_name(target)
         target.rename(aside)
         _log.warning("the sample in %s was incomplete (%s): made anew, the old one is in %s", target, defect, aside)
@@ -156,6 +160,7 @@ def _defect(target: Path) -> str | None:
 
 def _build(folder: Path, final: Path) -> None:
     """Makes everything in ``folder``, which is going to be renamed to ``final``."""
+    (folder / _MARK).write_text("Made by `fimg sample`.\n", encoding="utf-8")
     pins = {module: _make_origin(folder, module) for module in _SUBMODULES}
     for library in _LIBRARIES:
         repository = folder / library.folder

@@ -51,9 +51,12 @@ class Git:
     directory: Path | None = None
 
     def run(
-        self, *arguments: str, stdin: bytes | None = None, timeout: float | None = None
+        self, *arguments: str, stdin: bytes | None = None, timeout: float | None = None, inherited: Sequence[int] = ()
     ) -> subprocess.CompletedProcess[bytes]:
-        """The finished process, whatever its status; :class:`GitError` when git can't be started or takes too long."""
+        """The finished process, whatever its status; :class:`GitError` when git can't be started or takes too long.
+
+        ``inherited``: descriptors that git keeps open.
+        """
         try:
             return subprocess.run(
                 [*self._command, *arguments],
@@ -63,6 +66,7 @@ class Git:
                 env=self._environment,
                 timeout=timeout,
                 check=False,
+                pass_fds=inherited,
                 # Without a terminal of its own ssh has nobody to ask, whatever it would like to know.
                 start_new_session=True,
             )
@@ -138,5 +142,12 @@ def complaint(stderr: bytes) -> str:
 
 def alternates(directories: Iterable[Path]) -> dict[str, str]:
     """Environment that lets git read objects from ``directories`` without copying or registering anything."""
-    existing: Sequence[str] = [str(path) for path in directories if path.is_dir()]
+    existing = [_quoted(str(path)) for path in directories if path.is_dir()]
     return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(existing)}
+
+
+def _quoted(path: str) -> str:
+    """A path with a colon in it as git wants it in a list of paths (git(1))."""
+    if os.pathsep not in path and not path.startswith('"'):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -102,12 +102,16 @@ class _Resolver:
         inside = self.user.run("rev-parse", "--show-toplevel")
         if inside.returncode != 0:
             words = complaint(inside.stderr)
+            if "must be run in a work tree" in words:
+                raise SourceError(f"{where} is a bare repository", hint="set FATE_DIR to a clone of it with its files")
             if "not a git repository" not in words:
                 raise SourceError(f"{where} can't be read by git: {words}")
             raise SourceError(
                 f"{where} is not a git checkout: images are built from commits, which a plain folder has not",
                 hint="git clone --recurse-submodules https://github.com/FederatedAI/FATE.git, and set FATE_DIR to it",
             )
+        if self.user.text("rev-parse", "--show-object-format") == "sha256":
+            raise SourceError(f"{where} names its objects by SHA-256, which is not supported", hint="clone it anew")
         if Path(inside.stdout.decode("utf-8", "surrogateescape").rstrip("\n")).resolve() != self.checkout.resolve():
             raise SourceError(
                 f"{where} is a folder inside another git checkout", hint="set FATE_DIR to FATE's top folder"
@@ -225,7 +229,17 @@ class _Resolver:
         return self._at(name, pinned[:12], pinned)
 
     def _checked_out(self, name: Repository) -> bool:
-        return (self.checkout / name / ".git").exists()
+        """Whether the submodule has a checkout of its own; a broken one is an error, or git would answer with FATE."""
+        folder = self.checkout / name
+        if not (folder / ".git").exists():
+            return False
+        top = Git(work_tree=folder).text("rev-parse", "--show-toplevel")
+        if top is None or Path(top).resolve() != folder.resolve():
+            raise SourceError(
+                f"submodule {name}: {folder}/.git leads to no repository",
+                hint=f"git -C {self.checkout} submodule update --init --force {name}",
+            )
+        return True
 
     def _borrow_submodule(self, name: Repository) -> None:
         """Reads the submodule's objects where FATE_DIR has them: its checkout, or ``.git/modules``."""
@@ -303,8 +317,6 @@ class _Resolver:
             url = self.user.text("config", "--get", "remote.origin.url")
         else:
             url = self.user.text("config", "--file", ".gitmodules", "--get", f"submodule.{name}.url")
-            if url is None and (self.checkout / ".gitmodules").is_file():
-                url = self.user.text("config", "--file", str(self.checkout / ".gitmodules"), f"submodule.{name}.url")
         if url is None or not re.fullmatch(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+", url):
             return None
         return url.removesuffix("/").removesuffix(".git")

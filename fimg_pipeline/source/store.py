@@ -118,10 +118,13 @@ class ObjectStore:
         rewrite = ("-c", f"url.{mirror.rstrip('/')}/.insteadOf={_GITHUB}") if mirror else ()
         origin = mirror if mirror and url.startswith(_GITHUB) else url
         local = ("--upload-pack", _UPLOAD_PACK) if origin.startswith(("/", "file://")) else ()
-        with locked(self.git_dir / "fetch.lock"):
+        with locked(self.git_dir / "fetch.lock") as lock:
+            # A git that still lives would have the lock above: these are of one that was killed.
+            for left in ("shallow.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"):
+                (self.git_dir / left).unlink(missing_ok=True)
             done = self.git.run(
                 *rewrite, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", *local,
-                "--", url, ref, timeout=FETCH_TIMEOUT_SECONDS,
+                "--", url, ref, timeout=FETCH_TIMEOUT_SECONDS, inherited=[lock],
             )  # fmt: skip
             if done.returncode != 0:
                 words = complaint(done.stderr)

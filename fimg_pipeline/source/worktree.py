@@ -43,8 +43,7 @@ def written_tree(git: Git, objects: Path) -> str:
             },
             directory=git.work_tree,
         )
-        staged = snapshot.output("ls-files", "--stage", "-z").decode("utf-8", "surrogateescape").split("\0")
-        modules = [row.partition("\t")[2] for row in staged if row.startswith("160000 ")]
+        modules = _submodules(snapshot)
         try:
             snapshot.output("add", "--all", "--", ".", *(f":(exclude,literal){path}" for path in modules))
         except GitError as error:
@@ -52,4 +51,16 @@ def written_tree(git: Git, objects: Path) -> str:
                 f"{git.work_tree} can't be taken as it stands: {error.message}",
                 hint=f"git -C {git.work_tree} status shows what is not committed: commit, ignore or remove it",
             ) from None
+        nested = [path for path in _submodules(snapshot) if path not in modules]
+        if nested:
+            raise SourceError(
+                f"{git.work_tree} holds git repositories that are no submodules: {', '.join(nested[:5])}",
+                hint="their files would be missing: move them out, or have git ignore them",
+            )
         return snapshot.output("write-tree", "--missing-ok").decode("ascii").strip()
+
+
+def _submodules(repository: Git) -> list[str]:
+    """Paths of the submodules in the index."""
+    staged = repository.output("ls-files", "--stage", "-z").decode("utf-8", "surrogateescape").split("\0")
+    return [row.partition("\t")[2] for row in staged if row.startswith("160000 ")]

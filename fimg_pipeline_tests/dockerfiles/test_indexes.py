@@ -6,6 +6,7 @@ What they serve here are packages without content under the real names: the real
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from fimg_pipeline_tests.rig.command import Fimg, switches
 
 pytestmark = pytest.mark.engine
 
-PREFIX = "fimg-test.invalid:5000/indexes"
+PREFIX = f"fimg-test.invalid:5000/indexes{os.getpid()}"
 TORCH = {"cpu": "1.13.1+cpu", "cu117": "1.13.1+cu117"}
 GRAPH = {"pyg-lib": "0.1.0", "torch-scatter": "2.1.0"}
 

@@ -39,6 +39,18 @@ def test_what_comes_again(line: str) -> None:
     assert line.split(" ", 2)[2] in error.message.splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        ["#9 1.0 [ERROR] COMPILATION ERROR : ", "#9 1.1 [ERROR] cannot find symbol class ConnectTimeoutException"],
+        ["#9 1.0 WARN: Retrying after connection reset", "#9 5.0 [ERROR] COMPILATION ERROR : "],
+        ["#9 1.0 AssertionError: expected 'Too Many Requests'"],
+    ],
+)
+def test_what_only_speaks_of_networks_comes_again(log: list[str]) -> None:
+    assert isinstance(build_failure("x", 1, [*log, "executor failed running [/bin/sh]: exit code: 1"]), BuildError)
+
+
 def test_the_reason_is_found_above_buildkits_repetition() -> None:
     log = ["#8 0.4 /bin/sh: 1: maven: not found", "#8 ERROR: executor failed running [maven]: exit code: 127"]
     assert first_error_line(log) == "/bin/sh: 1: maven: not found"

@@ -12,8 +12,22 @@ from pathlib import Path
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource
+from fimg_pipeline.settings import VARIABLES
 
 FIMG = str(Path(sys.executable).parent / "fimg")
+
+#: How this machine reaches the world, which tests need too. What else is set is meant for its user's builds.
+_KEPT = (
+    "DOCKER_HUB_MIRROR", "GIT_MIRROR", "APT_MIRROR", "APT_SECURITY_MIRROR", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL",
+    "NPM_CONFIG_REGISTRY", "MAVEN_MIRROR", "CA_BUNDLE", "PYTHON_PREFIX",
+)  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """The environment without the user's own settings: tests make their own."""
+    own = {variable.name for variable in VARIABLES} - set(_KEPT) | {"DAGSTER_HOME"}
+    return {name: value for name, value in os.environ.items() if name not in own}
+
 
 _SHIM = """#!/bin/sh
 # Writes down every build and hands on to the real client.
@@ -50,9 +64,8 @@ class Fimg:
             shim = shims / "docker"
             shim.write_text(_SHIM.format(calls=self.calls, client=Engine().cli))
             shim.chmod(0o755)
-        kept = {name: value for name, value in os.environ.items() if name not in ("DAGSTER_HOME", "PREFIX")}
         return {
-            **kept,
+            **environment(),
             "PATH": f"{shims}:{os.environ['PATH']}",
             "FIMG_HOME": str(self.home),
             "FATE_DIR": str(self.sample.fate),

@@ -13,9 +13,8 @@ from pathlib import Path
 from fimg_pipeline.engine.client import Engine
 
 _READY_SECONDS = 60
-_BRIDGE = "fimg-test0"
-#: From the block reserved for documentation: no machine has a route to it.
-_BRIDGE_ADDRESS = "198.51.100.1/24"
+#: Addresses from the block reserved for documentation: no machine has a route to it. One small network per bridge.
+_BRIDGES = {f"fimg-test{number}": f"198.51.100.{4 * number + 1}/30" for number in range(64)}
 
 
 @dataclass
@@ -27,6 +26,7 @@ class SecondEngine:
     """
 
     folder: Path
+    _bridge: str | None = field(default=None, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -37,9 +37,8 @@ class SecondEngine:
         """Starts it and waits until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "docker.pid").unlink(missing_ok=True)
-        if not Path(f"/sys/class/net/{_BRIDGE}").exists():
-            _ip("link", "add", "name", _BRIDGE, "type", "bridge")
-            _ip("address", "add", _BRIDGE_ADDRESS, "dev", _BRIDGE)
+        if self._bridge is None:
+            self._bridge = _new_bridge()
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -48,7 +47,7 @@ class SecondEngine:
                     f"--data-root={self.folder}/data",
                     f"--exec-root={self.folder}/exec",
                     f"--pidfile={self.folder}/docker.pid",
-                    f"--bridge={_BRIDGE}",
+                    f"--bridge={self._bridge}",
                     "--iptables=false",
                 ],
                 stdin=subprocess.DEVNULL,
@@ -79,8 +78,9 @@ class SecondEngine:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(timeout=60)
-        if Path(f"/sys/class/net/{_BRIDGE}").exists():
-            _ip("link", "delete", _BRIDGE)
+        if self._bridge is not None:
+            _ip("link", "delete", self._bridge)
+            self._bridge = None
         # What a killed one had mounted is nobody's any more, and would keep the folder from being removed.
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             mounted = line.split()[1]
@@ -97,6 +97,18 @@ class SecondEngine:
             subprocess.run([*self.client, "load"], stdin=save.stdout, check=True, capture_output=True)
             if save.wait() != 0:
                 raise RuntimeError(f"{reference} can't be saved")
+
+
+def _new_bridge() -> str:
+    """Makes a bridge of a name that nobody else has."""
+    for name, address in _BRIDGES.items():
+        if Path(f"/sys/class/net/{name}").exists():
+            continue
+        with suppress(subprocess.CalledProcessError):  # somebody else was faster
+            _ip("link", "add", "name", name, "type", "bridge")
+            _ip("address", "add", address, "dev", name)
+            return name
+    raise RuntimeError("all bridges for second engines are in use: ip link delete fimg-test0 …")
 
 
 def _ip(*arguments: str) -> None:

@@ -133,6 +133,19 @@ def test_what_an_interrupted_run_left_does_not_disturb(tmp_path: Path, pristine:
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
 
 
+def test_somebodys_own_fate_is_not_taken_for_a_sample(tmp_path: Path) -> None:
+    """`/data/projects`, say: FATE_DIR's default is the folder ``fate`` in it."""
+    (tmp_path / "fate").mkdir()
+    (tmp_path / "fate" / "precious").touch()
+    with pytest.raises(SampleError, match="not a sample: it holds fate"):
+        create_sample(tmp_path)
+    assert (tmp_path / "fate" / "precious").exists()
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "fate").touch()
+    with pytest.raises(SampleError, match="not a sample: it holds fate"):
+        create_sample(tmp_path / "file")
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(SampleError, match=r"not a sample: it holds thesis\.tex"):

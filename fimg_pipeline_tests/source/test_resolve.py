@@ -22,6 +22,9 @@ from fimg_pipeline.source.git import FetchError, Git, GitError
 from fimg_pipeline.source.model import SourceError, SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.resolve import git_ref_of, resolve
+from fimg_pipeline.source.store import ObjectStore
+
+AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
 def settings(sample: SampleSource, tmp_path: Path, **environ: str) -> Settings:
@@ -159,6 +162,49 @@ def test_submodules_not_checked_out_are_fetched(sample: SampleSource, tmp_path: 
     assert contents(fetched) == expected
 
 
+def test_a_fetch_that_was_killed_does_not_stand_in_the_way(sample: SampleSource, tmp_path: Path) -> None:
+    git(sample.fate, "submodule", "deinit", "--force", "eggroll")
+    shutil.rmtree(sample.fate / ".git/modules/eggroll")
+    store = ObjectStore.open(tmp_path / "home")
+    (store.git_dir / "shallow.lock").touch()
+    assert resolve(settings(sample, tmp_path), ["eggroll"]).packages["eggroll"].content
+
+
+@pytest.mark.parametrize("broken", ["an empty folder", "a file that leads nowhere"])
+def test_a_broken_submodule_is_not_taken_for_fate(sample: SampleSource, tmp_path: Path, broken: str) -> None:
+    link = sample.fate / "eggroll/.git"
+    link.unlink()
+    link.mkdir() if broken == "an empty folder" else link.write_text("gitdir: ../nowhere\n")
+    with pytest.raises(SourceError, match=r"submodule eggroll: .*eggroll/\.git leads to no repository"):
+        resolve(settings(sample, tmp_path), ["eggroll"])
+
+
+def test_a_repository_within_the_checkout_is_refused(sample: SampleSource, tmp_path: Path) -> None:
+    git(sample.fate, "init", "--quiet", "python/nested")
+    (sample.fate / "python/nested/file").touch()
+    git(sample.fate / "python/nested", "add", "file")
+    git(sample.fate / "python/nested", *AUTHOR, "commit", "--quiet", "--message", "One")
+    with pytest.raises(SourceError, match=r"git repositories that are no submodules: python/nested"):
+        resolve(settings(sample, tmp_path), ["fate"])
+
+
+def test_a_checkout_whose_path_has_a_colon(sample: SampleSource, tmp_path: Path) -> None:
+    """Settings refuse such paths; a link may lead to one."""
+    moved = tmp_path / 'with:a"colon'
+    sample.fate.rename(moved)
+    sample.fate.symlink_to(moved)
+    assert resolve(settings(sample, tmp_path), ["conf"]).packages["conf"].content
+
+
+def test_repositories_of_a_kind_that_is_not_supported(sample: SampleSource, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--object-format=sha256", "new")
+    with pytest.raises(SourceError, match="SHA-256"):
+        resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "new")), ["conf"])
+    git(tmp_path, "clone", "--quiet", "--bare", str(sample.fate), "bare")
+    with pytest.raises(SourceError, match="is a bare repository"):
+        resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "bare")), ["conf"])
+
+
 def test_submodules_are_fetched_from_repositories_of_somebody_else(
     sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +239,11 @@ def test_a_repositorys_hooks_and_monitors_do_not_run(sample: SampleSource, tmp_p
     script.chmod(0o755)
     git(sample.fate, "config", "core.fsmonitor", str(script))
     git(sample.fate, "config", "core.hooksPath", str(tmp_path))
+    shutil.copy(script, tmp_path / "reference-transaction")
     resolve(settings(sample, tmp_path), PACKAGES)
+    # Commands that would, run as the pipeline runs git.
+    Git(work_tree=sample.fate).output("status")
+    Git(work_tree=sample.fate).output("update-ref", "refs/heads/other", "HEAD")
     assert not (tmp_path / "pwned").exists()
 
 
@@ -369,8 +419,9 @@ def test_a_server_without_that_version(sample: SampleSource, tmp_path: Path, ser
 
 
 def test_ipcl_checkout_that_is_none(sample: SampleSource, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
     with pytest.raises(SourceError, match=r"IPCL_PKG_DIR=.* is not a git checkout"):
-        resolve(settings(sample, tmp_path, IPCL_PKG_DIR=str(tmp_path)), ["ipcl_pkg"])
+        resolve(settings(sample, tmp_path, IPCL_PKG_DIR=str(tmp_path / "plain")), ["ipcl_pkg"])
 
 
 def test_package_files_are_gits_byte_for_byte(sample: SampleSource, tmp_path: Path) -> None:
