@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -24,6 +25,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import load
 from fimg_pipeline_tests.plan.samples import make_settings
+from fimg_pipeline_tests.rig.command import environment
 
 
 def specs() -> dict[dg.AssetKey, dg.AssetSpec]:
@@ -102,6 +104,16 @@ def test_loading_needs_neither_network_nor_git_nor_engine(monkeypatch: pytest.Mo
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(subprocess, "Popen", refused)
     dg.Definitions.validate_loadable(build_defs(make_settings()))
+
+
+def test_what_steps_are_forked_from_can_be_loaded(tmp_path: Path) -> None:
+    """An import error in it is swallowed by Python: every step would silently load everything by itself."""
+    code = "import gc, fimg_pipeline.automation.preload; print(gc.get_freeze_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100_000
 
 
 def test_a_tag_that_somebody_else_adds_in_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
