@@ -120,17 +120,19 @@ def test_fateboard_shows_a_finished_job(parties: dict[int, Party], logs: Path) -
     output = flow_test(parties[GUEST], f"toy --guest-party-id {GUEST} --host-party-id {HOST}")
     job = re.search(r"\b(\d{20,})\b", output)
     assert job is not None, output
+    board = f"http://{parties[GUEST].address}:8080/#"
     with page() as shown:
-        shown.goto(f"http://{parties[GUEST].address}:8080/#/history")
-        shown.locator("input[type=password]").wait_for()
-        name, password = shown.locator("input").all()[:2]
+        shown.goto(f"{board}/history")
+        name, password = shown.get_by_placeholder("Username"), shown.get_by_placeholder("password")
         name.fill("admin")
         password.fill("admin")
-        password.press("Enter")
+        shown.get_by_role("button", name="Sign in").click()
+        name.wait_for(state="detached")
+        shown.goto(f"{board}/history")
         shown.get_by_text(job[1]).first.wait_for()
         shown.screenshot(path=logs / "fateboard-history.png")
-        shown.get_by_text(job[1]).first.click()
-        shown.get_by_text("success", exact=False).first.wait_for()
+        shown.goto(f"{board}/dashboard?job_id={job[1]}&role=guest&party_id={GUEST}")
+        shown.get_by_text("success").first.wait_for()
         shown.screenshot(path=logs / "fateboard-job.png")
 
 
