@@ -136,9 +136,8 @@ class Builder:
             LABEL_PLATFORM: planned.platform,
             LABEL_INPUTS: json.dumps(planned.inputs, sort_keys=True, separators=(",", ":")),
             **self._base_labels(planned),
+            **self._adaptation_labels(planned),
         }
-        if isinstance(planned, PlannedImage) and planned.adaptations:
-            labels[LABEL_ADAPTATIONS] = json.dumps(planned.adaptations)
         wanted = recipe_files(planned.recipe)["Dockerfile"].read_text(encoding="utf-8")
         with secret_files(self.settings.home, self.settings.ca_bundle, self.settings.network_variables) as available:
             # A recipe that asks for none gets none, whatever a source may smuggle into its context.
@@ -154,6 +153,15 @@ class Builder:
                 options=self.settings.docker_options,
                 log=log,
             )
+
+    def _adaptation_labels(self, planned: Planned) -> dict[str, str]:
+        """What is changed in FATE's requirements, in the parents' too: all of it is in the image's environment."""
+        if not isinstance(planned, PlannedImage):
+            return {}
+        parent = self.engine.inspect(planned.build_args["PARENT"]) if "PARENT" in planned.build_args else None
+        labels = (parent or {}).get("Config", {}).get("Labels") or {}
+        changes = dict.fromkeys((*json.loads(labels.get(LABEL_ADAPTATIONS, "[]")), *planned.adaptations))
+        return {LABEL_ADAPTATIONS: json.dumps(list(changes))} if changes else {}
 
     def _base_labels(self, planned: Planned) -> dict[str, str]:
         """Name and digest of what the image stands on: its parent here, or the external base."""

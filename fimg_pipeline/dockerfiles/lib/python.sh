@@ -125,7 +125,9 @@ python_requirements() {
         [ $? -eq 1 ] # nothing is left over
     uv pip install --no-deps -r /run/tmp/first.lock
     if grep --fixed-strings --file=/run/tmp/on-torch /run/tmp/requirements.lock > /run/tmp/second.lock; then
-        uv pip install --no-deps "$@" -r /run/tmp/second.lock
+        # A cache for each torch: uv keeps what it built under the package's own version alone.
+        fimg_torch=$("$VIRTUAL_ENV/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))')
+        UV_CACHE_DIR="/run/cache/python/torch-$fimg_torch" uv pip install --no-deps "$@" -r /run/tmp/second.lock
     fi
     python_finish
 }
