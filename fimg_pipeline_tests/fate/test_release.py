@@ -87,6 +87,13 @@ def test_notebooks_are_served(services: Network) -> None:
     assert b'"version"' in services.start("client", reference("client")).wait_for(20000, "/api")
 
 
+@pytest.mark.parametrize("name", ["fateflow-nn", "eggroll-nn-gpu"])
+def test_the_graph_packages_compute(engine: Engine, name: str) -> None:
+    modules = "torch, torch_cluster, torch_geometric, torch_scatter, torch_sparse, torch_spline_conv"
+    code = f"import {modules}; print(torch_scatter.scatter(torch.ones(4), torch.tensor([0, 0, 1, 1])).tolist())"
+    assert engine.run(reference(name), ["python", "-W", "ignore", "-c", code], timeout=300) == (0, "[2.0, 2.0]\n")
+
+
 def old_code(checkout: Path, folder: Path) -> None:
     """Writes FATE and FATE Flow as they were at UPGRADED_FROM below ``folder``."""
     ref = f"v{UPGRADED_FROM}"
