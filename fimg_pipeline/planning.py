@@ -15,7 +15,7 @@ from fimg_pipeline.engine.client import Engine, EngineUnreachableError
 from fimg_pipeline.engine.context import ContextFile
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedPackage
 from fimg_pipeline.plan.planner import make_plan, needed_packages, plan_package
-from fimg_pipeline.plan.selection import Verb, select
+from fimg_pipeline.plan.selection import Verb, require_buildable, select
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.model import SourceSnapshot
@@ -38,7 +38,10 @@ def current_plan(
 
     ``without_engine``: where no engine answers, plan as if one were there and empty, and say so.
     """
-    packages = needed_packages(select(settings.features, verb, names), settings.platform)
+    selection = select(settings.features, verb, names)
+    # Before source and engine are asked: nothing they say would change it.
+    require_buildable(names, settings.platform)
+    packages = needed_packages(selection, settings.platform)
     source = resolve(settings, packages) if source_key is None else resolve_once(settings, packages, source_key)
     try:
         state = engine.state()
@@ -48,6 +51,30 @@ def current_plan(
         plan = make_plan(settings, source, EngineState(settings.platform), recipe_digest, verb=verb, names=names)
         return replace(plan, warnings=(*plan.warnings, f"{error.message}: everything counts as not built yet"))
     return make_plan(settings, source, state, recipe_digest, verb=verb, names=names)
+
+
+def plan_with_bases(
+    settings: Settings,
+    engine: Engine,
+    *,
+    verb: Verb,
+    names: Sequence[str],
+    source_key: str,
+    log: Callable[[str], None],
+) -> Plan:
+    """The plan once the external bases it stands on are on the engine: what they are is part of every fingerprint."""
+    plan = current_plan(settings, engine, verb=verb, names=names, source_key=source_key)
+    present = engine.state().by_reference
+    lacking = [
+        item
+        for item in (*plan.packages, *plan.buildable)
+        if any(name.startswith("BASE_") and value not in present for name, value in item.build_args.items())
+    ]
+    if not lacking:
+        return plan
+    for item in lacking:
+        ensure_recipe_bases(settings, engine, item.recipe, item.platform, log)
+    return current_plan(settings, engine, verb=verb, names=names, source_key=source_key)
 
 
 def package_plan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,16 +13,26 @@ from fimg_pipeline.sample import SampleSource, create_sample
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> SampleSource:
     """A sample that no test changes."""
-    return create_sample(tmp_path_factory.mktemp("pristine") / "sample")
+    made = create_sample(tmp_path_factory.mktemp("pristine") / "sample")
+    for repository in _repositories(made.fate.parent):
+        # A pack instead of hundreds of files, for the copies.
+        subprocess.run(["git", "--git-dir", repository, "repack", "-adq"], check=True)
+        subprocess.run(["git", "--git-dir", repository, "prune-packed", "--quiet"], check=True)
+    return made
 
 
 @pytest.fixture
 def sample(pristine: SampleSource, tmp_path: Path) -> SampleSource:
     """A sample of its own for a test that changes it."""
     original, copy = pristine.fate.parent, tmp_path / "sample"
-    shutil.copytree(original, copy, symlinks=True)
+    subprocess.run(["cp", "--archive", original, copy], check=True)
     # git wrote down where the submodules come from: changes must go to the copy's origins.
-    for configuration in copy.rglob("config"):
-        if configuration.is_file():
-            configuration.write_text(configuration.read_text().replace(str(original), str(copy)))
+    for repository in _repositories(copy):
+        configuration = repository / "config"
+        configuration.write_text(configuration.read_text().replace(str(original), str(copy)))
     return SampleSource(*(copy / path.name for path in (pristine.fate, pristine.fate_llm, pristine.ipcl)))
+
+
+def _repositories(folder: Path) -> list[Path]:
+    """The git folders of a sample, its submodules' included."""
+    return [*folder.glob("*.git"), *folder.glob("*/.git"), *folder.glob("fate/.git/modules/*")]

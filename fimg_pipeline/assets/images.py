@@ -12,6 +12,7 @@ from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
 from fimg_pipeline.catalog.images import IMAGES, Image
 from fimg_pipeline.plan.model import PlannedImage
+from fimg_pipeline.plan.selection import require_buildable
 from fimg_pipeline.planning import ensure_recipe_bases
 from fimg_pipeline.progress import Event, What, log_path, report
 
@@ -43,6 +44,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
     )
     def build(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         with step(context, pipeline, "image", image.name) as (session, log):
+            require_buildable([image.name], session.settings.platform)
             ensure_recipe_bases(session.settings, session.engine, recipe.path, session.settings.platform, log)
             plan = session.plan([image.name])
             planned = plan.image(image.name)

@@ -51,9 +51,9 @@ def build(settings: Settings, flags: dict[str, str], verb: str, images: tuple[st
     """Build what is stale, as a Dagster run that the web UI shows."""
     if images and Verb(verb) is not Verb.ALL:
         raise click.UsageError(f"--image names what is built: {verb} can't be said too")
-    from fimg_pipeline.cli.run import build as build_in_dagster
+    from fimg_pipeline.cli.build import build as build_images
 
-    sys.exit(build_in_dagster(settings, flags, Verb(verb), images))
+    sys.exit(build_images(settings, flags, Verb(verb), images))
 
 
 @main.command()

@@ -1,10 +1,9 @@
-"""``fimg build``: plans, executes what is stale as a Dagster run, shows it live, and says truthfully how it ended."""
+"""A plan executed as a Dagster run: shown live, and said truthfully how it ended."""
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,6 @@ from typing import Final
 
 import dagster as dg
 from rich.console import Console
-from rich.markup import escape
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
 from fimg_pipeline.assets.partitions import add_tag, partition_key
@@ -21,10 +19,7 @@ from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary
 from fimg_pipeline.cli.watch import TAG_PROCESS, Outcomes, Watcher, interruptions, quiet
-from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
-from fimg_pipeline.plan.selection import Verb
-from fimg_pipeline.planning import current_plan, ensure_recipe_bases
 from fimg_pipeline.settings import Settings
 
 _UNFINISHED: Final = [
@@ -35,17 +30,13 @@ _UNFINISHED: Final = [
 ]
 
 
-def build(settings: Settings, flags: Mapping[str, str], verb: Verb, names: Sequence[str]) -> int:
-    """Builds what the plan finds stale; the process's exit status."""
-    # On a descriptor of its own: while a run executes, the process's output belongs to Dagster and goes to a file.
-    console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, soft_wrap=True)
-    started = time.monotonic()
-    engine = Engine()
-    # Plan and run see the same source, whatever is committed meanwhile; so does a re-execution of the run.
-    source_key = uuid.uuid4().hex
-    plan = _plan_with_bases(settings, engine, verb, names, source_key, console)
-    for warning in plan.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}")
+def run_outdated(
+    settings: Settings, flags: Mapping[str, str], plan: Plan, source_key: str, console: Console, started: float
+) -> int:
+    """Makes what ``plan`` finds outdated, or what Dagster has no record of; the process's exit status.
+
+    ``started``: when the command was, on the monotonic clock, for the summary.
+    """
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
         add_tag(instance, plan.tag)
@@ -54,24 +45,6 @@ def build(settings: Settings, flags: Mapping[str, str], verb: Verb, names: Seque
             print_summary(console, settings.home, plan, Outcomes(), time.monotonic() - started)
             return 0
         return _execute(instance, settings, flags, plan, source_key, todo, console, started)
-
-
-def _plan_with_bases(
-    settings: Settings, engine: Engine, verb: Verb, names: Sequence[str], source_key: str, console: Console
-) -> Plan:
-    """The plan once the external bases it stands on are on the engine: what they are is part of every fingerprint."""
-    plan = current_plan(settings, engine, verb=verb, names=names, source_key=source_key)
-    present = engine.state().by_reference
-    lacking = [
-        item
-        for item in (*plan.packages, *plan.buildable)
-        if any(name.startswith("BASE_") and value not in present for name, value in item.build_args.items())
-    ]
-    if not lacking:
-        return plan
-    for item in lacking:
-        ensure_recipe_bases(settings, engine, item.recipe, item.platform, lambda line: console.print(escape(line)))
-    return current_plan(settings, engine, verb=verb, names=names, source_key=source_key)
 
 
 def _to_materialize(instance: dg.DagsterInstance, plan: Plan) -> list[Planned]:

@@ -17,17 +17,13 @@ from fimg_pipeline.dockerfiles.lib.requirements import Target, adapt
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
-from fimg_pipeline.plan.selection import Selected, Verb, select, selection_warnings
+from fimg_pipeline.plan.selection import Selected, Verb, require_buildable, select, selection_warnings
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.values import NEUTRAL_OPTIONS, PROXY_VARIABLES
 
 #: What stands for a base image's id as long as the engine does not have the base.
 ABSENT_BASE = "absent"
-
-
-class UnbuildableError(FimgError):
-    """An image was asked for by name that its platform can't have."""
 
 
 def needed_packages(selection: Sequence[Selected], platform: Platform) -> tuple[str, ...]:
@@ -56,18 +52,13 @@ def make_plan(
     reason; asking for one by name raises :class:`UnbuildableError`.
     """
     selection = select(settings.features, verb, names)
+    require_buildable(names, settings.platform)
     planner = _Planner(settings, source, engine, recipe_digest)
     packages = {name: planner.package(PACKAGES[name]) for name in needed_packages(selection, settings.platform)}
     images: dict[str, PlannedImage] = {}
     for selected in selection:
         images[selected.name] = planner.image(selected, images, packages)
     blocked = [image for image in images.values() if image.status is Status.UNBUILDABLE]
-    if names and blocked:
-        image = next((image for image in blocked if not image.added), blocked[0])
-        raise UnbuildableError(
-            f"{image.name} can't be built for {settings.platform}: {image.reason}",
-            hint="choose another image, or Platform=amd64",
-        )
     published = (
         ()
         if verb is Verb.PACKAGE and not names

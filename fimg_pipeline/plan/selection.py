@@ -8,7 +8,8 @@ from enum import Enum
 from itertools import pairwise
 
 from fimg_pipeline.catalog.features import Feature
-from fimg_pipeline.catalog.images import IMAGES, lineage
+from fimg_pipeline.catalog.images import IMAGES, lineage, unbuildable_reason
+from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 
 
@@ -19,6 +20,10 @@ class Verb(Enum):
     BASE = "base"
     MODULES = "modules"
     ALL = "all"
+
+
+class UnbuildableError(FimgError):
+    """An image was asked for by name that its platform can't have."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,16 @@ def _by_name(names: Sequence[str]) -> dict[str, str]:
             raise FimgError(f"there is no image {name!r}", hint=f"images are: {', '.join(IMAGES)}")
         asked[known] = "asked for by name"
     return asked
+
+
+def require_buildable(names: Sequence[str], platform: Platform) -> None:
+    """Raises :class:`UnbuildableError` where one of the images ``names`` can't be had for ``platform``."""
+    for name in _by_name(names):
+        reason = unbuildable_reason(name, platform)
+        if reason is not None:
+            raise UnbuildableError(
+                f"{name} can't be built for {platform}: {reason}", hint="choose another image, or Platform=amd64"
+            )
 
 
 def selection_warnings(features: Collection[Feature]) -> list[str]:

@@ -178,7 +178,7 @@ def _make_origin(folder: Path, module: _Submodule) -> str:
     _stage_files(FILES / module.name, work)
     commit = _commit(work, f"Release {module.branch}")
     origin = folder / module.origin
-    git.run("clone", "--quiet", "--bare", "--template=", work, origin, cwd=folder)
+    git.run("clone", "--quiet", "--bare", work, origin, cwd=folder)
     # It is nobody's clone: the folder it came from goes away.
     git.run("remote", "remove", "origin", cwd=origin)
     shutil.rmtree(work)
@@ -215,7 +215,7 @@ def _gitmodules_section(module: _Submodule) -> str:
 
 def _init(repository: Path, branch: str) -> None:
     repository.mkdir()
-    git.run("init", "--quiet", "--template=", f"--initial-branch={branch}", cwd=repository)
+    git.run("init", "--quiet", f"--initial-branch={branch}", cwd=repository)
 
 
 def _stage_files(source: Path, repository: Path) -> None:

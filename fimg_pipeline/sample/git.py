@@ -33,6 +33,8 @@ def isolated_environment(environment: Mapping[str, str], date: str | None = None
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
+        # None: its hooks and settings would be copied into every repository.
+        "GIT_TEMPLATE_DIR": "",
         "GIT_AUTHOR_NAME": AUTHOR_NAME,
         "GIT_AUTHOR_EMAIL": AUTHOR_EMAIL,
         "GIT_COMMITTER_NAME": AUTHOR_NAME,

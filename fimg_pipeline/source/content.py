@@ -10,9 +10,6 @@ from fimg_pipeline.source.git import GitError
 from fimg_pipeline.source.model import PackageSource
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
 
-_SYMLINK = "120000"
-_EXECUTABLE = "100755"
-
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -56,7 +53,7 @@ def _read(store: ObjectStore, wanted: Sequence[tuple[str, TreeEntry]]) -> Iterat
             process.stdout.read(1)
             if len(data) != int(header[2]):
                 raise GitError(f"{path}: git ended before its content was read")
-            yield SourceFile(path, data, entry.mode == _EXECUTABLE, entry.mode == _SYMLINK)
+            yield SourceFile(path, data, entry.executable, entry.symlink)
         process.stdin.close()
         if process.wait() != 0:
             raise GitError("git cat-file failed while reading a package")

@@ -18,7 +18,7 @@ from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.git import Git, GitError, complaint
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceError, SourceSnapshot
 from fimg_pipeline.source.requirements import requirement_texts, requirements_date
-from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.source.store import FOLDER, ObjectStore, TreeEntry
 from fimg_pipeline.source.worktree import written_tree
 
 _RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
@@ -216,11 +216,10 @@ class _Resolver:
         return self._at(name, ref, commit)
 
     def _submodule(self, name: Repository, fate: RepositorySnapshot) -> RepositorySnapshot:
-        row = self.store.git.output("ls-tree", "-z", fate.tree, "--", name).decode("utf-8", "replace")
-        meta = row.partition("\t")[0].split()
-        if len(meta) != 3 or meta[1] != "commit":
+        entry = self.store.entry(fate.tree, name)
+        if entry is None or not entry.submodule:
             raise SourceError(f"FATE at {fate.ref} ({fate.commit[:12]}) has no submodule {name}")
-        pinned = meta[2]
+        pinned = entry.object_id
         if self._checked_out(name) and git_ref_of(self.settings.tag) is None:
             standing = self._as_it_stands(name, Git(work_tree=self.checkout / name))
             return standing if standing.commit == pinned else replace(standing, dirty=True)
@@ -329,19 +328,21 @@ class _Resolver:
         identity = hashlib.sha256()
         for part in package.parts:
             repository = repositories[part.repository]
-            object_id = self.store.resolve(f"{repository.tree}:{part.path}") if part.path else repository.tree
-            if object_id is None:
-                raise SourceError(
-                    f"package {package.name}: {repository.name} at {repository.ref} ({repository.commit[:12]}) "
-                    f"has no {part.path}"
-                )
-            if part.path and self._is_link(repository.tree, part.path):
-                raise SourceError(f"package {package.name}: {part.path} in {repository.name} is a symbolic link")
-            parts.append(PackagePart(object_id, part.destination, part.pattern))
-            lacking = self._lacking(part, object_id)
-            missing += [f"{part.path}/{path}".lstrip("/") for path in lacking]
-            content = f"{part.destination}\0{self._part_identity(part, object_id)}\0"
-            identity.update(content.encode("utf-8", "surrogateescape"))
+            where = f"package {package.name}: {repository.name} at {repository.ref} ({repository.commit[:12]})"
+            entry = self._part_entry(repository, part, where)
+            files = self.store.select(entry.object_id, part.pattern) if entry.folder else [entry]
+            if not files and part.pattern is not None:
+                raise SourceError(f"{where} has no file {part.path}/{part.pattern}")
+            parts.append(PackagePart(entry.object_id, part.destination, part.pattern))
+            lacking = self.store.absent(files)
+            missing += [f"{part.path}/{file.path}".lstrip("/") if entry.folder else part.path for file in lacking]
+            # An object's id says it all, except where only some of a folder's files go in: then their names and ids.
+            content = (
+                entry.object_id
+                if part.pattern is None
+                else "\0".join(f"{file.path} {file.mode} {file.object_id}" for file in files)
+            )
+            identity.update(f"{part.destination}\0{content}\0".encode("utf-8", "surrogateescape"))
         if missing and not package.may_lack_files:
             shown = ", ".join(missing[:_MISSING_SHOWN]) + (" …" if len(missing) > _MISSING_SHOWN else "")
             raise SourceError(
@@ -351,22 +352,16 @@ class _Resolver:
         identity.update("\0".join(missing).encode("utf-8", "surrogateescape"))
         return PackageSource(package.name, identity.hexdigest(), tuple(parts), tuple(missing))
 
-    def _is_link(self, tree: str, path: str) -> bool:
-        return (self.store.git.text("ls-tree", "--full-tree", tree, "--", path) or "").startswith("120000 ")
-
-    def _part_identity(self, part: Part, object_id: str) -> str:
-        """The tree id says it all, except where only some of a folder's files go in: then their names and ids."""
-        if part.pattern is None:
-            return object_id
-        entries = self.store.select(object_id, part.pattern)
-        if not entries:
-            raise SourceError(f"no file matches {part.path}/{part.pattern} in FATE")
-        return "\0".join(f"{entry.path} {entry.mode} {entry.object_id}" for entry in entries)
-
-    def _lacking(self, part: Part, object_id: str) -> list[str]:
-        if self.store.git.text("cat-file", "-t", object_id) == "blob":
-            return []
-        return [entry.path for entry in self.store.absent(self.store.select(object_id, part.pattern))]
+    def _part_entry(self, repository: RepositorySnapshot, part: Part, where: str) -> TreeEntry:
+        """What the repository has at the part's path: a file or a folder, or all of it."""
+        if not part.path:
+            return TreeEntry("", FOLDER, repository.tree)
+        entry = self.store.entry(repository.tree, part.path)
+        if entry is None:
+            raise SourceError(f"{where} has no {part.path}")
+        if entry.symlink or entry.submodule:
+            raise SourceError(f"{where}: {part.path} is a {'symbolic link' if entry.symlink else 'submodule'}")
+        return entry
 
 
 def _local_folder(url: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,33 @@ _GITHUB: Final = "https://github.com/"
 _UPLOAD_PACK: Final = "env GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' git-upload-pack"
 
 
+#: git's mode of a folder in a tree.
+FOLDER: Final = "040000"
+
+
 @dataclass(frozen=True)
 class TreeEntry:
-    """One file of a tree: path relative to the tree, git mode (``100644``, ``100755``, ``120000``), blob id."""
+    """One entry of a tree: path relative to the tree, git mode, object id."""
 
     path: str
     mode: str
     object_id: str
+
+    @property
+    def executable(self) -> bool:
+        return self.mode == "100755"
+
+    @property
+    def symlink(self) -> bool:
+        return self.mode == "120000"
+
+    @property
+    def folder(self) -> bool:
+        return self.mode == FOLDER
+
+    @property
+    def submodule(self) -> bool:
+        return self.mode == "160000"
 
 
 @dataclass(frozen=True)
@@ -76,24 +96,28 @@ class ObjectStore:
     def blob(self, object_id: str) -> bytes:
         return self.git.output("cat-file", "blob", object_id)
 
+    def entry(self, tree: str, path: str) -> TreeEntry | None:
+        """What ``tree`` has at ``path``: a file, folder, link or submodule."""
+        return next(iter(self._entries("ls-tree", "-z", "--full-tree", tree, "--", path)), None)
+
     def files(self, tree: str) -> list[TreeEntry]:
         """All files below ``tree`` in git's order; submodules inside are left to their own packages."""
-        entries: list[TreeEntry] = []
-        for row in self.git.output("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0"):
-            if not row:
-                continue
-            meta, _, path = row.partition(b"\t")
-            mode, kind, object_id = meta.decode("ascii").split()
-            if kind == "blob":
-                name = path.decode("utf-8", "surrogateescape")
-                # git writes such names only when it is made to, and a checkout refuses them.
-                if any(part in ("", ".", "..") or part.lower() == ".git" for part in name.split("/")):
-                    raise GitError(
-                        f"tree {tree} holds a file by the name {name!r}, which would leave its folder",
-                        hint="this repository was tampered with: don't build from it",
-                    )
-                entries.append(TreeEntry(name, mode, object_id))
+        entries = [entry for entry in self._entries("ls-tree", "-r", "-z", "--full-tree", tree) if not entry.submodule]
+        for entry in entries:
+            # git writes such names only when it is made to, and a checkout refuses them.
+            if any(part in ("", ".", "..") or part.lower() == ".git" for part in entry.path.split("/")):
+                raise GitError(
+                    f"tree {tree} holds a file by the name {entry.path!r}, which would leave its folder",
+                    hint="this repository was tampered with: don't build from it",
+                )
         return entries
+
+    def _entries(self, *command: str) -> Iterator[TreeEntry]:
+        for row in self.git.output(*command).split(b"\0"):
+            if row:
+                meta, _, path = row.partition(b"\t")
+                mode, _, object_id = meta.decode("ascii").split()
+                yield TreeEntry(path.decode("utf-8", "surrogateescape"), mode, object_id)
 
     def select(self, object_id: str, pattern: str | None) -> list[TreeEntry]:
         """The files below a tree that go into a package: all, or those directly in it that match ``pattern``."""

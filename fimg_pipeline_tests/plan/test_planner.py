@@ -14,8 +14,8 @@ from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan, Status
-from fimg_pipeline.plan.planner import UnbuildableError, make_plan
-from fimg_pipeline.plan.selection import Verb
+from fimg_pipeline.plan.planner import make_plan
+from fimg_pipeline.plan.selection import UnbuildableError, Verb
 from fimg_pipeline_tests.plan.samples import digest, engine_with, everything, make_settings, make_source
 
 ALL = tuple(Feature)

@@ -11,6 +11,7 @@ import pytest
 
 from fimg_pipeline.sample import SampleError, SampleSource, commit_change, create_sample
 from fimg_pipeline.sample.generate import FILES
+from fimg_pipeline_tests.rig.repository import lose_object
 
 SUBMODULES = ("fateboard", "eggroll", "fateflow")
 
@@ -119,7 +120,7 @@ def test_an_incomplete_sample_is_made_anew(lost: str, sample: SampleSource, pris
 
 def test_a_lost_object_is_noticed(sample: SampleSource) -> None:
     tree = git(sample.ipcl, "rev-parse", "HEAD:ipcl_python")
-    (sample.ipcl / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    lose_object(sample.ipcl, "HEAD:ipcl_python")
     create_sample(sample.fate.parent)
     assert git(sample.ipcl, "rev-parse", "HEAD:ipcl_python") == tree
     assert git(sample.ipcl, "ls-tree", "--name-only", tree) == "__init__.py"

@@ -1,0 +1,61 @@
+"""FATE's requirement files: their text, and the day they are resolved as of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.sample import SampleSource, commit_change
+from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline_tests.source.repositories import contents, git, settings
+
+
+def test_requirements_are_in_two_packages(sample: SampleSource, tmp_path: Path) -> None:
+    before = contents(resolve(settings(sample, tmp_path), PACKAGES))
+    text = (sample.fate / "python/requirements.txt").read_text()
+    commit_change(sample.fate, "python/requirements.txt", text + "# one more line\n", "Requirements")
+    after = contents(resolve(settings(sample, tmp_path), PACKAGES))
+    assert {name for name in PACKAGES if before[name] != after[name]} == {"requirements", "fate"}
+
+
+def test_the_text_of_the_requirement_files_is_known(sample: SampleSource, tmp_path: Path) -> None:
+    found = resolve(settings(sample, tmp_path), ["requirements"]).requirements
+    files = (sample.fate / "python").glob("requirements*.txt")
+    assert found == {file.name: file.read_text() for file in files} and "requirements.txt" in found
+
+
+def commit_later(repository: Path, path: str, text: str) -> None:
+    """A commit of another day than the sample's."""
+    when = "2030-01-01T00:00:00Z"
+    environment = {**os.environ, "GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    (repository / path).write_text(text)
+    git(repository, "add", path)
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(["git", "-C", repository, *identity, "commit", "-qm", "later"], check=True, env=environment)
+
+
+def test_other_commits_do_not_move_the_date_requirements_are_resolved_at(sample: SampleSource, tmp_path: Path) -> None:
+    before = resolve(settings(sample, tmp_path), ["requirements"]).requirements_date
+    commit_later(sample.fate, "conf/later.yaml", "a: 1\n")
+    assert before and resolve(settings(sample, tmp_path), ["requirements"]).requirements_date == before
+
+
+def test_a_shallow_clone_resolves_requirements_as_of_its_commit(sample: SampleSource, tmp_path: Path) -> None:
+    commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(tmp_path / "shallow"))
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "shallow")), ["requirements"])
+    assert found.requirements_date == git(sample.fate, "log", "-1", "--format=%cs")
+
+
+def test_reverted_requirements_are_resolved_as_of_their_first_day(sample: SampleSource, tmp_path: Path) -> None:
+    wanted = settings(sample, tmp_path)
+    before = resolve(wanted, ["requirements"])
+    text = (sample.fate / "python/requirements.txt").read_text()
+    commit_later(sample.fate, "python/requirements.txt", text + "six\n")
+    changed = resolve(wanted, ["requirements"])
+    commit_later(sample.fate, "python/requirements.txt", text)
+    again = resolve(wanted, ["requirements"])
+    assert changed.requirements_date == "2030-01-01"
+    assert (again.requirements_date, contents(again)) == (before.requirements_date, contents(before))
