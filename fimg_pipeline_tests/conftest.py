@@ -17,7 +17,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> SampleSource:
     for repository in _repositories(made.fate.parent):
         # A pack instead of hundreds of files, for the copies.
         subprocess.run(["git", "--git-dir", repository, "repack", "-adq"], check=True)
-        subprocess.run(["git", "--git-dir", repository, "prune-packed", "--quiet"], check=True)
     return made
 
 

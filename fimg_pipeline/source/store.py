@@ -17,8 +17,6 @@ _GITHUB: Final = "https://github.com/"
 #: git's other end for a repository on this machine, which may belong to somebody else. That end is started without the
 #: settings of this one, hence the detour.
 _UPLOAD_PACK: Final = "env GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' git-upload-pack"
-
-
 #: git's mode of a folder in a tree.
 FOLDER: Final = "040000"
 
