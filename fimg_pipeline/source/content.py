@@ -32,7 +32,7 @@ def _wanted(store: ObjectStore, source: PackageSource) -> Iterator[tuple[str, Tr
         if store.git.text("cat-file", "-t", part.object_id) == "blob":
             yield part.destination, TreeEntry(part.destination, "100644", part.object_id)
             continue
-        entries = store.select(part.object_id, part.pattern)
+        entries = store.files(part.object_id, part.pattern)
         gone = {entry.path for entry in store.absent(entries)} if source.missing else set()
         for entry in entries:
             if entry.path not in gone:
@@ -40,20 +40,8 @@ def _wanted(store: ObjectStore, source: PackageSource) -> Iterator[tuple[str, Tr
 
 
 def _read(store: ObjectStore, wanted: Sequence[tuple[str, TreeEntry]]) -> Iterator[SourceFile]:
-    """Streams the blobs through one ``git cat-file --batch``."""
-    with store.git.start("cat-file", "--batch") as process:
-        assert process.stdin is not None and process.stdout is not None
-        for path, entry in wanted:
-            process.stdin.write(f"{entry.object_id}\n".encode("ascii"))
-            process.stdin.flush()
-            header = process.stdout.readline().split()
-            if len(header) != 3:
-                raise GitError(f"{path}: its content ({entry.object_id}) is missing from the repository")
-            data = process.stdout.read(int(header[2]))
-            process.stdout.read(1)
-            if len(data) != int(header[2]):
-                raise GitError(f"{path}: git ended before its content was read")
-            yield SourceFile(path, data, entry.executable, entry.symlink)
-        process.stdin.close()
-        if process.wait() != 0:
-            raise GitError("git cat-file failed while reading a package")
+    contents = store.contents(entry.object_id for _, entry in wanted)
+    for (path, entry), data in zip(wanted, contents, strict=True):
+        if data is None:
+            raise GitError(f"{path}: its content ({entry.object_id}) is missing from the repository")
+        yield SourceFile(path, data, entry.executable, entry.symlink)

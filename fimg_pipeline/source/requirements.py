@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from fimg_pipeline.catalog.packages import PACKAGES
-from fimg_pipeline.source.git import Git
+from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
 
@@ -14,16 +13,15 @@ from fimg_pipeline.source.store import ObjectStore, TreeEntry
 (_PART,) = PACKAGES["requirements"].parts
 
 
-def requirements_date(store: ObjectStore, checkout: Git, fate: RepositorySnapshot) -> str:
+def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> str:
     """The first day (``YYYY-MM-DD``) FATE's requirement files were as they are: what they leave open is as of then.
 
     Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
     change, or a revert would. The commit's day only where the history does not say, as in a shallow clone.
     """
     git = store.git
-    shallow = checkout.text("rev-parse", "--git-path", "shallow")
-    if shallow is not None and (file := (checkout.work_tree or Path()) / shallow).is_file():
-        git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(file)})
+    if checkout.shallow.is_file():
+        git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(checkout.shallow)})
     # The author's day: it outlives a rebase.
     day = ("--format=%H %ad", "--date=format:%Y-%m-%d")
     files = ("--", ":(glob)python/requirements*.txt")
@@ -43,13 +41,13 @@ def requirements_date(store: ObjectStore, checkout: Git, fate: RepositorySnapsho
 def requirement_texts(store: ObjectStore, fate: RepositorySnapshot) -> dict[str, str]:
     """The text of FATE's requirement files by name, as far as it is there (a lack is the package's to report)."""
     entries = _entries(store, fate)
-    lacking = {entry.path for entry in store.absent(entries)}
+    texts = store.contents(entry.object_id for entry in entries)
     return {
-        entry.path: store.blob(entry.object_id).decode("utf-8", "replace")
-        for entry in entries
-        if entry.path not in lacking
+        entry.path: text.decode("utf-8", "replace")
+        for entry, text in zip(entries, texts, strict=True)
+        if text is not None
     }
 
 
 def _entries(store: ObjectStore, fate: RepositorySnapshot) -> list[TreeEntry]:
-    return store.select(f"{fate.tree}:{_PART.path}", _PART.pattern)
+    return store.files(f"{fate.tree}:{_PART.path}", _PART.pattern)

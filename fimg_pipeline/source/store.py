@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,11 @@ _GITHUB: Final = "https://github.com/"
 #: git's other end for a repository on this machine, which may belong to somebody else. That end is started without the
 #: settings of this one, hence the detour.
 _UPLOAD_PACK: Final = "env GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' git-upload-pack"
-#: git's mode of a folder in a tree.
+#: git's modes of a folder and of a submodule in a tree or index.
 FOLDER: Final = "040000"
+SUBMODULE: Final = "160000"
+#: What to do about an object that should be there.
+DAMAGED: Final = "the clone is partial or damaged: fetch it anew, without --filter"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class TreeEntry:
 
     @property
     def submodule(self) -> bool:
-        return self.mode == "160000"
+        return self.mode == SUBMODULE
 
 
 @dataclass(frozen=True)
@@ -94,21 +97,46 @@ class ObjectStore:
     def blob(self, object_id: str) -> bytes:
         return self.git.output("cat-file", "blob", object_id)
 
+    def contents(self, object_ids: Iterable[str]) -> Iterator[bytes | None]:
+        """The blobs one after the other, ``None`` for one that is absent; by one process, one in memory at a time."""
+        with self.git.start("cat-file", "--batch") as process:
+            assert process.stdin is not None and process.stdout is not None
+            for object_id in object_ids:
+                process.stdin.write(f"{object_id}\n".encode("ascii"))
+                process.stdin.flush()
+                header = process.stdout.readline().split()
+                if header[-1:] == [b"missing"]:
+                    yield None
+                    continue
+                size = int(header[2]) if len(header) == 3 else 0
+                data = process.stdout.read(size + 1)
+                if len(data) != size + 1:
+                    raise GitError(f"git ended while {object_id} was read")
+                yield data[:-1]
+            process.stdin.close()
+            if process.wait() != 0:
+                raise GitError("git cat-file failed")
+
     def entry(self, tree: str, path: str) -> TreeEntry | None:
         """What ``tree`` has at ``path``: a file, folder, link or submodule."""
         return next(iter(self._entries("ls-tree", "-z", "--full-tree", tree, "--", path)), None)
 
-    def files(self, tree: str) -> list[TreeEntry]:
-        """All files below ``tree`` in git's order; submodules inside are left to their own packages."""
-        entries = [entry for entry in self._entries("ls-tree", "-r", "-z", "--full-tree", tree) if not entry.submodule]
+    def listing(self, tree: str, paths: Sequence[str] = ()) -> list[TreeEntry]:
+        """Everything in ``tree`` in git's order, or all that is at and below ``paths``; folders are entries too."""
+        entries = list(self._entries("ls-tree", "-r", "-t", "-z", "--full-tree", tree, "--", *paths))
         for entry in entries:
             # git writes such names only when it is made to, and a checkout refuses them.
             if any(part in ("", ".", "..") or part.lower() == ".git" for part in entry.path.split("/")):
                 raise GitError(
-                    f"tree {tree} holds a file by the name {entry.path!r}, which would leave its folder",
+                    f"tree {tree} holds something by the name {entry.path!r}, which would leave its folder",
                     hint="this repository was tampered with: don't build from it",
                 )
         return entries
+
+    def files(self, tree: str, pattern: str | None) -> list[TreeEntry]:
+        """The files of a tree that go into a package; submodules inside are left to their own packages."""
+        entries = self.listing(tree)
+        return matching([entry for entry in entries if not entry.folder and not entry.submodule], pattern)
 
     def _entries(self, *command: str) -> Iterator[TreeEntry]:
         for row in self.git.output(*command).split(b"\0"):
@@ -116,13 +144,6 @@ class ObjectStore:
                 meta, _, path = row.partition(b"\t")
                 mode, _, object_id = meta.decode("ascii").split()
                 yield TreeEntry(path.decode("utf-8", "surrogateescape"), mode, object_id)
-
-    def select(self, object_id: str, pattern: str | None) -> list[TreeEntry]:
-        """The files below a tree that go into a package: all, or those directly in it that match ``pattern``."""
-        entries = self.files(object_id)
-        if pattern is None:
-            return entries
-        return [entry for entry in entries if fnmatch.fnmatchcase(entry.path, pattern) and "/" not in entry.path]
 
     def absent(self, entries: Sequence[TreeEntry]) -> list[TreeEntry]:
         """Those whose content no copy of the repository has."""
@@ -159,3 +180,10 @@ class ObjectStore:
         if commit is None:
             raise GitError(redacted(f"{ref} of {url} is not a commit"))
         return commit
+
+
+def matching(files: Sequence[TreeEntry], pattern: str | None) -> list[TreeEntry]:
+    """All of a folder's files, or those directly in it whose names match ``pattern``."""
+    if pattern is None:
+        return list(files)
+    return [file for file in files if fnmatch.fnmatchcase(file.path, pattern) and "/" not in file.path]

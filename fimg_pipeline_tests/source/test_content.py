@@ -38,6 +38,15 @@ def test_missing_content_elsewhere_is_an_error_that_names_it(sample: SampleSourc
         resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["conf"])
 
 
+def test_a_folder_that_can_not_be_read_is_an_error_that_names_the_repository(
+    sample: SampleSource, tmp_path: Path
+) -> None:
+    lose_object(sample.fate, "HEAD:conf")
+    with pytest.raises(SourceError, match=r"fate at v1\.11\.2 \([0-9a-f]{12}\) can't be read: ") as caught:
+        resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["conf"])
+    assert caught.value.hint is not None and "partial or damaged" in caught.value.hint
+
+
 def test_package_files_are_gits_byte_for_byte(sample: SampleSource, tmp_path: Path) -> None:
     snapshot = resolve(settings(sample, tmp_path, TAG="1.11.2-release"), ["fate", "conf", "requirements"])
     home, folders = tmp_path / "home", snapshot.object_directories
@@ -66,7 +75,7 @@ def test_a_file_that_would_leave_its_folder_is_refused(sample: SampleSource, tmp
                 ("100644", "fate.env", blob))  # fmt: skip
     commit = git(sample.fate, "-c", "user.name=x", "-c", "user.email=x@example.org", "commit-tree", root, "-m", "evil")
     git(sample.fate, "tag", "v9.9.9", commit)
-    with pytest.raises(SourceError, match=r"'\.\./\.\./Dockerfile', which would leave its folder") as caught:
+    with pytest.raises(SourceError, match=r"'c/proxy/conf/\.\.', which would leave its folder") as caught:
         resolve(settings(sample, tmp_path, TAG="9.9.9-release"), ["proxy"])
     assert caught.value.hint is not None and "tampered" in caught.value.hint
 

@@ -65,6 +65,14 @@ def test_a_checkout_whose_path_has_a_colon(sample: SampleSource, tmp_path: Path)
     assert resolve(settings(sample, tmp_path), ["conf"]).packages["conf"].content
 
 
+def test_a_checkout_whose_path_has_a_line_break(sample: SampleSource, tmp_path: Path) -> None:
+    moved = tmp_path / "with\na line break"
+    sample.fate.rename(moved)
+    sample.fate.symlink_to(moved)
+    with pytest.raises(SourceError, match="a path with a line break in it is not supported"):
+        resolve(settings(sample, tmp_path), ["conf"])
+
+
 def test_repositories_of_a_kind_that_is_not_supported(sample: SampleSource, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--object-format=sha256", "new")
     with pytest.raises(SourceError, match="SHA-256"):
