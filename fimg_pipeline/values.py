@@ -186,7 +186,7 @@ def git_url(text: str) -> str:
 def apt_source(text: str) -> str:
     if len(text) > _MAX_PATH or not _APT_SOURCE_PATTERN.fullmatch(text) or ".." in re.split("[ /]", text):
         raise ValueError(
-            "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian12/x86_64 /"
+            "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian11/x86_64 /"
         )
     return text
 

@@ -1,4 +1,4 @@
-"""Optional indexes (torch's own, the graph packages') are used where they are configured, and named where they fail.
+"""Optional indexes (torch, graph packages, CUDA) are used where they are configured, and named where they fail.
 
 What they serve here are packages without content under the real names: the real ones are on hosts out of reach.
 """
@@ -6,10 +6,12 @@ What they serve here are packages without content under the real names: the real
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import subprocess
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +30,10 @@ pytestmark = pytest.mark.engine
 PREFIX = f"fimg-test.invalid:5000/indexes{os.getpid()}"
 TORCH = {"cpu": "1.13.1+cpu", "cu117": "1.13.1+cu117"}
 GRAPH = {"pyg-lib": "0.1.0", "torch-scatter": "2.1.0"}
+CUDA = (
+    "cuda-compiler-11-7", "cuda-cudart-dev-11-7", "libcublas-dev-11-7", "libcurand-dev-11-7", "libcusolver-dev-11-7",
+    "libcusparse-dev-11-7",
+)  # fmt: skip
 
 
 def wheel(folder: Path, name: str, version: str) -> str:
@@ -49,9 +55,28 @@ def page(file: Path, wheels: list[str]) -> None:
     file.write_text("".join(f'<a href="{quote(name)}">{name}</a>\n' for name in wheels))
 
 
+def apt_repository(folder: Path, packages: Sequence[str]) -> None:
+    """A flat apt repository, as NVIDIA's are, of packages without content."""
+    listed = []
+    for name in packages:
+        control = f"Package: {name}\nVersion: 11.7.1-1\nArchitecture: all\nMaintainer: t <t@example.org>\n"
+        tree = folder / name / "DEBIAN"
+        tree.mkdir(parents=True)
+        (tree / "control").write_text(f"{control}Description: none\n")
+        file = folder / f"{name}.deb"
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "--build", tree.parent, file], check=True, capture_output=True
+        )
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        listed.append(
+            f"{control}Filename: ./{file.name}\nSize: {file.stat().st_size}\nSHA256: {digest}\nDescription: none\n"
+        )
+    (folder / "Packages").write_text("\n".join(listed))
+
+
 @pytest.fixture(scope="module")
 def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL below which ``torch/`` and ``pyg/`` are served."""
+    """The URL below which ``torch/``, ``pyg/``, ``cuda/`` and ``cuda-12/`` are served."""
     root = tmp_path_factory.mktemp("indexes")
     for flavour, version in TORCH.items():
         project = root / "torch" / flavour / "torch"
@@ -59,6 +84,8 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         page(project / "index.html", [name])
         names = [wheel(root / "pyg", name, f"{number}+pt113{flavour}") for name, number in GRAPH.items()]
         page(root / "pyg" / f"torch-1.13.0+{flavour}.html", names)
+    apt_repository(root / "cuda", CUDA)
+    apt_repository(root / "cuda-12", ["cuda-compiler-12-0"])
     handler = functools.partial(Quiet, directory=str(root))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -127,6 +154,27 @@ def test_builds_for_cuda(fimg: Fimg) -> None:
     assert result.status == 0, result.output
     wanted = {f"{name}=={version}+pt113cu117" for name, version in GRAPH.items()} | {f"torch=={TORCH['cu117']}"}
     assert wanted <= installed("fateflow-nn-gpu")
+
+
+def test_the_cuda_toolkit_for_llm(fimg: Fimg, indexes: str) -> None:
+    result = fimg("build", "--image", "fateflow-all-gpu", CUDA_APT_REPOSITORY=f"{indexes}/cuda ./")
+    assert result.status == 0, result.output
+    asked = ["sh", "-c", f"dpkg --status {' '.join(CUDA)} g++ >/dev/null && readlink /usr/local/cuda"]
+    assert Engine().run(f"{PREFIX}/fateflow-all-gpu:t", asked, timeout=60) == (0, "cuda-11.7\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("absent ./", "CUDA_APT_REPOSITORY can't be read as an apt source"),
+        ("cuda-12 ./", "the apt source that CUDA_APT_REPOSITORY names has no cuda-compiler-11-7"),
+    ],
+)
+def test_a_cuda_toolkit_that_is_not_there(fimg: Fimg, indexes: str, source: str, message: str) -> None:
+    # Where it is does not change what is built: what was built above would be found.
+    other = replace(fimg, settings={**fimg.settings, "Docker_Options": "--network=host --no-cache"})
+    result = other("build", "--image", "eggroll-all-gpu", CUDA_APT_REPOSITORY=f"{indexes}/{source}")
+    assert (result.status, message in result.output) == (1, True), result.output
 
 
 def test_an_index_that_can_not_be_reached_is_named(fimg: Fimg, indexes: str) -> None:
