@@ -26,9 +26,12 @@ BEGIN, END = "<!-- written by make fate-1.11.2 -->", "<!-- end -->"
 
 
 def planned() -> dict[str, Any]:
-    """``fimg plan --json`` with the settings of this process."""
+    """``fimg plan --json`` with the settings of this process; where it fails it has said why."""
     command = [str(Path(sys.executable).parent / "fimg"), "plan", "--json"]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
