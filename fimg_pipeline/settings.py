@@ -209,8 +209,8 @@ def load(
 ) -> Settings:
     """Reads flags (by variable name), ``environ`` and ``.env`` in ``directory``; raises :class:`SettingsError`.
 
-    An empty value counts as not set, as in the old script. ``${version}`` in ``TAG`` and ``BASE_TAG`` stands for the
-    FATE version in ``fate.env``, as the build document's example has it.
+    An empty value counts as not set, as in the old script, except by flag: there it is a mistake. ``${version}`` in
+    ``TAG`` and ``BASE_TAG`` stands for the FATE version in ``fate.env``, as the build document's example has it.
     """
     environ = os.environ if environ is None else environ
     flags = flags or {}
@@ -222,6 +222,10 @@ def load(
     for variable in VARIABLES:
         for origin, source in (("flag", flags), ("environment", environ), (".env", dotenv)):
             text = source.get(variable.name)
+            if text == "" and source is flags:
+                raise SettingsError(
+                    f"{variable.name} ({origin}) is empty", hint="give it a value, or leave the flag out"
+                )
             if text:
                 raw[variable.name] = _Value(text, origin)
                 break
@@ -255,7 +259,14 @@ def _parse(raw: Mapping[str, _Value], environ: Mapping[str, str], *, warnings: S
     python_prefix = parsed.get("python_prefix")
     if python_prefix is not None and not python_prefix.is_dir():
         problems.append(f"PYTHON_PREFIX={python_prefix} ({raw['PYTHON_PREFIX'].origin}): no such folder")
-    problems += [f"FIMG_HOME={parsed['home']} ({raw['FIMG_HOME'].origin}): {why}" for why in _home_problems(parsed)]
+    home, dagster_home = parsed.get("home"), environ.get("DAGSTER_HOME")
+    if home is not None:
+        problems += [f"FIMG_HOME={home} ({raw['FIMG_HOME'].origin}): {why}" for why in _source_problems(home, parsed)]
+    if dagster_home:
+        problems += [
+            f"DAGSTER_HOME={_shown(dagster_home)} (environment): {why}"
+            for why in _instance_problems(dagster_home, parsed)
+        ]
     problems += _proxy_problems(environ)
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
@@ -263,15 +274,22 @@ def _parse(raw: Mapping[str, _Value], environ: Mapping[str, str], *, warnings: S
     return Settings(features=features, warnings=tuple(warnings), **parsed)
 
 
-def _home_problems(parsed: Mapping[str, Any]) -> list[str]:
-    """The state folder must not be part of what is built: it would be written to a checkout, and go into images."""
+def _source_problems(folder: Path, parsed: Mapping[str, Any]) -> list[str]:
+    """What is written must not be part of what is built: a checkout would be changed, and it would go into images."""
     sources = {"FATE_DIR": parsed.get("fate_dir"), "IPCL_PKG_DIR": parsed.get("ipcl_pkg_dir")}
-    home = parsed.get("home")
     return [
         f"must not be in {name}={source}, which is only read"
         for name, source in sources.items()
-        if home is not None and source is not None and home.resolve().is_relative_to(source.resolve())
+        if source is not None and folder.resolve().is_relative_to(source.resolve())
     ]
+
+
+def _instance_problems(text: str, parsed: Mapping[str, Any]) -> list[str]:
+    """What is wrong with ``DAGSTER_HOME``, which is Dagster's own variable."""
+    folder = Path(text).expanduser()
+    if not folder.is_absolute() or not folder.is_dir():
+        return ["must be an absolute path of a folder that is there: create it, or unset it"]
+    return _source_problems(folder, parsed)
 
 
 def _proxy_problems(environ: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,11 @@
-"""The state folder (``FIMG_HOME``): where a run keeps its things, and locks between processes."""
+"""Where a run keeps its things below the state folder (``FIMG_HOME``), and locks between processes."""
 
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,3 +34,45 @@ def locked(path: Path) -> Iterator[int]:
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle.fileno()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps a file at ``path`` while the block runs, locked: left behind unlocked, it tells that this process died."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with new.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Under its name only once it is locked: nobody may find it otherwise.
+        new.replace(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_left_behind(path: Path) -> bool:
+    """Whether the process that kept ``path`` by :func:`held` died."""
+    try:
+        with path.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True
+
+
+@contextmanager
+def scratch(home: Path) -> Iterator[Path]:
+    """A folder that only this user can read, for the block; what killed processes left of theirs is removed first."""
+    kept = home / "scratch"
+    for lock in kept.glob("*.lock"):
+        if is_left_behind(lock):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+    folder = kept / uuid.uuid4().hex
+    with held(folder.with_suffix(".lock")):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -55,7 +55,7 @@ BUILD_OPTIONS: Final[Mapping[str, str | None]] = {
 }
 #: What such options may not name, because plan and engine do.
 _RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
-    "--build-arg": ("PARENT", "BASE_", "PACKAGE_", "SOURCE_DATE", "EXTRA_INDEXES", "SPARK_VERSION"),
+    "--build-arg": ("PARENT", "BASE_", "PACKAGE_", "SOURCE_DATE", "EXTRA_INDEXES", "SPARK_VERSION", "BUILDKIT_"),
     "--label": ("io.fimg.", "org.opencontainers.image."),
 }
 #: Build arguments BuildKit knows by itself and keeps out of images; also in lower case.

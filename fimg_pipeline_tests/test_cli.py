@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fimg_pipeline.cli.watch import Outcomes
+from fimg_pipeline.progress import Event
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline_tests.rig.command import FIMG, environment
 
@@ -93,3 +95,13 @@ def test_no_value_reaches_a_shell(pristine: SampleSource, tmp_path: Path) -> Non
         )
         assert status == 1 and f"{name}=" in errors
     assert not (tmp_path / "pwned").exists()
+
+
+def test_what_failed_and_was_interrupted_when_tried_again_has_failed() -> None:
+    outcomes = Outcomes()
+    key = ("image", "nginx")
+    seen = []
+    for what in ("started", "failed", "started", "built"):
+        outcomes.add(Event("image", "nginx", what))
+        seen.append(outcomes.events[key].what)
+    assert seen == ["started", "failed", "failed", "built"]

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
+from fimg_pipeline.assets.steps import COMPILE_POOL, POOL
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
@@ -59,6 +60,13 @@ def test_what_most_images_wait_for_goes_first() -> None:
     order = ["package__requirements", "package__eggroll", "fateflow", "spark_base", "package__fateboard"]
     assert sorted(order, key=lambda name: priority[name], reverse=True) == order
     assert priority["base_image"] == priority["package__requirements"] == 31
+
+
+def test_images_that_compile_take_no_place_of_the_others() -> None:
+    job = build_defs(make_settings()).resolve_job_def("build")
+    pools = {node.name: node.definition.pools for node in job.nodes}
+    assert pools["fateflow_nn"] == pools["spark_base_nn_gpu"] == {COMPILE_POOL}
+    assert pools["fateflow"] == pools["spark_worker_nn"] == pools["package__eggroll"] == {POOL}
 
 
 def test_groups_are_those_a_person_understands() -> None:
@@ -136,6 +144,29 @@ def test_bad_tags_do_not_become_partitions() -> None:
         add_tag(instance, "1.11.2-release")
         add_tag(instance, "1.11.2-release")
         assert instance.get_dynamic_partitions(TAG_PARTITIONS) == ["1.11.2-release"]
+
+
+def test_a_platforms_job_refuses_a_partition_of_another(
+    pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FATE_DIR", str(pristine.fate))
+    monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_tag(instance, "t")
+        result = (
+            build_defs(load())
+            .resolve_job_def("build_arm64")
+            .execute_in_process(
+                instance=instance,
+                partition_key=partition_key("amd64", "t"),
+                asset_selection=[SOURCE],
+                raise_on_error=False,
+            )
+        )
+    failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    assert len(failures) == 1
+    assert "job build_arm64 builds for arm64, and the partition is one of amd64" in str(failures[0].event_specific_data)
 
 
 def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(

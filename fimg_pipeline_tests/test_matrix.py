@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,6 +107,7 @@ def test_images_say_where_they_come_from(fimg: Fimg, engine: Engine) -> None:
         assert labels["org.opencontainers.image.title"] == image["name"]
         assert labels["org.opencontainers.image.version"] == "1.11.2"
         assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
+        assert labels["org.opencontainers.image.source"] == f"file://{fimg.sample.fate}"
         assert labels["org.opencontainers.image.base.name"] and labels["org.opencontainers.image.base.digest"]
         below = [change for ancestor in lineage(image["name"]) for change in adaptations[ancestor.name]]
         assert json.loads(labels.get(LABEL_ADAPTATIONS, "[]")) == list(dict.fromkeys(below))
@@ -326,10 +329,38 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Eng
     assert again.status == 0, again.output
     plan = json.loads(fimg("plan", "--json", "--image", "nginx").output)
     assert [image["status"] for image in plan["images"]] == ["current"]
+    assert unfinished(fimg) == (0, 0), "a run whose process is gone is closed by the next one, and gives its place back"
+
+
+def unfinished(fimg: Fimg) -> tuple[int, int]:
+    """How many runs have begun and not ended, and how many places of the pool are taken."""
     with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
-        unfinished = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        assert not unfinished, "a run whose process is gone is closed by the next one"
-        assert instance.event_log_storage.get_concurrency_info(POOL).active_slot_count == 0, "and gives its place back"
+        runs = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        return len(runs), instance.event_log_storage.get_concurrency_info(POOL).active_slot_count
+
+
+def test_a_run_of_dagsters_own_that_is_killed_does_not_block_the_next(fimg: Fimg) -> None:
+    """As the web UI's runs when the machine goes down: Dagster itself would take them for alive for ever."""
+    assert fimg("build", "--image", "nginx").status == 0
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# ui {time.time()}\n", "Change")
+    fimg.builds()
+    command = ["-m", "dagster", "asset", "materialize", "-m", "fimg_pipeline.definitions"]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--select", 'key:nginx or key:"package/proxy"', "--partition", "amd64|demo"],
+        env={**fimg.environment, "DAGSTER_HOME": str(fimg.home / "dagster")},
+        cwd=fimg.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    wait_for_build(fimg, "title=proxy")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    runs, places = unfinished(fimg)
+    assert runs == 1 and places > 0
+    again = fimg("build", "--image", "nginx", timeout=120)
+    assert again.status == 0, again.output
+    assert unfinished(fimg) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,9 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("CUDA_APT_REPOSITORY", "https://h/x -o"),
         ("CUDA_APT_REPOSITORY", f"https://h/{'x' * 5000} /"),
         ("Docker_Options", f"--label=a={'x' * 20_000}"),
+        ("Docker_Options", "--build-arg BUILDKIT_SYNTAX=evil.invalid/x"),
+        ("DAGSTER_HOME", "relative"),
+        ("DAGSTER_HOME", "/nonexistent"),
         ("HTTP_PROXY", "http://a b;rm"),
         ("no_proxy", "$(id)"),
         ("DOCKER_HUB_MIRROR", "foo"),
@@ -241,6 +244,20 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
 def test_what_docker_or_the_machine_would_refuse_later(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}="):
         settings(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["FIMG_HOME", "DAGSTER_HOME"])
+@pytest.mark.parametrize("source", ["FATE_DIR", "IPCL_PKG_DIR"])
+def test_nothing_is_kept_in_what_is_only_read(tmp_path: Path, name: str, source: str) -> None:
+    inside = tmp_path / "checkout" / "below"
+    inside.mkdir(parents=True)
+    with pytest.raises(SettingsError, match=f"^{name}=.*must not be in {source}="):
+        settings(tmp_path, **{name: str(inside), source: str(inside.parent)})
+
+
+def test_an_empty_flag_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^TAG \(flag\) is empty"):
+        load({"TAG": ""}, environ={}, directory=tmp_path)
 
 
 def test_a_wrong_tag_is_told_once(tmp_path: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import dagster as dg
 from pydantic import Field
 
 from fimg_pipeline.engine.builder import Builder
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
+
+#: Tag of a run: the one platform its job selects images for.
+TAG_PLATFORM: Final = "fimg/platform"
 
 
 @dataclass(frozen=True)
@@ -52,5 +57,11 @@ class Pipeline(dg.ConfigurableResource):
         key = context.partition_key
         assert isinstance(key, dg.MultiPartitionKey)
         partition = key.keys_by_dimension
+        meant = context.run.tags.get(TAG_PLATFORM, partition["platform"])
+        if partition["platform"] != meant:
+            raise FimgError(
+                f"job {context.run.job_name} builds for {meant}, and the partition is one of {partition['platform']}",
+                hint=f"choose a partition of {meant}, or the job build_{partition['platform']}",
+            )
         settings = load({**self.overrides, "TAG": partition["tag"], "Platform": partition["platform"]})
         return Session(settings, Engine(), self.source or context.run.run_id)

@@ -7,6 +7,7 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.pipeline import TAG_PLATFORM
 from fimg_pipeline.catalog.images import unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.planner import needed_packages
@@ -35,5 +36,6 @@ def _platform_job(settings: Settings, platform: Platform) -> dg.UnresolvedAssetJ
     return dg.define_asset_job(
         f"build_{platform}",
         selection=dg.AssetSelection.assets(*keys),
+        tags={TAG_PLATFORM: platform},
         description=f"What the switches select ({switches}) and {platform} can have; what is up to date is reused.",
     )

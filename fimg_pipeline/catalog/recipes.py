@@ -12,9 +12,6 @@ from typing import Final, Literal
 
 from fimg_pipeline.catalog.platforms import Platform
 
-#: Python, Java and FATE's code in one place, as every recipe and KubeFATE expects them.
-FATE_HOME: Final = "/data/projects/fate"
-
 NO_IPCL_ON_ARM: Final = (
     "Intel's pailliercryptolib needs x86-64 instructions (AVX-512 IFMA) and has no source or wheel for arm64"
 )
@@ -35,6 +32,9 @@ class Recipe:
     ``requirements``: the files of FATE's ``python/`` that the recipe installs, adapted for ``variant``: PyTorch's
     builds for the CPU or for CUDA.
 
+    ``compiles``: what it installs may have to be compiled, for the better part of an hour when no build did so before;
+    then its images wait for the one that does.
+
     ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
     answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
     """
@@ -48,6 +48,7 @@ class Recipe:
     optional_indexes: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     variant: Literal["cpu", "cuda"] = "cpu"
+    compiles: bool = False
     unbuildable: Mapping[Platform, str] = field(default_factory=dict)
 
 
@@ -143,6 +144,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 bases=("python",),
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements-graph-nn.txt",),
+                compiles=True,
                 unbuildable={"arm64": NO_PYG_ON_ARM},
             ),
             Recipe(
@@ -152,6 +154,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements.txt", "requirements-graph-nn.txt"),
                 variant="cuda",
+                compiles=True,
                 unbuildable={"arm64": NO_CUDA_ON_ARM},
             ),
             Recipe(

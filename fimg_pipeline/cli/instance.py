@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
 import fimg_pipeline
+from fimg_pipeline.automation.executor import POOLS
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 
@@ -20,12 +23,7 @@ def dagster_home(settings: Settings) -> Path:
     """``DAGSTER_HOME`` where set, otherwise ``FIMG_HOME/dagster`` (with our ``dagster.yaml``, if it has none)."""
     given = os.environ.get("DAGSTER_HOME")
     if given:
-        home = Path(given).expanduser()
-        if not home.is_absolute() or not home.is_dir():
-            raise FimgError(f"DAGSTER_HOME={given} is not an absolute path of a folder", hint="create it, or unset it")
-        if home.resolve().is_relative_to(settings.fate_dir.resolve()):
-            raise FimgError(f"DAGSTER_HOME={given} must not be in FATE_DIR={settings.fate_dir}, which is only read")
-        variable = f"DAGSTER_HOME={given}"
+        home, variable = Path(given).expanduser(), f"DAGSTER_HOME={given}"
     else:
         home, variable = settings.home / "dagster", f"FIMG_HOME={settings.home}"
     configuration = home / "dagster.yaml"
@@ -41,5 +39,23 @@ def dagster_home(settings: Settings) -> Path:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance, to be used as a context manager. Sets ``DAGSTER_HOME`` for the processes that follow."""
-    os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
+    home = dagster_home(settings)
+    os.environ["DAGSTER_HOME"] = str(home)
+    _size_pools(home)
     return dg.DagsterInstance.get()
+
+
+def _size_pools(home: Path) -> None:
+    """Gives the build pools as many places as this machine has builds at once; only when that changed."""
+    done = home / f".pools-{'-'.join(map(str, POOLS.values()))}"
+    if done.exists():
+        return
+    for pool, places in POOLS.items():
+        command = [sys.executable, "-m", "dagster", "instance", "concurrency", "set", pool, str(places)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            why = " ".join(result.stderr.strip().splitlines()[-1:])
+            raise FimgError(f"pool {pool} of the Dagster instance in {home} can't be set: {why}")
+    for earlier in home.glob(".pools-*"):
+        earlier.unlink()
+    done.touch()

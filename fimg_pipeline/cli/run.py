@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final
 
 import dagster as dg
 from rich.console import Console
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
 from fimg_pipeline.assets.partitions import add_tag, partition_key
+from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary
-from fimg_pipeline.cli.watch import TAG_PROCESS, Outcomes, Watcher, interruptions, quiet
+from fimg_pipeline.cli.watch import Outcomes, Watcher, interruptions, quiet
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
 from fimg_pipeline.settings import Settings
-
-_UNFINISHED: Final = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def run_outdated(
@@ -71,17 +61,6 @@ def _key(item: Planned) -> dg.AssetKey:
     return package_key(item.name) if isinstance(item, PlannedPackage) else image_key(item.name)
 
 
-def close_abandoned_runs(instance: dg.DagsterInstance) -> None:
-    """Marks runs as failed whose `fimg` on this machine was killed: nobody else can know, and they would look alive."""
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
-        run = record.dagster_run
-        host, pid, _ = (*run.tags.get(TAG_PROCESS, "").split(":"), "", "")[:3]
-        if host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            instance.report_run_failed(run, "the process that executed this run is gone")
-            # Where no daemon runs nobody else would, and the pool would fill up with the places of dead steps.
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
 def _execute(
     instance: dg.DagsterInstance,
     settings: Settings,
@@ -94,14 +73,15 @@ def _execute(
 ) -> int:
     from fimg_pipeline.definitions import build_job
 
-    process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    command = uuid.uuid4().hex
     key = partition_key(plan.platform, plan.tag)
     overrides = given_settings(settings, dict(flags))
     console.print(
         f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make for {plan.platform}, tag {plan.tag}"
     )
-    watcher = Watcher(instance, settings, process, len(todo), console)
-    with interruptions() as interrupted, watcher, quiet(settings.home / "logs" / f"{process}.log"):
+    watcher = Watcher(instance, settings, command, len(todo), console)
+    log = settings.home / "logs" / f"{command}.log"
+    with alive(instance, command), interruptions() as interrupted, watcher, quiet(log):
         result = dg.execute_job(
             dg.reconstructable(build_job),
             instance,
@@ -115,7 +95,9 @@ def _execute(
                 "dagster/partition/platform": plan.platform,
                 "dagster/partition/tag": plan.tag,
                 "fimg/commit": plan.source.fate.commit[:12],
-                TAG_PROCESS: process,
+                TAG_COMMAND: command,
+                # It has no place from which a daemon could start it again.
+                "dagster/max_retries": "0",
             },
             asset_selection=[SOURCE, *map(_key, todo)],
         )

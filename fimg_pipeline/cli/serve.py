@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Final
 
 from fimg_pipeline.assets.partitions import add_tag
-from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.automation.executor import MAX_CONCURRENT
-from fimg_pipeline.cli.instance import PROJECT, dagster_home, open_instance
+from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.cli.instance import PROJECT, open_instance
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 
@@ -21,18 +20,9 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 def prepare(settings: Settings) -> str:
-    """Sizes the build pool for this machine; once, since asking Dagster takes seconds."""
-    home = dagster_home(settings)
-    done = home / f".{POOL}-{MAX_CONCURRENT}"
-    if not done.exists():
-        command = [sys.executable, "-m", "dagster", "instance", "concurrency", "set", POOL, str(MAX_CONCURRENT)]
-        result = subprocess.run(
-            command, env={**os.environ, "DAGSTER_HOME": str(home)}, capture_output=True, text=True, check=False
-        )
-        if result.returncode != 0:
-            raise FimgError(f"the build pool can't be set: {result.stderr.strip().splitlines()[-1:]}")
-        done.touch()
-    return f"Dagster instance in {home}, {MAX_CONCURRENT} builds at once"
+    """Makes the Dagster instance; a line about it."""
+    with open_instance(settings):
+        return f"Dagster instance in {os.environ['DAGSTER_HOME']}, {MAX_CONCURRENT} builds at once"
 
 
 def serve(settings: Settings, flags: Mapping[str, str], port: int) -> None:
@@ -47,6 +37,8 @@ def serve(settings: Settings, flags: Mapping[str, str], port: int) -> None:
         except OSError as error:
             raise FimgError(f"port {port} can't be used: {error.strerror}", hint="choose another: --port") from None
     with open_instance(settings) as instance:
+        # The daemon knows nothing of processes that ran under another one.
+        close_abandoned_runs(instance)
         add_tag(instance, settings.tag)
     workspace = PROJECT / "workspace.yaml"
     if not workspace.is_file():

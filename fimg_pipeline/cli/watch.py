@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
+from fimg_pipeline.automation.executor import POOLS
+from fimg_pipeline.automation.liveness import TAG_COMMAND, close_abandoned_runs
 from fimg_pipeline.plan.model import Planned, PlannedPackage
 from fimg_pipeline.progress import Event, Follower
 from fimg_pipeline.settings import Settings
 
-#: Tag of a run: who executes it, ``HOST:PID:RANDOM``. Finds our own run, and those whose process is gone.
-TAG_PROCESS: Final = "fimg/process"
 _POLL_SECONDS: Final = 0.3
+#: How long nothing may happen before somebody wants to know why.
+_PATIENCE_SECONDS: Final = 5.0
 
 
 @dataclass
@@ -33,6 +36,10 @@ class Outcomes:
     events: dict[tuple[str, str], Event] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
+        earlier = self.events.get((event.kind, event.name))
+        # It is tried again; should that be interrupted, it has failed.
+        if event.what == "started" and earlier is not None and earlier.what == "failed":
+            return
         self.events[(event.kind, event.name)] = event
 
     def of(self, item: Planned) -> Event | None:
@@ -40,20 +47,26 @@ class Outcomes:
 
 
 class Watcher(threading.Thread):
-    """Prints what the steps of a run report, as they do."""
+    """Prints what the steps of a run report, as they do, and what the run waits for when none does anything.
+
+    ``command`` is the run's :data:`TAG_COMMAND`, by which it is found.
+    """
 
     def __init__(
-        self, instance: dg.DagsterInstance, settings: Settings, process: str, total: int, console: Console
+        self, instance: dg.DagsterInstance, settings: Settings, command: str, total: int, console: Console
     ) -> None:
         super().__init__(daemon=True)
         self._instance = instance
         self._settings = settings
-        self._process_tag = process
+        self._command = command
         self._total = total
         self._console = console
         self._ended = threading.Event()
         #: Each name once, however often it was tried.
         self._done: set[tuple[str, str]] = set()
+        self._working: set[tuple[str, str]] = set()
+        self._looked = time.monotonic()
+        self._told: set[str] = set()
         self.outcomes = Outcomes()
 
     def run(self) -> None:
@@ -61,12 +74,13 @@ class Watcher(threading.Thread):
         ended = False
         while True:
             if follower is None:
-                runs = self._instance.get_run_records(dg.RunsFilter(tags={TAG_PROCESS: self._process_tag}), limit=1)
+                runs = self._instance.get_run_records(dg.RunsFilter(tags={TAG_COMMAND: self._command}), limit=1)
                 if runs:
                     self.outcomes.run_id = runs[0].dagster_run.run_id
                     follower = Follower(self._settings.home, self.outcomes.run_id)
             if follower is not None:
                 self._show(follower.new())
+                self._mind_waiting(self.outcomes.run_id)
             if ended:
                 return
             ended = self._ended.wait(_POLL_SECONDS)
@@ -79,9 +93,23 @@ class Watcher(threading.Thread):
         self._ended.set()
         self.join()
 
+    def _mind_waiting(self, own: str | None) -> None:
+        """While nothing is done: who has the places in the pool, and that none of them is dead."""
+        if self._working or time.monotonic() - self._looked < _PATIENCE_SECONDS:
+            return
+        self._looked = time.monotonic()
+        close_abandoned_runs(self._instance)
+        storage = self._instance.event_log_storage
+        others = {run for pool in POOLS for run in storage.get_concurrency_info(pool).active_run_ids} - {own}
+        if others and others != self._told:
+            self._told = others
+            self._console.print(f"          waiting: other runs build ({', '.join(sorted(run[:8] for run in others))})")
+
     def _show(self, events: Iterable[Event]) -> None:
         for event in events:
             self.outcomes.add(event)
+            (self._working.add if event.what == "started" else self._working.discard)((event.kind, event.name))
+            self._looked, self._told = time.monotonic(), set()
             label = event.name if event.kind == "image" else f"{event.kind} {event.name}"
             if event.what == "started":
                 self._console.print(f"[dim]          {label} …[/]")

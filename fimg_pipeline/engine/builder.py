@@ -19,7 +19,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Planned, PlannedImage
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import RepositorySnapshot
-from fimg_pipeline.state import locked
+from fimg_pipeline.state import locked, scratch
 
 
 class MissingInputError(FimgError):
@@ -131,7 +131,7 @@ class Builder:
             "org.opencontainers.image.title": planned.name,
             "org.opencontainers.image.version": version,
             "org.opencontainers.image.revision": origin.commit + ("-dirty" if origin.dirty else ""),
-            **({"org.opencontainers.image.source": origin.web} if origin.web else {}),
+            "org.opencontainers.image.source": origin.location,
             LABEL_FINGERPRINT: planned.fingerprint,
             LABEL_PLATFORM: planned.platform,
             LABEL_INPUTS: json.dumps(planned.inputs, sort_keys=True, separators=(",", ":")),
@@ -139,7 +139,8 @@ class Builder:
             **self._adaptation_labels(planned),
         }
         wanted = recipe_files(planned.recipe)["Dockerfile"].read_text(encoding="utf-8")
-        with secret_files(self.settings.home, self.settings.ca_bundle, self.settings.network_variables) as available:
+        with scratch(self.settings.home) as folder:
+            available = secret_files(folder, self.settings.ca_bundle, self.settings.network_variables)
             # A recipe that asks for none gets none, whatever a source may smuggle into its context.
             secrets = {name: path for name, path in available.items() if f"type=secret,id={name}" in wanted}
             return self.engine.build(
@@ -151,6 +152,7 @@ class Builder:
                 labels=labels,
                 secrets=secrets,
                 options=self.settings.docker_options,
+                id_file=folder / "id",
                 log=log,
             )
 

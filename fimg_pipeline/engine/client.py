@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -160,11 +159,12 @@ class Engine:
         labels: Mapping[str, str],
         secrets: Mapping[str, Path],
         options: Sequence[str],
+        id_file: Path,
         log: Callable[[str], None],
     ) -> str:
         """Builds ``context`` (a tar) for ``platform`` (``linux/amd64``) and returns the image's id.
 
-        ``tag`` is given only to an image that was built to its end. Raises a
+        ``tag`` is given only to an image that was built to its end, whose id the client writes to ``id_file``. Raises a
         :class:`~fimg_pipeline.engine.failures.BuildError`, transient or not.
         """
         arguments = [self.cli, "build", "--progress=plain", f"--platform={platform}", f"--file={dockerfile}"]
@@ -173,12 +173,10 @@ class Engine:
         arguments += [f"--build-arg={name}" for name in _PROXY_VARIABLES if os.environ.get(name)]
         arguments += [f"--label={name}={value}" for name, value in sorted(labels.items())]
         arguments += [f"--secret=id={name},src={path}" for name, path in sorted(secrets.items())]
-        with tempfile.TemporaryDirectory(prefix="fimg-build-") as folder:
-            # Not --tag: when this process is killed the client goes on with half a context. Naming is our last step.
-            id_file = Path(folder) / "id"
-            given, environment = _by_name(options)
-            self._stream([*arguments, f"--iidfile={id_file}", *given, "-"], environment, context, tag, log)
-            image_id = id_file.read_text().strip()
+        # Not --tag: when this process is killed the client goes on with half a context. Naming is our last step.
+        given, environment = _by_name(options)
+        self._stream([*arguments, f"--iidfile={id_file}", *given, "-"], environment, context, tag, log)
+        image_id = id_file.read_text().strip()
         record = self.inspect(image_id)
         if record is None:
             raise EngineError(f"{tag} was built but the engine does not have it")

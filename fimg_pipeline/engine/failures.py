@@ -10,7 +10,9 @@ from fimg_pipeline.errors import FimgError, TransientError
 
 #: Messages of apt, pip, npm, Maven and BuildKit when a network or registry did not answer properly.
 _TRANSIENT: Final = re.compile(
-    r"temporary failure (?:in name resolution|resolving)|connection (?:reset|refused|timed out)|i/o timeout"
+    # A name that is not found may be one nobody has; most programs don't say, and a name server may be away.
+    r"temporary failure (?:in name resolution|resolving)|could not resolve (?:host|')|unknown ?host|enotfound"
+    r"|no such host|name or service not known|connection (?:reset|refused|timed out)|i/o timeout"
     r"|tls handshake timeout|read timed out|\b(?:connect|read)timeout(?:error)?\b|newconnectionerror|remotedisconnected"
     r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|ssl.*unexpected.eof|tls.*unexpected eof"
     r"|failed to create endpoint"
@@ -37,6 +39,9 @@ _WRAPPER: Final = re.compile(
     r"|failed to solve|^-{4,}$|^> \["
     r"|Some problems were encountered while processing|^See 'docker .*--help'"
 )
+_BECAUSE: Final = "╰─▶"
+_CAUSE: Final = "Caused by:"
+_REASON_LENGTH: Final = 400
 _TAIL: Final = 15
 
 
@@ -52,9 +57,9 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
     """The error for a build client that ended with ``status`` after printing ``log``."""
     lines = [_PREFIX.sub("", line).rstrip() for line in log]
     shown = "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-_TAIL:])
-    reason = first_error_line(log)
+    index, reason = _reason(log)
     # What came before was overcome: a download that was tried again, say.
-    ending = "\n".join(lines[next((i for i, line in enumerate(lines) if line.strip() == reason), 0) :])
+    ending = "\n".join(lines[index:])
     message = f"{what} failed (status {status}): {reason}\n{shown}"
     if status < 0:
         killed = f"{what}: the docker client was killed by signal {-status}"
@@ -69,10 +74,25 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
 
 
 def first_error_line(log: Sequence[str]) -> str:
-    """The first line that says what went wrong, else the last one with text."""
-    lines = [_PREFIX.sub("", line).strip() for line in log]
-    reasons = [line for line in lines if line and not _WRAPPER.search(line)] or [line for line in lines if line]
-    telling = [line for line in reasons if _TELLING.search(line)]
-    if telling:
-        return telling[0]
-    return reasons[-1] if reasons else "no output"
+    """The first line that says what went wrong, with what belongs to it, else the last one with text."""
+    return _reason(log)[1]
+
+
+def _reason(log: Sequence[str]) -> tuple[int, str]:
+    """Where the reason begins in ``log``, and what it says."""
+    texts = [(index, _PREFIX.sub("", line).strip()) for index, line in enumerate(log)]
+    texts = [(index, text) for index, text in texts if text]
+    reasons = [(index, text) for index, text in texts if not _WRAPPER.search(text)] or texts
+    for position, (index, text) in enumerate(reasons):
+        if _TELLING.search(text):
+            return index, _continued(text, [after for _, after in reasons[position + 1 :]])
+    return reasons[-1] if reasons else (0, "no output")
+
+
+def _continued(line: str, following: Sequence[str]) -> str:
+    """``line`` with those after it that say what it leaves open: uv names packages and addresses only there."""
+    for text in following:
+        if not (line.endswith(":") or text.startswith((_BECAUSE, _CAUSE))) or len(line) + len(text) > _REASON_LENGTH:
+            break
+        line = f"{line} {text.removeprefix(_BECAUSE).strip()}"
+    return line

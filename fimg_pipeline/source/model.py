@@ -18,7 +18,7 @@ class RepositorySnapshot:
     """One repository at one commit.
 
     ``tree`` is the id of the root tree: the commit's, or the one of the working folder where ``dirty``. ``web`` is a
-    page for people to look the commit up, when the origin is known.
+    page for people to look the commit up, when the origin has one; ``location`` is a URL to get it from.
     """
 
     name: Repository
@@ -27,6 +27,7 @@ class RepositorySnapshot:
     tree: str
     dirty: bool = False
     web: str | None = None
+    location: str = ""
 
 
 @dataclass(frozen=True)

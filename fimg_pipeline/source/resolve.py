@@ -21,14 +21,13 @@ from fimg_pipeline.source.model import RepositorySnapshot, SourceError, SourceSn
 from fimg_pipeline.source.packages import package_sources
 from fimg_pipeline.source.requirements import requirement_texts, requirements_date
 from fimg_pipeline.source.store import DAMAGED, ObjectStore
+from fimg_pipeline.source.urls import is_safe, joined, local_folder, public_url, web_page
 from fimg_pipeline.source.worktree import written_tree
 
 _RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
 #: Refs that do not move once published.
 _RELEASE_REF: Final = re.compile(r"v?\d+(?:\.\d+)+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
-#: Transports git may use for a submodule; what .gitmodules says is input like any other (``ext::`` runs programs).
-_SAFE_URL: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
 #: ``fate.env`` keys a build needs; a FATE without them is not one we can build.
 _REQUIRED_KEYS: Final = ("FATE",)
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
@@ -105,7 +104,8 @@ class _Resolver:
         tree = self.store.resolve(f"{commit}^{{tree}}")
         if tree is None:
             raise SourceError(f"{name}: commit {commit} ({ref}) is incomplete: its tree is missing")
-        return RepositorySnapshot(name, ref, commit, tree, web=self._web(name))
+        origin = self._origin(name)
+        return RepositorySnapshot(name, ref, commit, tree, web=web_page(origin), location=origin)
 
     def _as_it_stands(self, name: Repository, checkout: Checkout) -> RepositorySnapshot:
         """The checkout's HEAD, or where files differ from it the tree they make, written to our own store."""
@@ -117,7 +117,7 @@ class _Resolver:
             raise SourceError(f"{checkout.folder} has no commit yet", hint="commit FATE's files first")
         commit, branch = head
         committed = self._at(name, branch, commit)
-        tree = written_tree(checkout, self.store.objects)
+        tree = written_tree(checkout, self.store.objects, self.settings.home)
         return committed if tree == committed.tree else replace(committed, tree=tree, dirty=True)
 
     def _fate_env(self) -> dict[str, str]:
@@ -162,7 +162,7 @@ class _Resolver:
             if name == "fate_llm"
             else ("IPCL_URL", self.settings.ipcl_url, self.settings.ipcl_version)
         )
-        folder = _local_folder(url)
+        folder = local_folder(url)
         if folder is not None:
             objects = Git(work_tree=folder).text("rev-parse", "--git-path", "objects")
             if objects is None:
@@ -215,7 +215,7 @@ class _Resolver:
     def _fetch_submodule(self, name: Repository, pinned: str) -> None:
         fate_dir = self.settings.fate_dir
         url = self.checkout.urls.get(f"submodule.{name}.url") or self._declared_url(name)
-        if url is None or not _SAFE_URL.fullmatch(url):
+        if url is None or not is_safe(url):
             shown = "no URL" if url is None else f"the URL {url!r}, which is none git may use here"
             raise SourceError(f"submodule {name} is not checked out in {fate_dir}, and .gitmodules has {shown}")
         try:
@@ -235,7 +235,7 @@ class _Resolver:
     def _declared_url(self, name: Repository) -> str | None:
         url = self._declared_urls.get(f"submodule.{name}.url")
         if url is not None and url.startswith(("./", "../")):
-            return _joined(self.checkout.urls.get("remote.origin.url") or str(self.settings.fate_dir), url)
+            return joined(self.checkout.urls.get("remote.origin.url") or str(self.settings.fate_dir), url)
         return url
 
     def _fetched(self, name: Repository, url: str, ref: str, variable: str) -> RepositorySnapshot:
@@ -261,8 +261,8 @@ class _Resolver:
         temporary.replace(remembered)
         return self._at(name, ref, commit)
 
-    def _web(self, name: Repository) -> str | None:
-        """The repository's page, for links to commits; only for plain https remotes without a user in them."""
+    def _origin(self, name: Repository) -> str:
+        """Where the repository comes from, as a URL without a user's name or password in it."""
         if name == "fate_llm":
             url: str | None = self.settings.fate_llm_url
         elif name == "ipcl":
@@ -271,9 +271,7 @@ class _Resolver:
             url = self.checkout.urls.get("remote.origin.url")
         else:
             url = self._declared_url(name)
-        if url is None or not re.fullmatch(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+", url):
-            return None
-        return url.removesuffix("/").removesuffix(".git")
+        return public_url(url or str(self.settings.fate_dir))
 
 
 def _fate_checkout(folder: Path) -> Checkout:
@@ -308,20 +306,3 @@ def _ipcl_checkout(folder: Path) -> Checkout:
     if checkout is None or not checkout.is_top:
         raise SourceError(f"IPCL_PKG_DIR={folder} is not a git checkout", hint="clone it, or leave IPCL_PKG_DIR unset")
     return checkout
-
-
-def _local_folder(url: str) -> Path | None:
-    """The folder a git URL names, when it is one on this machine."""
-    folder = Path(url.removeprefix("file://"))
-    return folder if folder.is_absolute() and folder.is_dir() else None
-
-
-def _joined(origin: str, relative: str) -> str:
-    """A relative submodule URL against its superproject's, as git does it (gitsubmodules)."""
-    base = origin.rstrip("/")
-    for segment in relative.split("/"):
-        if segment == "..":
-            base = base.rpartition("/")[0]
-        elif segment not in (".", ""):
-            base = f"{base}/{segment}"
-    return base

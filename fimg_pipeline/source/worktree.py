@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from shutil import copy2, copyfile
 
@@ -10,17 +9,17 @@ from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.git import Git, GitError
 from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.store import SUBMODULE
+from fimg_pipeline.state import scratch
 
 
-def written_tree(checkout: Checkout, objects: Path) -> str:
+def written_tree(checkout: Checkout, objects: Path, home: Path) -> str:
     """The tree of a working folder as it is now, written to ``objects``; submodules as its index has them.
 
-    Ignored files are left out. The git folder used is a temporary one of ours with a copy of the checkout's index (so
-    that unchanged files are not read again): nothing is written to the checkout, and nothing its own configuration
-    names is run.
+    Ignored files are left out. The git folder used is one of ours for the moment, below ``home``, with a copy of the
+    checkout's index (so that unchanged files are not read again): nothing is written to the checkout, and nothing its
+    own configuration names is run.
     """
-    with tempfile.TemporaryDirectory(prefix="fimg-index-") as folder:
-        own = Path(folder)
+    with scratch(home) as own:
         (own / "refs").mkdir()
         (own / "HEAD").write_text("ref: refs/heads/none\n")
         (own / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n")

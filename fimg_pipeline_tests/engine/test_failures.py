@@ -13,11 +13,14 @@ TRANSIENT = [
     "#7 9.9 npm ERR! code ECONNRESET",
     "#7 9.9 [ERROR] Could not transfer artifact: Connection reset",
     "#7 9.9 ERROR: HTTP error 503 while getting https://files.example/x.whl",
+    "#7 9.9 curl: (6) Could not resolve host: mirror.example",
+    "#7 9.9 [ERROR] Could not transfer artifact a:b:pom:1 from/to mirror: mirror.example: Name or service not known",
     "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
 ]
 DEFINITIVE = [
     "#5 3.2 E: Unable to locate package foo",
     "#7 9.9 ERROR: No matching distribution found for foo==9",
+    "#7 9.9 [ERROR] Could not resolve dependencies for project a:b:jar:1: Could not find artifact c:d:jar:2",
     "#9 1.0 SyntaxError: invalid syntax",
     "#9 1.0 SyntaxError: unexpected EOF while parsing",
     "#9 1.0 [FATAL] Non-parseable POM pom.xml: Premature end of file",
@@ -59,6 +62,27 @@ def test_the_reason_is_found_above_buildkits_repetition() -> None:
 def test_what_a_recipe_only_says_is_no_reason() -> None:
     log = ["#9 1.0 fimg: resolving as of 2023-05-31", "#9 2.0 fimg: error: it can't be resolved", "#9 2.1 and so on"]
     assert first_error_line(log) == "fimg: error: it can't be resolved"
+
+
+def test_the_reason_goes_on_where_it_names_what_is_wrong() -> None:
+    log = [
+        "#9 9.1 fimg: error: FATE's requirements can't be resolved with PyPI:   × No solution found when resolving:",
+        "#9 9.1   ╰─▶ Because there is no version of requests==99.99 and you require requests==99.99, we can conclude",
+        "#9 9.1       that your requirements are unsatisfiable.",
+    ]
+    assert first_error_line(log).endswith(
+        "resolving: Because there is no version of requests==99.99 and you require requests==99.99, we can conclude"
+    )
+    dead = [
+        "#9 9.1 error: Request failed after 5 retries in 37.7s",
+        "#9 9.1   Caused by: Failed to fetch: `http://127.0.0.1:1/simple/pip/`",
+        "#9 9.1   Caused by: tcp connect error",
+        "#9 9.2 and so on",
+    ]
+    assert first_error_line(dead) == (
+        "error: Request failed after 5 retries in 37.7s Caused by: Failed to fetch: `http://127.0.0.1:1/simple/pip/` "
+        "Caused by: tcp connect error"
+    )
 
 
 def test_no_output() -> None:

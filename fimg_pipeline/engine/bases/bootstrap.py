@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ from fimg_pipeline.engine.failures import BuildError
 from fimg_pipeline.engine.host import HostError
 from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.state import scratch
 
 LABEL_ORIGIN: Final = "io.fimg.base.origin"
 _ROOTFS: Final = "rootfs.tar"
@@ -148,16 +149,15 @@ class Bootstrap:
         files += [ContextFile(path, text.encode()) for path, text in sorted(recipe.files.items())]
         if recipe.archive is not None and archive is not None:
             files.append(ContextFile(recipe.archive, archive.read_bytes()))
-        with self._secrets() as secrets:
-            self._build(
-                base,
-                platform,
-                files,
-                origin,
-                labels={LABEL_PYTHON: python},
-                arguments={"BASE": ground.local},
-                secrets=secrets,
-            )
+        self._build(
+            base,
+            platform,
+            files,
+            origin,
+            labels={LABEL_PYTHON: python},
+            arguments={"BASE": ground.local},
+            fetches=True,
+        )
 
     def _build(
         self,
@@ -168,20 +168,26 @@ class Bootstrap:
         *,
         labels: Mapping[str, str] | None = None,
         arguments: Mapping[str, str] | None = None,
-        secrets: Mapping[str, Path] | None = None,
+        fetches: bool = False,
     ) -> None:
-        """Builds and, when everything went well, names the image: nothing half ever has the local name."""
-        self.engine.build(
-            tar_stream(files),
-            dockerfile="Dockerfile",
-            tag=base.local_reference(platform),
-            platform=docker_platform(platform),
-            build_args=arguments or {},
-            labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin, **(labels or {})},
-            secrets=secrets or {},
-            options=["--no-cache"] if self.fresh else [],
-            log=self.log,
-        )
+        """Builds and, when everything went well, names the image: nothing half ever has the local name.
+
+        ``fetches``: its steps need to know the mirrors.
+        """
+        variables = {"APT_MIRROR": self.mirrors.debian, "APT_SECURITY_MIRROR": self.mirrors.security}
+        with scratch(self.settings.home) as folder:
+            self.engine.build(
+                tar_stream(files),
+                dockerfile="Dockerfile",
+                tag=base.local_reference(platform),
+                platform=docker_platform(platform),
+                build_args=arguments or {},
+                labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin, **(labels or {})},
+                secrets=secret_files(folder, self.mirrors.ca_bundle, variables) if fetches else {},
+                options=["--no-cache"] if self.fresh else [],
+                id_file=folder / "id",
+                log=self.log,
+            )
 
     @contextmanager
     def _workplace(self, name: str) -> Iterator[Path]:
@@ -194,10 +200,6 @@ class Bootstrap:
             yield folder
         finally:
             shutil.rmtree(folder)
-
-    def _secrets(self) -> AbstractContextManager[Mapping[str, Path]]:
-        variables = {"APT_MIRROR": self.mirrors.debian, "APT_SECURITY_MIRROR": self.mirrors.security}
-        return secret_files(self.settings.home, self.mirrors.ca_bundle, variables)
 
 
 def _unusable(error: BuildError) -> bool:

@@ -10,6 +10,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.context import file_from_disk, tar_stream
 from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.settings import load
+from fimg_pipeline.state import scratch
 
 
 def standin(engine: Engine, name: str, reference: str) -> str:
@@ -18,7 +19,7 @@ def standin(engine: Engine, name: str, reference: str) -> str:
     files = [file_from_disk(file.name, file) for file in sorted(folder.iterdir())]
     files.append(file_from_disk("lib/build.sh", ROOT / "lib" / "build.sh"))
     settings = load()
-    with secret_files(settings.home, settings.ca_bundle, settings.network_variables) as secrets:
+    with scratch(settings.home) as own:
         engine.build(
             tar_stream(files),
             dockerfile="Dockerfile",
@@ -26,8 +27,9 @@ def standin(engine: Engine, name: str, reference: str) -> str:
             platform=f"linux/{engine.platform}",
             build_args={"BASE": BASES["debian"].local_reference(engine.platform)},
             labels={},
-            secrets=secrets,
+            secrets=secret_files(own, settings.ca_bundle, settings.network_variables),
             options=(),
+            id_file=own / "id",
             log=lambda _line: None,
         )
     return reference

@@ -1,0 +1,55 @@
+"""Runs whose process was killed: nobody tells Dagster, and their places in the pool would be taken for ever.
+
+Every run has a file in the instance's folder, locked by the process that executes it. The system lets go of the lock
+when the process dies, however it does, and whatever process gets its number next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from fimg_pipeline.state import held, is_left_behind
+
+#: Tag of a run that a command executes by itself: the name under which that command lives.
+TAG_COMMAND: Final = "fimg/command"
+
+_UNFINISHED: Final = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@contextmanager
+def alive(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
+    """Shows that this process executes run ``name`` (or is the command of that name) while the block runs."""
+    with held(_file(instance, name)):
+        yield
+
+
+def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Marks runs of this instance as failed whose process on this machine died; their ids."""
+    closed = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+        run = record.dagster_run
+        files = [_file(instance, name) for name in (run.run_id, run.tags.get(TAG_COMMAND)) if name]
+        left = [file for file in files if is_left_behind(file)]
+        if not left:
+            continue
+        instance.report_run_failed(run, "the process that executed this run was killed")
+        # The daemon does so a while after a run has ended; where none runs, nobody would.
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        for file in left:
+            file.unlink(missing_ok=True)
+        closed.append(run.run_id)
+    return closed
+
+
+def _file(instance: dg.DagsterInstance, name: str) -> Path:
+    return Path(instance.root_directory) / "alive" / name

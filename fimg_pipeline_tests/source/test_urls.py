@@ -1,0 +1,45 @@
+"""URLs of repositories: which git may use, and what people are shown of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from fimg_pipeline.source.urls import is_safe, joined, public_url, web_page
+
+PAGE = "https://github.com/FederatedAI/FATE"
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "page"),
+    [
+        (f"{PAGE}.git", f"{PAGE}.git", PAGE),
+        (f"{PAGE}/", f"{PAGE}/", PAGE),
+        ("https://me:token@github.com/FederatedAI/FATE.git", f"{PAGE}.git", PAGE),
+        ("https://token@github.com/FederatedAI/FATE", PAGE, PAGE),
+        ("git@github.com:FederatedAI/FATE.git", "ssh://github.com/FederatedAI/FATE.git", PAGE),
+        ("ssh://git@github.com/FederatedAI/FATE.git", "ssh://github.com/FederatedAI/FATE.git", PAGE),
+        ("ssh://git@git.example:2222/FATE.git", "ssh://git.example:2222/FATE.git", None),
+        ("http://10.0.0.5/FATE.git", "http://10.0.0.5/FATE.git", None),
+        ("/data/projects/fate", "file:///data/projects/fate", None),
+        ("file:///data/projects/fate", "file:///data/projects/fate", None),
+    ],
+)
+def test_what_is_shown_of_a_url(url: str, location: str, page: str | None) -> None:
+    assert public_url(url) == location
+    assert web_page(location) == page
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c x", "-u", "fd::3", "https://h/a b", "../x", ""])
+def test_what_git_may_not_use(url: str) -> None:
+    assert not is_safe(url)
+
+
+@pytest.mark.parametrize(
+    ("origin", "relative", "absolute"),
+    [
+        (f"{PAGE}.git", "../eggroll.git", "https://github.com/FederatedAI/eggroll.git"),
+        ("/src/fate", "./sub", "/src/fate/sub"),
+    ],
+)
+def test_relative_urls(origin: str, relative: str, absolute: str) -> None:
+    assert joined(origin, relative) == absolute

@@ -1,0 +1,39 @@
+"""What processes leave behind when they are killed, and who removes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from fimg_pipeline.state import scratch
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from fimg_pipeline.state import scratch
+with scratch(Path(sys.argv[1])) as folder:
+    (folder / "secret").write_text("x")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def start(home: Path) -> tuple[subprocess.Popen[str], Path]:
+    command = [sys.executable, "-c", _HOLDER, str(home)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    killed, left = start(tmp_path)
+    living, kept = start(tmp_path)
+    killed.kill()
+    killed.wait()
+    assert (left / "secret").exists()
+    with scratch(tmp_path) as own:
+        assert own.stat().st_mode & 0o777 == 0o700
+        assert not left.exists() and (kept / "secret").exists()
+    living.communicate("")
+    assert list((tmp_path / "scratch").iterdir()) == []
