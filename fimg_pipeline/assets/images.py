@@ -71,11 +71,12 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                     if outcome.built
                     else "reused: an image of this fingerprint was there",
                     **({} if failed else _names(planned)),
-                    **_metadata(planned, record),
                     "commit": commit_metadata(plan.source.fate),
                     "uncommitted changes": plan.source.dirty,
+                    "built because": planned.reason,
                     "seconds": round(outcome.seconds, 1),
                     "log": dg.MetadataValue.url(log_page(context.run.run_id, key)),
+                    **_metadata(planned, record),
                     "log file": dg.MetadataValue.path(
                         str(log_path(session.settings.home, context.run.run_id, image.name))
                     ),
@@ -96,16 +97,15 @@ def _names(planned: PlannedImage) -> dict[str, Any]:
 
 def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
     return {
-        "digest (image id)": str(record.get("Id", "")),
         "size_mb": round(record.get("Size", 0) / 1e6, 1),
         "layers": len(record.get("RootFS", {}).get("Layers") or ()),
+        "digest (image id)": str(record.get("Id", "")),
         **(
             {"requirements adapted": dg.MetadataValue.md("\n".join(f"- {line}" for line in planned.adaptations))}
             if planned.adaptations
             else {}
         ),
         "fingerprint": planned.fingerprint,
-        "built because": planned.reason,
     }
 
 
