@@ -22,6 +22,7 @@ from typing import Final
 
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.host import require_command
+from fimg_pipeline.state import locked
 from fimg_pipeline_tests.rig.standins import standin
 
 #: The branch for FATE 1.11.2, in a clone of KubeFATE (its own branch, or that of its origin).
@@ -30,6 +31,7 @@ BRANCHES: Final = ("develop-1.11.2", "origin/develop-1.11.2")
 REGISTRY: Final = "fate-party.invalid"
 STANDINS: Final = {"mysql": "mysql:8.0.28", "rabbitmq": "rabbitmq:3.8.3-management"}
 _INTERFACE: Final = "fimg-party0"
+_LOCK: Final = Path("/run/lock/fimg-party.lock")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ _PARTIES: Final[Mapping[int, str]] = {9999: "203.0.113.1", 10000: "203.0.113.2"}
 def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: Path) -> Iterator[list[Party]]:
     """Brings both parties up, waits until FATE Flow answers in each, and takes everything down again.
 
+    One at a time: names and addresses are the machine's. Whoever comes second waits for the first to end.
     ``folder`` (absent or empty) holds what KubeFATE generates; the containers' logs are left in ``logs``.
     """
     require_command("docker-compose", ["docker-compose"], purpose="KubeFATE's deployment", say=print)
@@ -101,7 +104,7 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
     for name, image in STANDINS.items():
         standin(engine, name, f"{REGISTRY}/federatedai/{image}")
     parties = _generate(kubefate, folder, engines, tag)
-    with _addresses():
+    with locked(_LOCK), _addresses():
         try:
             for party in parties:
                 party.compose("up", "--detach", timeout=900)

@@ -22,7 +22,8 @@ cuda_install() {
 cuda_find() {
     apt_configure
     apt-get update -q -o Dir::Etc::sourcelist=/run/sources.d/fimg.list -o Dir::Etc::sourceparts=/dev/null \
-        -o APT::Get::List-Cleanup=false || die "CUDA_APT_REPOSITORY can't be read as an apt source (see above)"
+        -o APT::Get::List-Cleanup=false > /run/tmp/why 2>&1 ||
+        die "CUDA_APT_REPOSITORY can't be read as an apt source: $(sed -n '/^E: /{p;q}' /run/tmp/why)"
     for cuda_package in $CUDA_PACKAGES; do
         apt-cache show "$cuda_package" > /run/tmp/why 2>&1 ||
             die "the apt source that CUDA_APT_REPOSITORY names has no $cuda_package"
