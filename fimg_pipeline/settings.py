@@ -286,7 +286,10 @@ def _source_problems(folder: Path, parsed: Mapping[str, Any]) -> list[str]:
 
 def _instance_problems(text: str, parsed: Mapping[str, Any]) -> list[str]:
     """What is wrong with ``DAGSTER_HOME``, which is Dagster's own variable."""
-    folder = Path(text).expanduser()
+    try:
+        folder = values.path(text)
+    except ValueError as error:
+        return [str(error)]
     if not folder.is_absolute() or not folder.is_dir():
         return ["must be an absolute path of a folder that is there: create it, or unset it"]
     return _source_problems(folder, parsed)

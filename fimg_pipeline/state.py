@@ -9,8 +9,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from fimg_pipeline.errors import FimgError
+
+#: Ending of files that are about to get their name.
+NEW: Final = ".new"
 
 
 def run_folder(home: Path, run_id: str) -> Path:
@@ -39,9 +43,13 @@ def locked(path: Path) -> Iterator[int]:
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Keeps a file at ``path`` while the block runs, locked: left behind unlocked, it tells that this process died."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with new.open("w") as handle:
+    new = path.with_name(f"{path.name}-{os.getpid()}{NEW}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = new.open("w")
+    except OSError as error:
+        raise FimgError(f"{path} can't be written: {error.strerror}") from None
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         # Under its name only once it is locked: nobody may find it otherwise.
         new.replace(path)
@@ -52,13 +60,14 @@ def held(path: Path) -> Iterator[None]:
 
 
 def is_left_behind(path: Path) -> bool:
-    """Whether the process that kept ``path`` by :func:`held` died."""
+    """Whether the process that kept ``path`` by :func:`held` died; where that can't be told, it did not."""
     try:
-        with path.open() as handle:
+        with path.open("r+") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, BlockingIOError):
+            # A process that ended well a moment ago has removed the file this is a handle of.
+            return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except OSError:
         return False
-    return True
 
 
 @contextmanager

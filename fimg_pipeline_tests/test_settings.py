@@ -233,6 +233,7 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("Docker_Options", "--build-arg BUILDKIT_SYNTAX=evil.invalid/x"),
         ("DAGSTER_HOME", "relative"),
         ("DAGSTER_HOME", "/nonexistent"),
+        ("DAGSTER_HOME", "~nosuchuser/x"),
         ("HTTP_PROXY", "http://a b;rm"),
         ("no_proxy", "$(id)"),
         ("DOCKER_HUB_MIRROR", "foo"),

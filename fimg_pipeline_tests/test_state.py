@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
-from fimg_pipeline.state import scratch
+import pytest
+
+from fimg_pipeline.state import held, is_left_behind, scratch
 
 _HOLDER = """
 import sys
@@ -37,3 +41,17 @@ def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path: Path) -
         assert not left.exists() and (kept / "secret").exists()
     living.communicate("")
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_process_that_ends_well_while_one_looks_did_not_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    block = held(file)
+    block.__enter__()
+    lock = fcntl.flock
+
+    def end_first(handle: IO[str], operation: int) -> None:
+        block.__exit__(None, None, None)
+        lock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", end_first)
+    assert not is_left_behind(file)

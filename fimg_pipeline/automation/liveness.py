@@ -13,7 +13,7 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.state import held, is_left_behind
+from fimg_pipeline.state import NEW, held, is_left_behind
 
 #: Tag of a run that a command executes by itself: the name under which that command lives.
 TAG_COMMAND: Final = "fimg/command"
@@ -35,21 +35,31 @@ def alive(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
 
 def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
     """Marks runs of this instance as failed whose process on this machine died; their ids."""
+    left = {file for file in _folder(instance).glob("*") if file.suffix != NEW and is_left_behind(file)}
     closed = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
-        run = record.dagster_run
-        files = [_file(instance, name) for name in (run.run_id, run.tags.get(TAG_COMMAND)) if name]
-        left = [file for file in files if is_left_behind(file)]
-        if not left:
-            continue
-        instance.report_run_failed(run, "the process that executed this run was killed")
-        # The daemon does so a while after a run has ended; where none runs, nobody would.
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        for file in left:
-            file.unlink(missing_ok=True)
-        closed.append(run.run_id)
+    if left:
+        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+            run = record.dagster_run
+            if _deciding_file(instance, run) in left:
+                # The daemon does so a while after a run has ended; where none runs, nobody would.
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                instance.report_run_failed(run, "the process that executed this run was killed")
+                closed.append(run.run_id)
+    for file in left:
+        file.unlink(missing_ok=True)
     return closed
 
 
+def _deciding_file(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Path:
+    """The run's own file; before it has one its command's, whose tag a re-execution has only inherited."""
+    own = _file(instance, run.run_id)
+    command = run.tags.get(TAG_COMMAND)
+    return own if own.exists() or command is None or run.parent_run_id else _file(instance, command)
+
+
+def _folder(instance: dg.DagsterInstance) -> Path:
+    return Path(instance.root_directory) / "alive"
+
+
 def _file(instance: dg.DagsterInstance, name: str) -> Path:
-    return Path(instance.root_directory) / "alive" / name
+    return _folder(instance) / name

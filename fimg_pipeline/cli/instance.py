@@ -57,5 +57,5 @@ def _size_pools(home: Path) -> None:
             why = " ".join(result.stderr.strip().splitlines()[-1:])
             raise FimgError(f"pool {pool} of the Dagster instance in {home} can't be set: {why}")
     for earlier in home.glob(".pools-*"):
-        earlier.unlink()
+        earlier.unlink(missing_ok=True)
     done.touch()

@@ -80,7 +80,11 @@ class Watcher(threading.Thread):
                     follower = Follower(self._settings.home, self.outcomes.run_id)
             if follower is not None:
                 self._show(follower.new())
-                self._mind_waiting(self.outcomes.run_id)
+                try:
+                    self._mind_waiting(self.outcomes.run_id)
+                except Exception as error:
+                    # What is shown and counted must not end with it. This goes to Dagster's own log.
+                    print(f"looking after the pool failed: {error!r}", file=sys.stderr)
             if ended:
                 return
             ended = self._ended.wait(_POLL_SECONDS)

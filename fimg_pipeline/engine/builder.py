@@ -131,7 +131,7 @@ class Builder:
             "org.opencontainers.image.title": planned.name,
             "org.opencontainers.image.version": version,
             "org.opencontainers.image.revision": origin.commit + ("-dirty" if origin.dirty else ""),
-            "org.opencontainers.image.source": origin.location,
+            **({"org.opencontainers.image.source": origin.location} if origin.location else {}),
             LABEL_FINGERPRINT: planned.fingerprint,
             LABEL_PLATFORM: planned.platform,
             LABEL_INPUTS: json.dumps(planned.inputs, sort_keys=True, separators=(",", ":")),

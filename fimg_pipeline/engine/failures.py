@@ -11,7 +11,7 @@ from fimg_pipeline.errors import FimgError, TransientError
 #: Messages of apt, pip, npm, Maven and BuildKit when a network or registry did not answer properly.
 _TRANSIENT: Final = re.compile(
     # A name that is not found may be one nobody has; most programs don't say, and a name server may be away.
-    r"temporary failure (?:in name resolution|resolving)|could not resolve (?:host|')|unknown ?host|enotfound"
+    r"temporary failure (?:in name resolution|resolving)|could not resolve (?:host|'[^./'])|unknown ?host|enotfound"
     r"|no such host|name or service not known|connection (?:reset|refused|timed out)|i/o timeout"
     r"|tls handshake timeout|read timed out|\b(?:connect|read)timeout(?:error)?\b|newconnectionerror|remotedisconnected"
     r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|ssl.*unexpected.eof|tls.*unexpected eof"

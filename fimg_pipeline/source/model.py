@@ -18,7 +18,8 @@ class RepositorySnapshot:
     """One repository at one commit.
 
     ``tree`` is the id of the root tree: the commit's, or the one of the working folder where ``dirty``. ``web`` is a
-    page for people to look the commit up, when the origin has one; ``location`` is a URL to get it from.
+    page for people to look the commit up, when the origin has one; ``location`` is a URL to get it from, empty where
+    the origin has none one may show.
     """
 
     name: Repository

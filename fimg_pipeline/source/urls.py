@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 #: Transports git may use for a submodule; what .gitmodules says is input like any other (``ext::`` runs programs).
 _SAFE: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
 #: ``user@host:path``, ssh's short form.
 _SHORT: Final = re.compile(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9.-]+):(?P<path>[^\s:]+)")
+_PUBLIC: Final = re.compile(r"(?:https?|ssh|git)://[A-Za-z0-9.-]+(?::\d+)?/[A-Za-z0-9._~%+/-]+")
 _PAGE: Final = re.compile(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+")
 
 
@@ -36,13 +38,15 @@ def joined(origin: str, relative: str) -> str:
 
 
 def public_url(url: str) -> str:
-    """``url`` as one may show it: in the form of a URL, without what may be a name, a password or a token."""
+    """``url`` as everybody may see it: without what may be a name, a password or a token; empty when it is no URL."""
     short = _SHORT.fullmatch(url)
     if short:
         return f"ssh://{short['host']}/{short['path'].lstrip('/')}"
-    if url.startswith("/"):
-        return f"file://{url}"
-    return re.sub(r"(://)[^/@]*@", r"\1", url)
+    if url.startswith(("/", "file:///")):
+        return f"file://{quote(url.removeprefix('file://'))}"
+    scheme, _, rest = url.partition("://")
+    shown = f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
+    return shown if _PUBLIC.fullmatch(shown) else ""
 
 
 def web_page(url: str) -> str | None:

@@ -79,7 +79,31 @@ def test_a_run_dies_with_the_command_that_executes_it(instance: dg.DagsterInstan
     assert close_abandoned_runs(instance) == [run_id]
 
 
-def test_runs_of_other_machines_are_let_be(instance: dg.DagsterInstance) -> None:
+def test_a_run_that_lives_is_let_be_though_it_inherited_the_tag_of_a_dead_command(
+    instance: dg.DagsterInstance,
+) -> None:
+    dead = start_holder(instance, "c0ffee")
+    dead.kill()
+    dead.wait()
+    run_id = start_run(instance, {TAG_COMMAND: "c0ffee"})
+    living = start_holder(instance, run_id)
+    assert close_abandoned_runs(instance) == []
+    assert state(instance, run_id) == (dg.DagsterRunStatus.STARTED, 1)
+    living.communicate(b"")
+
+
+def test_a_tag_is_no_path(instance: dg.DagsterInstance) -> None:
+    victim = Path(instance.root_directory) / "victim"
+    victim.touch()
+    dead = start_holder(instance, "dead")
+    dead.kill()
+    dead.wait()
+    start_run(instance, {TAG_COMMAND: "../victim"})
+    assert close_abandoned_runs(instance) == []
+    assert victim.exists()
+
+
+def test_runs_without_a_file_here_are_let_be(instance: dg.DagsterInstance) -> None:
     run_id = start_run(instance)
     assert close_abandoned_runs(instance) == []
     assert state(instance, run_id) == (dg.DagsterRunStatus.STARTED, 1)

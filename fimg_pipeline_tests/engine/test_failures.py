@@ -21,6 +21,7 @@ DEFINITIVE = [
     "#5 3.2 E: Unable to locate package foo",
     "#7 9.9 ERROR: No matching distribution found for foo==9",
     "#7 9.9 [ERROR] Could not resolve dependencies for project a:b:jar:1: Could not find artifact c:d:jar:2",
+    "#9 1.0 RollupError: Could not resolve './missing.vue' from src/main.ts",
     "#9 1.0 SyntaxError: invalid syntax",
     "#9 1.0 SyntaxError: unexpected EOF while parsing",
     "#9 1.0 [FATAL] Non-parseable POM pom.xml: Premature end of file",
