@@ -95,8 +95,7 @@ def ensure_recipe_bases(
 
 
 def context_files(home: Path, planned: PlannedPackage, source: SourceSnapshot) -> Iterator[ContextFile]:
-    """The files of a package in its build context: below ``src/``, which compiled packages' parts already name."""
-    folder = "src/" if planned.recipe == "packages/source" else ""
+    """The files of a package in its build context: below ``src/``."""
     for file in package_files(home, planned.source, source.object_directories):
         link = file.data.decode("utf-8", "surrogateescape") if file.symlink else None
-        yield ContextFile(f"{folder}{file.path}", b"" if file.symlink else file.data, file.executable, link)
+        yield ContextFile(f"src/{file.path}", b"" if file.symlink else file.data, file.executable, link)

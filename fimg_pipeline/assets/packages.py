@@ -15,14 +15,13 @@ from fimg_pipeline.progress import Event, What, report
 
 def package_asset(package: Package) -> dg.AssetsDefinition:
     """The asset that makes ``package``."""
-    compiled = package.recipe != "packages/source"
 
     @dg.asset(
         key=package_key(package.name),
         deps=[SOURCE],
         partitions_def=MATRIX,
         group_name="packages",
-        kinds={"java" if compiled else "git", "docker"},
+        kinds={package.kind, "docker"},
         owners=["team:fate-release"],
         code_version="1",
         op_tags=priority(image.name for image in IMAGES.values() if package.name in image.recipe.packages),

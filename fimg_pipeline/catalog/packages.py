@@ -33,7 +33,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Package:
-    """``recipe`` says how it is made; ``packages/source`` copies, the others compile ``src/``.
+    """``recipe`` makes it from the parts; most are laid out as they are, by ``packages/source``.
+
+    ``kind`` is what it is made of, for the web UI.
 
     ``may_lack_files``: some public copies of FATE lack large files (data sets, slides) of these folders; they are left
     out and named. Anywhere else a missing file is an error.
@@ -43,6 +45,7 @@ class Package:
     description: str
     parts: tuple[Part, ...]
     recipe: str = "packages/source"
+    kind: Literal["git", "java"] = "git"
     may_lack_files: bool = False
 
     @property
@@ -69,14 +72,16 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
             Package(
                 "eggroll",
                 "Eggroll, the compute engine: compiled by Maven, with its Python side.",
-                (Part("eggroll", "", "src"),),
+                (Part("eggroll", "", ""),),
                 recipe="packages/eggroll",
+                kind="java",
             ),
             Package(
                 "fateboard",
                 "FATE Board: the front end built by npm, the server by Maven.",
-                (Part("fateboard", "", "src"),),
+                (Part("fateboard", "", ""),),
                 recipe="packages/fateboard",
+                kind="java",
             ),
             Package(
                 "conf",
@@ -97,7 +102,10 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
             ),
             Package("deploy", "Deployment files, among them the SQL upgrades.", (Part("fate", "deploy", "deploy"),)),
             Package(
-                "fate_llm", "FATE-LLM, laid into FATE's Python folder.", (Part("fate_llm", "python", "fate/python"),)
+                "fate_llm",
+                "FATE-LLM, laid into FATE's Python folder.",
+                (Part("fate_llm", "python", "fate/python"),),
+                recipe="packages/fate-llm",
             ),
             Package("ipcl_pkg", "Intel's Paillier library for Python, as source.", (Part("ipcl", "", "ipcl_pkg"),)),
         )

@@ -78,6 +78,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             Recipe("packages/source", smoke=()),
             Recipe("packages/eggroll", smoke=(), bases=("bullseye",)),
             Recipe("packages/fateboard", smoke=(), bases=("debian",)),
+            Recipe("packages/fate-llm", smoke=(), bases=("python",), optional_indexes=("cuda",)),
             Recipe(
                 "base/basic",
                 smoke=_python("import setuptools, pip, ssl, sqlite3, ctypes, lzma, bz2"),

@@ -131,6 +131,11 @@ def _is_neutral(option: str) -> bool:
     return name in NEUTRAL_OPTIONS or (name == "--build-arg" and value.partition("=")[0].upper() in PROXY_VARIABLES)
 
 
+def _but_bases(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Build arguments that are inputs; where a base is says nothing of what it is."""
+    return {name: value for name, value in arguments.items() if not name.startswith("BASE_")}
+
+
 @dataclass(frozen=True)
 class _Planner:
     settings: Settings
@@ -143,6 +148,8 @@ class _Planner:
         source = self.source.packages[package.name]
         platform = self.engine.platform
         arguments, inputs = self._bases(recipe, platform)
+        arguments |= self._indexes(recipe)
+        inputs |= _but_bases(arguments)
         inputs |= {"content": source.content, "recipe": self.recipe_digest(recipe.path)} | self._options(recipe)
         identity = fingerprint({**inputs, "package": package.name})
         stage = f"{LOCAL_NAMESPACE}/package/{package.name}:{identity}"
@@ -175,10 +182,8 @@ class _Planner:
         arguments |= {argument: self._fate_env(image, key) for argument, key in recipe.fate_env.items()}
         if recipe.source_date:
             arguments["SOURCE_DATE"] = self.source.requirements_date
-        if recipe.optional_indexes:
-            configured = [name for name in recipe.optional_indexes if name in self.settings.optional_indexes]
-            arguments["EXTRA_INDEXES"] = " ".join(configured)
-        inputs |= {name: value for name, value in arguments.items() if not name.startswith("BASE_")}
+        arguments |= self._indexes(recipe)
+        inputs |= _but_bases(arguments)
         inputs |= {"recipe": self.recipe_digest(recipe.path), "platform": platform} | self._options(recipe)
         identity = fingerprint({**inputs, "image": image.name})
         stage = f"{LOCAL_NAMESPACE}/image/{image.name}:{identity}"
@@ -217,6 +222,13 @@ class _Planner:
             stored = self.engine.by_reference.get(reference)
             inputs[f"base {base.reference}"] = stored.image_id if stored else ABSENT_BASE
         return arguments, inputs
+
+    def _indexes(self, recipe: Recipe) -> dict[str, str]:
+        """The build argument that names the optional indexes of a recipe which are configured."""
+        if not recipe.optional_indexes:
+            return {}
+        configured = [name for name in recipe.optional_indexes if name in self.settings.optional_indexes]
+        return {"EXTRA_INDEXES": " ".join(configured)}
 
     def _adaptations(self, recipe: Recipe, platform: Platform) -> tuple[str, ...]:
         """What the recipe will change in FATE's requirements, by the rules it will use."""

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Functions of ``lib/`` that talk to a network or need its settings.
-FETCHING = ("apt_install", "python_create", "python_requirements", "python_install", "python_project", "maven ", "npm ")
+FETCHING = (
+    *("apt_install", "cuda_find", "cuda_install"),
+    *("python_create", "python_requirements", "python_install", "python_project"),
+    *("maven ", "npm "),
+)
 ALLOWED_IN_STAGES = {"SPARK_VERSION", "SOURCE_DATE", "EXTRA_INDEXES"}
 _PREDEFINED = {"BUILDPLATFORM"}
 

@@ -171,9 +171,14 @@ def test_the_cuda_toolkit_for_llm(fimg: Fimg, indexes: str) -> None:
     ],
 )
 def test_a_cuda_toolkit_that_is_not_there(fimg: Fimg, indexes: str, source: str, message: str) -> None:
-    # Not the image of the test above: where the toolkit is does not change what is built, so it would be found.
-    result = fimg("build", "--image", "eggroll-all-gpu", CUDA_APT_REPOSITORY=f"{indexes}/{source}")
+    # Where the toolkit is does not change what is built: what the test above left would be found.
+    commit_change(fimg.sample.fate_llm, "python/fate_llm/note.py", f"# {indexes}/{source}\n", "Anew")
+    result = fimg(
+        "build", "--image", "eggroll-all-gpu", Build_LLM_VERSION="main", CUDA_APT_REPOSITORY=f"{indexes}/{source}"
+    )
     assert (result.status, message in result.output) == (1, True), result.output
+    # Told by what is made first, not after an hour by the image that needs it.
+    assert "package fate_llm" in result.output and "1 failed; " in result.output
 
 
 def test_an_index_that_can_not_be_reached_is_named(fimg: Fimg, indexes: str) -> None:

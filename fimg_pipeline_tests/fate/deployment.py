@@ -66,6 +66,16 @@ class Party:
             raise RuntimeError(f"party {self.number}: {' '.join(command)} ended with {done.returncode}:\n{output}")
         return output
 
+    def up(self) -> None:
+        """Creates the containers one after the other, then starts them.
+
+        Several mount the same volumes, which the engine fills from the image when a container is created; when two do
+        that at once, one of them can fail: "mkdir …: file exists".
+        """
+        for service in self.compose("config", "--services").split():
+            self.compose("up", "--no-start", "--no-deps", service)
+        self.compose("up", "--detach", timeout=900)
+
     def execute(self, service: str, command: str, *, timeout: float = 600) -> str:
         """Runs a shell command in a service's container; its output, or an error that has it."""
         return self.compose("exec", "-T", service, "bash", "-c", command, timeout=timeout)
@@ -107,7 +117,7 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
     with locked(_LOCK), _addresses():
         try:
             for party in parties:
-                party.compose("up", "--detach", timeout=900)
+                party.up()
             for party in parties:
                 party.wait("FATE Flow", 9380, "/v1/version/get", b"")
             yield parties

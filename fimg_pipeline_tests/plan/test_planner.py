@@ -177,6 +177,13 @@ def test_a_new_external_base_makes_its_images_stale() -> None:
     assert stale(found) == {"fateboard", "nginx"}
 
 
+def test_a_source_of_cuda_is_asked_by_a_package_and_used_by_what_llm_needs() -> None:
+    before, found = plan(), plan(CUDA_APT_REPOSITORY="https://index.invalid/cuda /")
+    unchanged = {item.fingerprint for item in everything(before)}
+    changed = {item.name for item in everything(found) if item.fingerprint not in unchanged}
+    assert changed == {"fate_llm"} | {name for name in IMAGES if name.endswith("-all-gpu")}
+
+
 def test_another_tag_of_the_same_source_only_needs_the_name() -> None:
     found = plan(engine=made(plan()), TAG="other")
     assert {image.status for image in found.images} == {Status.REUSABLE}
