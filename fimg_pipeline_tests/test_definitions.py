@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
-from fimg_pipeline.assets.steps import COMPILE_POOL, POOL
+from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
@@ -62,11 +62,9 @@ def test_what_most_images_wait_for_goes_first() -> None:
     assert priority["base_image"] == priority["package__requirements"] == 31
 
 
-def test_images_that_compile_take_no_place_of_the_others() -> None:
+def test_all_builds_share_one_pool() -> None:
     job = build_defs(make_settings()).resolve_job_def("build")
-    pools = {node.name: node.definition.pools for node in job.nodes}
-    assert pools["fateflow_nn"] == pools["spark_base_nn_gpu"] == {COMPILE_POOL}
-    assert pools["fateflow"] == pools["spark_worker_nn"] == pools["package__eggroll"] == {POOL}
+    assert {frozenset(node.definition.pools) for node in job.nodes if node.name != "source"} == {frozenset({POOL})}
 
 
 def test_groups_are_those_a_person_understands() -> None:

@@ -9,7 +9,7 @@ from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.source import commit_metadata
-from fimg_pipeline.assets.steps import COMPILE_POOL, POOL, RETRIES, priority, step
+from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
 from fimg_pipeline.catalog.images import IMAGES, Image
 from fimg_pipeline.plan.model import PlannedImage
 from fimg_pipeline.plan.selection import require_buildable
@@ -37,7 +37,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
         tags={"published": "yes" if image.published else "no"},
         code_version="1",
         op_tags=priority([image.name]),
-        pool=COMPILE_POOL if recipe.compiles else POOL,
+        pool=POOL,
         retry_policy=RETRIES,
         check_specs=check_specs(image),
         description=_description(image),

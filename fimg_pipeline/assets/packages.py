@@ -31,7 +31,8 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
     )
     def make(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         with step(context, pipeline, "package", package.name) as (session, log):
-            ensure_recipe_bases(session.settings, session.engine, package.recipe, session.engine.platform, log)
+            platform = package.platform(session.settings.platform, session.engine.platform)
+            ensure_recipe_bases(session.settings, session.engine, package.recipe, platform, log)
             planned, source = package_plan(session.settings, session.engine, package.name, session.source_key)
             origin = source.repositories[package.repositories[0]]
             outcome = session.builder.make(

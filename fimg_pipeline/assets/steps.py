@@ -14,10 +14,8 @@ from fimg_pipeline.catalog.images import dependents
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.progress import Event, log_path, report
 
-#: Builds run in this pool; ``cli/instance.py`` sizes it for the machine (``dagster.yaml`` has the default).
+#: All builds run in this pool; ``cli/instance.py`` sizes it for the machine (``dagster.yaml`` has the default).
 POOL: Final = "docker_build"
-#: Builds that wait for what one of them compiles: in turn, and without taking the places of those that need not wait.
-COMPILE_POOL: Final = "docker_compile"
 
 #: Only for failures that can pass; definitive ones say so and are not retried.
 RETRIES: Final = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)

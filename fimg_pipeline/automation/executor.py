@@ -6,18 +6,15 @@ Dagster's default starts an interpreter per step, which costs more than most ste
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.steps import COMPILE_POOL, POOL
 from fimg_pipeline.automation.liveness import alive
 
 #: Builds wait for the network about as long as they compute: two steps per core keep both busy.
 MAX_CONCURRENT: Final = max(2, 2 * (os.cpu_count() or 1))
-#: The places of each pool on this machine.
-POOLS: Final[Mapping[str, int]] = {POOL: MAX_CONCURRENT, COMPILE_POOL: 1}
 
 
 class ShownAlive(dg.Executor):

@@ -6,10 +6,12 @@ asks, and recipes take it with ``COPY --from`` without sending it to the engine 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
+
+from fimg_pipeline.catalog.platforms import Platform
 
 Repository = Literal["fate", "fateflow", "fateboard", "eggroll", "fate_llm", "ipcl"]
 
@@ -35,7 +37,8 @@ class Part:
 class Package:
     """``recipe`` makes it from the parts; most are laid out as they are, by ``packages/source``.
 
-    ``kind`` is what it is made of, for the web UI.
+    ``kind`` is what it is made of, for the web UI. ``compiled``: it is good for one platform only, that of the images;
+    all others are the same files everywhere and made on the engine's own.
 
     ``may_lack_files``: some public copies of FATE lack large files (data sets, slides) of these folders; they are left
     out and named. Anywhere else a missing file is an error.
@@ -45,7 +48,8 @@ class Package:
     description: str
     parts: tuple[Part, ...]
     recipe: str = "packages/source"
-    kind: Literal["git", "java"] = "git"
+    kind: Literal["git", "java", "python"] = "git"
+    compiled: bool = False
     may_lack_files: bool = False
 
     @property
@@ -53,10 +57,17 @@ class Package:
         """The recipe's global ``ARG`` that receives the package's reference."""
         return f"PACKAGE_{self.name.upper()}"
 
+    def platform(self, images: Platform, engine: Platform) -> Platform:
+        """The platform it is made for: ``images`` are to be for one, the ``engine`` runs on another or the same."""
+        return images if self.compiled else engine
+
     @property
     def repositories(self) -> tuple[Repository, ...]:
         return tuple(dict.fromkeys(part.repository for part in self.parts))
 
+
+#: FATE's Python requirement files.
+REQUIREMENT_FILES: Final = Part("fate", "python", "", pattern="requirements*.txt")
 
 PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
     {
@@ -65,7 +76,15 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
             Package(
                 "requirements",
                 "FATE's Python requirement files.",
-                (Part("fate", "python", "", pattern="requirements*.txt"),),
+                (REQUIREMENT_FILES,),
+            ),
+            Package(
+                "graph",
+                "PyTorch Geometric's packages: compiled, unless an index has builds of them.",
+                (REQUIREMENT_FILES,),
+                recipe="packages/graph",
+                kind="python",
+                compiled=True,
             ),
             Package("fate", "FATE's algorithms and its Python API.", (Part("fate", "python", "fate/python"),)),
             Package("fateflow", "FATE Flow, the job scheduler.", (Part("fateflow", "", "fateflow"),)),
@@ -111,3 +130,8 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
         )
     }
 )
+
+
+def hold_requirements(names: Iterable[str]) -> bool:
+    """Whether one of the packages ``names`` is made of FATE's requirement files."""
+    return any(REQUIREMENT_FILES in PACKAGES[name].parts for name in names)

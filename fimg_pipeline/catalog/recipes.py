@@ -32,9 +32,6 @@ class Recipe:
     ``requirements``: the files of FATE's ``python/`` that the recipe installs, adapted for ``variant``: PyTorch's
     builds for the CPU or for CUDA.
 
-    ``compiles``: what it installs may have to be compiled, for the better part of an hour when no build did so before;
-    then its images wait for the one that does.
-
     ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
     answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
     """
@@ -48,7 +45,6 @@ class Recipe:
     optional_indexes: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     variant: Literal["cpu", "cuda"] = "cpu"
-    compiles: bool = False
     unbuildable: Mapping[Platform, str] = field(default_factory=dict)
 
 
@@ -63,7 +59,7 @@ def _answers(start: str, question: str) -> tuple[str, ...]:
     return ("bash", "-c", f"{start} & {loop}; echo it ended without an answer; exit 1")
 
 
-#: It only says its version: a JVM that compiles little does that with half the work, and eleven images ask for it.
+#: It only says its version: a JVM that compiles little does that with half the work, and ten images ask for it.
 _SPARK_SMOKE = (
     "env",
     "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
@@ -78,6 +74,9 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             Recipe("packages/source", smoke=()),
             Recipe("packages/eggroll", smoke=(), bases=("bullseye",)),
             Recipe("packages/fateboard", smoke=(), bases=("debian",)),
+            Recipe(
+                "packages/graph", smoke=(), bases=("python",), source_date=True, optional_indexes=("pytorch", "pyg")
+            ),
             Recipe("packages/fate-llm", smoke=(), bases=("python",), optional_indexes=("cuda",)),
             Recipe(
                 "base/basic",
@@ -142,20 +141,19 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             Recipe(
                 "modules/nn",
                 smoke=_python("import federatedml"),
-                bases=("python",),
+                packages=("graph",),
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements-graph-nn.txt",),
-                compiles=True,
                 unbuildable={"arm64": NO_PYG_ON_ARM},
             ),
             Recipe(
                 "modules/gpu",
                 smoke=_python("import federatedml"),
                 bases=("python",),
+                packages=("graph",),
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements.txt", "requirements-graph-nn.txt"),
                 variant="cuda",
-                compiles=True,
                 unbuildable={"arm64": NO_CUDA_ON_ARM},
             ),
             Recipe(

@@ -11,12 +11,16 @@ from typing import Final
 import dagster as dg
 
 import fimg_pipeline
-from fimg_pipeline.automation.executor import POOLS
+from fimg_pipeline.assets.steps import POOL
+from fimg_pipeline.automation.executor import MAX_CONCURRENT
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.state import locked
 
 #: The checkout this runs from.
 PROJECT: Final = Path(fimg_pipeline.__file__).parent.parent
+#: Where alembic's and SQLAlchemy's messages go on about themselves.
+_NOISE: Final = ("(Background on this error", "[SQL:", "[parameters:")
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -38,24 +42,36 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance, to be used as a context manager. Sets ``DAGSTER_HOME`` for the processes that follow."""
-    home = dagster_home(settings)
-    os.environ["DAGSTER_HOME"] = str(home)
-    _size_pools(home)
-    return dg.DagsterInstance.get()
+    """The instance, to be used as a context manager. Sets ``DAGSTER_HOME`` for the processes that follow.
+
+    The first command that finds none makes it while others wait: Dagster's tables can't be made by two at once.
+    """
+    with locked(settings.home / "dagster.lock"):
+        home = dagster_home(settings)
+        os.environ["DAGSTER_HOME"] = str(home)
+        _size_pool(home)
+        return dg.DagsterInstance.get()
 
 
-def _size_pools(home: Path) -> None:
-    """Gives the build pools as many places as this machine has builds at once; only when that changed."""
-    done = home / f".pools-{'-'.join(map(str, POOLS.values()))}"
+def _size_pool(home: Path) -> None:
+    """Gives the build pool as many places as this machine has builds at once; only when that changed."""
+    done = home / f".pool-{MAX_CONCURRENT}"
     if done.exists():
         return
-    for pool, places in POOLS.items():
-        command = [sys.executable, "-m", "dagster", "instance", "concurrency", "set", pool, str(places)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            why = " ".join(result.stderr.strip().splitlines()[-1:])
-            raise FimgError(f"pool {pool} of the Dagster instance in {home} can't be set: {why}")
-    for earlier in home.glob(".pools-*"):
+    command = [sys.executable, "-m", "dagster", "instance", "concurrency", "set", POOL, str(MAX_CONCURRENT)]
+    # Not in the user's folder, whose files Python would take for modules.
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
+    if result.returncode != 0:
+        raise FimgError(
+            f"the Dagster instance in {home} can't be used: {_why(result.stderr)}",
+            hint="if it is damaged, move that folder away: a new one is made, without the runs recorded so far",
+        )
+    for earlier in home.glob(".pool-*"):
         earlier.unlink(missing_ok=True)
     done.touch()
+
+
+def _why(told: str) -> str:
+    """The line of a traceback's output that says what is wrong."""
+    lines = [line for line in told.strip().splitlines() if not line.startswith(_NOISE)]
+    return lines[-1] if lines else "no reason was given"

@@ -17,7 +17,7 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from fimg_pipeline.automation.executor import POOLS
+from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.automation.liveness import TAG_COMMAND, close_abandoned_runs
 from fimg_pipeline.plan.model import Planned, PlannedPackage
 from fimg_pipeline.progress import Event, Follower
@@ -104,7 +104,7 @@ class Watcher(threading.Thread):
         self._looked = time.monotonic()
         close_abandoned_runs(self._instance)
         storage = self._instance.event_log_storage
-        others = {run for pool in POOLS for run in storage.get_concurrency_info(pool).active_run_ids} - {own}
+        others = set(storage.get_concurrency_info(POOL).active_run_ids) - {own}
         if others and others != self._told:
             self._told = others
             self._console.print(f"          waiting: other runs build ({', '.join(sorted(run[:8] for run in others))})")

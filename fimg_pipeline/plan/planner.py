@@ -146,10 +146,10 @@ class _Planner:
     def package(self, package: Package) -> PlannedPackage:
         recipe = RECIPES[package.recipe]
         source = self.source.packages[package.name]
-        platform = self.engine.platform
+        platform = package.platform(self.settings.platform, self.engine.platform)
         arguments, inputs = self._bases(recipe, platform)
-        arguments |= self._indexes(recipe)
-        inputs |= _but_bases(arguments)
+        arguments |= self._environment(recipe)
+        inputs |= _but_bases(arguments) | ({"platform": platform} if package.compiled else {})
         inputs |= {"content": source.content, "recipe": self.recipe_digest(recipe.path)} | self._options(recipe)
         identity = fingerprint({**inputs, "package": package.name})
         stage = f"{LOCAL_NAMESPACE}/package/{package.name}:{identity}"
@@ -180,9 +180,7 @@ class _Planner:
         if blocked is None:
             arguments |= {PACKAGES[name].build_arg: packages[name].stage for name in recipe.packages}
         arguments |= {argument: self._fate_env(image, key) for argument, key in recipe.fate_env.items()}
-        if recipe.source_date:
-            arguments["SOURCE_DATE"] = self.source.requirements_date
-        arguments |= self._indexes(recipe)
+        arguments |= self._environment(recipe)
         inputs |= _but_bases(arguments)
         inputs |= {"recipe": self.recipe_digest(recipe.path), "platform": platform} | self._options(recipe)
         identity = fingerprint({**inputs, "image": image.name})
@@ -223,12 +221,15 @@ class _Planner:
             inputs[f"base {base.reference}"] = stored.image_id if stored else ABSENT_BASE
         return arguments, inputs
 
-    def _indexes(self, recipe: Recipe) -> dict[str, str]:
-        """The build argument that names the optional indexes of a recipe which are configured."""
-        if not recipe.optional_indexes:
-            return {}
-        configured = [name for name in recipe.optional_indexes if name in self.settings.optional_indexes]
-        return {"EXTRA_INDEXES": " ".join(configured)}
+    def _environment(self, recipe: Recipe) -> dict[str, str]:
+        """Build arguments of a Python environment: its date, and which optional indexes are configured."""
+        arguments: dict[str, str] = {}
+        if recipe.source_date:
+            arguments["SOURCE_DATE"] = self.source.requirements_date
+        if recipe.optional_indexes:
+            configured = [name for name in recipe.optional_indexes if name in self.settings.optional_indexes]
+            arguments["EXTRA_INDEXES"] = " ".join(configured)
+        return arguments
 
     def _adaptations(self, recipe: Recipe, platform: Platform) -> tuple[str, ...]:
         """What the recipe will change in FATE's requirements, by the rules it will use."""

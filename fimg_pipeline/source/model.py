@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from fimg_pipeline.catalog.packages import PACKAGES, Repository
+from fimg_pipeline.catalog.packages import PACKAGES, Repository, hold_requirements
 from fimg_pipeline.errors import FimgError
 
 
@@ -75,8 +75,8 @@ class SourceSnapshot:
         needed = {"fate", *(repository for name in packages for repository in PACKAGES[name].repositories)}
         return replace(
             self,
-            requirements_date=self.requirements_date if "requirements" in packages else "",
-            requirements=self.requirements if "requirements" in packages else {},
+            requirements_date=self.requirements_date if hold_requirements(packages) else "",
+            requirements=self.requirements if hold_requirements(packages) else {},
             repositories={name: found for name, found in self.repositories.items() if name in needed},
             packages={name: self.packages[name] for name in packages},
         )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.catalog.packages import REQUIREMENT_FILES
 from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
-
-#: The one part of the package that holds them.
-(_PART,) = PACKAGES["requirements"].parts
 
 
 def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> str:
@@ -31,7 +28,7 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
         raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
     entries = _entries(store, fate)
     now = [entry.object_id for entry in entries]
-    paths = [f"{_PART.path}/{entry.path}" for entry in entries]
+    paths = [f"{REQUIREMENT_FILES.path}/{entry.path}" for entry in entries]
     found = store.ids([f"{commit}:{path}" for commit in commits for path in paths])
     then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
     same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
@@ -50,4 +47,4 @@ def requirement_texts(store: ObjectStore, fate: RepositorySnapshot) -> dict[str,
 
 
 def _entries(store: ObjectStore, fate: RepositorySnapshot) -> list[TreeEntry]:
-    return store.files(f"{fate.tree}:{_PART.path}", _PART.pattern)
+    return store.files(f"{fate.tree}:{REQUIREMENT_FILES.path}", REQUIREMENT_FILES.pattern)

@@ -13,7 +13,7 @@ from typing import Final
 
 from dotenv import dotenv_values
 
-from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Repository
+from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Repository, hold_requirements
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.checkout import Checkout, configured
 from fimg_pipeline.source.git import Git, GitError
@@ -72,10 +72,10 @@ class _Resolver:
         return SourceSnapshot(
             fate=fate,
             fate_env=fate_env,
-            requirements_date=requirements_date(self.store, self.checkout, fate) if "requirements" in names else "",
+            requirements_date=requirements_date(self.store, self.checkout, fate) if hold_requirements(names) else "",
             repositories=repositories,
             packages=packages,
-            requirements=requirement_texts(self.store, fate) if "requirements" in names else {},
+            requirements=requirement_texts(self.store, fate) if hold_requirements(names) else {},
             object_directories=tuple(str(path) for path in self.store.borrowed),
         )
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fimg_pipeline.catalog.packages import PACKAGES
+
 #: Functions of ``lib/`` that talk to a network or need its settings.
 FETCHING = (
     *("apt_install", "cuda_find", "cuda_install"),
@@ -16,6 +18,7 @@ FETCHING = (
 )
 ALLOWED_IN_STAGES = {"SPARK_VERSION", "SOURCE_DATE", "EXTRA_INDEXES"}
 _PREDEFINED = {"BUILDPLATFORM"}
+_SAME_EVERYWHERE = {package.build_arg for package in PACKAGES.values() if not package.compiled}
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def _from_problems(instruction: Instruction, arguments: set[str], stages: set[st
         name = argument.group(1)
         if name not in arguments | _PREDEFINED:
             yield f"FROM {base}: no such global argument"
-        if name.startswith("PACKAGE_") != (instruction.flags == ("--platform=$BUILDPLATFORM",)):
+        if (name in _SAME_EVERYWHERE) != (instruction.flags == ("--platform=$BUILDPLATFORM",)):
             yield f"FROM {base}: --platform=$BUILDPLATFORM is for packages, and for them alone"
     if len(words) == 3:
         stages.add(words[2])

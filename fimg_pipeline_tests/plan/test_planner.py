@@ -11,10 +11,11 @@ import pytest
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
+from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan, Status
-from fimg_pipeline.plan.planner import make_plan
+from fimg_pipeline.plan.planner import make_plan, plan_package
 from fimg_pipeline.plan.selection import UnbuildableError, Verb
 from fimg_pipeline_tests.plan.samples import digest, engine_with, everything, make_settings, make_source
 
@@ -83,7 +84,7 @@ def test_verbs() -> None:
     modules = plan(verb=Verb.MODULES)
     assert {i.name for i in modules.images if i.added} == {"base-image", "base-image-ipcl"}
     packages = plan(verb=Verb.PACKAGE)
-    assert not packages.images and len(packages.packages) == 12
+    assert not packages.images and len(packages.packages) == len(PACKAGES)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,18 @@ def test_a_new_external_base_makes_its_images_stale() -> None:
     ]
     found = plan(engine=EngineState("amd64", tuple(images)))
     assert stale(found) == {"fateboard", "nginx"}
+
+
+def test_wheels_are_compiled_for_the_platform_of_the_images() -> None:
+    # The images that need them are left out on arm64, so the package is asked for by itself.
+    packages = {
+        platform: plan_package(make_settings(ALL, Platform=platform), make_source(), engine_with(), digest, "graph")
+        for platform in PLATFORMS
+    }
+    assert {platform: package.platform for platform, package in packages.items()} == {p: p for p in PLATFORMS}
+    assert len({package.fingerprint for package in packages.values()}) == len(PLATFORMS)
+    assert "python:3.8-slim-bookworm-arm64" in packages["arm64"].build_args["BASE_PYTHON"]
+    assert packages["amd64"].build_args["SOURCE_DATE"] == "2023-06-02"
 
 
 def test_a_source_of_cuda_is_asked_by_a_package_and_used_by_what_llm_needs() -> None:

@@ -12,12 +12,12 @@ from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline_tests.source.repositories import contents, git, settings
 
 
-def test_requirements_are_in_two_packages(sample: SampleSource, tmp_path: Path) -> None:
+def test_requirements_are_in_three_packages(sample: SampleSource, tmp_path: Path) -> None:
     before = contents(resolve(settings(sample, tmp_path), PACKAGES))
     text = (sample.fate / "python/requirements.txt").read_text()
     commit_change(sample.fate, "python/requirements.txt", text + "# one more line\n", "Requirements")
     after = contents(resolve(settings(sample, tmp_path), PACKAGES))
-    assert {name for name in PACKAGES if before[name] != after[name]} == {"requirements", "fate"}
+    assert {name for name in PACKAGES if before[name] != after[name]} == {"requirements", "graph", "fate"}
 
 
 def test_the_text_of_the_requirement_files_is_known(sample: SampleSource, tmp_path: Path) -> None:
@@ -59,3 +59,11 @@ def test_reverted_requirements_are_resolved_as_of_their_first_day(sample: Sample
     again = resolve(wanted, ["requirements"])
     assert changed.requirements_date == "2030-01-01"
     assert (again.requirements_date, contents(again)) == (before.requirements_date, contents(before))
+
+
+def test_each_package_made_of_requirement_files_is_of_the_same_day(sample: SampleSource, tmp_path: Path) -> None:
+    whole = resolve(settings(sample, tmp_path), ["requirements", "graph"])
+    for name in ("requirements", "graph"):
+        assert resolve(settings(sample, tmp_path), [name]).requirements_date == whole.requirements_date != ""
+        assert whole.only([name]).requirements_date == whole.requirements_date
+    assert whole.only([]).requirements_date == ""

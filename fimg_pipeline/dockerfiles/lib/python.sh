@@ -5,7 +5,7 @@
 
 # What is built from source is to be the same every time; some packages write sets in the order these have.
 export PYTHONHASHSEED=0
-# Packages that compile against the torch of the environment, which has to be there first.
+# Packages that compile against a torch, which has to be there first: packages/graph does that.
 FIMG_ON_TORCH='torch-scatter torch-sparse torch-cluster torch-spline-conv'
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
@@ -37,7 +37,7 @@ uv_start() {
     fi
     export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
     export UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match UV_CONFIG_FILE=/run/uv.toml
-    # Whoever compiles a package first has its lock meanwhile, which may take long.
+    # Whoever compiles a package first has its lock meanwhile, which may take long, above all under emulation.
     export UV_LOCK_TIMEOUT=7200
     # Of the settings in that file, one that uv 0.13 calls experimental.
     export UV_PREVIEW_FEATURES=index-exclude-newer
@@ -74,27 +74,16 @@ python_create() {
     )
 }
 
-# python_requirements VARIANT FILE...: adapts requirement files of FATE to the indexes there are (requirements.py says
-# what and why), resolves them as of SOURCE_DATE beside what the environment has, and installs the result.
-# VARIANT is cpu or cuda.
-python_requirements() {
+# python_indexes VARIANT: lets uv know the optional indexes with builds for VARIANT, which is cpu or cuda.
+python_indexes() {
     fimg_variant=$1
-    shift
+    case "$1" in
+        cpu) fimg_flavour=cpu ;;
+        cuda) fimg_flavour=cu117 ;;
+        *) die "python_indexes: unknown variant $1" ;;
+    esac
     # Before anything is added to the settings that its first call makes.
     uv --version
-    touch "$FIMG_LOCK"
-    case "$fimg_variant" in
-        cpu)
-            fimg_flavour=cpu
-            cp "$FIMG_LOCK" /run/tmp/constraints
-            ;;
-        cuda)
-            fimg_flavour=cu117
-            # A build for the CPU (1.13.1+cpu) gives way to the one for CUDA.
-            sed '/+/d' "$FIMG_LOCK" > /run/tmp/constraints
-            ;;
-        *) die "python_requirements: unknown variant $fimg_variant" ;;
-    esac
     fimg_indexes=
     fimg_sources="${PIP_INDEX_URL:+PIP_INDEX_URL}${PIP_EXTRA_INDEX_URL:+ PIP_EXTRA_INDEX_URL}"
     fimg_sources=${fimg_sources:-PyPI}
@@ -107,28 +96,46 @@ python_requirements() {
     if index_enabled pyg PYG_FIND_LINKS; then
         fimg_indexes="$fimg_indexes pyg"
         fimg_sources="$fimg_sources PYG_FIND_LINKS"
-        export UV_FIND_LINKS="${UV_FIND_LINKS:+$UV_FIND_LINKS,}${PYG_FIND_LINKS%/}/torch-1.13.0+$fimg_flavour.html"
+        python_find_links "${PYG_FIND_LINKS%/}/torch-1.13.0+$fimg_flavour.html"
     fi
+}
+
+# python_find_links PLACE: one more page or folder of packages for uv.
+python_find_links() {
+    export UV_FIND_LINKS="${UV_FIND_LINKS:+$UV_FIND_LINKS,}$1"
+}
+
+# python_adapt FILE...: requirement files of FATE, adapted to the indexes there are (requirements.py says what and why),
+# as /run/tmp/requirements.in. After python_indexes.
+python_adapt() {
     python3 /run/fimg/requirements.py --variant "$fimg_variant" --indexes "$fimg_indexes" \
         --output /run/tmp/requirements.in "$@"
+}
+
+# python_requirements VARIANT FILE...: adapts requirement files of FATE for VARIANT (cpu or cuda), resolves them as of
+# SOURCE_DATE beside what the environment has, and installs the result. What has to be compiled against torch is taken
+# from the package `graph`, where that is mounted at /run/graph.
+python_requirements() {
+    python_indexes "$1"
+    shift
+    touch "$FIMG_LOCK"
+    case "$fimg_variant" in
+        cpu) cp "$FIMG_LOCK" /run/tmp/constraints ;;
+        # A build for the CPU (1.13.1+cpu) gives way to the one for CUDA.
+        cuda) sed '/+/d' "$FIMG_LOCK" > /run/tmp/constraints ;;
+    esac
+    [ ! -d /run/graph ] || python_find_links "/run/graph/$fimg_variant"
+    python_adapt "$@"
     set --
-    say "resolving as of ${SOURCE_DATE:-today}"
     for fimg_name in $FIMG_ON_TORCH; do
-        set -- "$@" --no-build-isolation-package "$fimg_name"
-        echo "$fimg_name==" >> /run/tmp/on-torch
+        set -- "$@" --only-binary "$fimg_name"
     done
+    say "resolving as of ${SOURCE_DATE:-today}"
     uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints "$@" \
         --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
         --output-file /run/tmp/requirements.lock /run/tmp/requirements.in 2> /run/tmp/why ||
         die "FATE's requirements can't be resolved with $fimg_sources: $(cat /run/tmp/why)"
-    grep --invert-match --fixed-strings --file=/run/tmp/on-torch /run/tmp/requirements.lock > /run/tmp/first.lock ||
-        [ $? -eq 1 ] # nothing is left over
-    uv pip install --no-deps -r /run/tmp/first.lock
-    if grep --fixed-strings --file=/run/tmp/on-torch /run/tmp/requirements.lock > /run/tmp/second.lock; then
-        # A cache for each torch: uv keeps what it built under the package's own version alone.
-        fimg_torch=$("$VIRTUAL_ENV/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))')
-        UV_CACHE_DIR="/run/cache/python/torch-$fimg_torch" uv pip install --no-deps "$@" -r /run/tmp/second.lock
-    fi
+    uv pip install --no-deps "$@" -r /run/tmp/requirements.lock
     python_finish
 }
 
