@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
 import subprocess
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +32,8 @@ pytestmark = pytest.mark.engine
 PREFIX = f"fimg-test.invalid:5000/indexes{os.getpid()}"
 TORCH = {"cpu": "1.13.1+cpu", "cu117": "1.13.1+cu117"}
 GRAPH = {"pyg-lib": "0.1.0", "torch-scatter": "2.1.0"}
+#: Of the packages that are compiled against torch, in a version PyPI does not have.
+COMPILED = "torch-spline-conv"
 CUDA = (
     "cuda-compiler-11-7", "cuda-cudart-dev-11-7", "libcublas-dev-11-7", "libcurand-dev-11-7", "libcusolver-dev-11-7",
     "libcusparse-dev-11-7",
@@ -37,10 +41,11 @@ CUDA = (
 
 
 def wheel(folder: Path, name: str, version: str) -> str:
-    """Writes a wheel without content; its file name."""
+    """Writes a wheel of an empty module; its file name."""
     stem = f"{name.replace('-', '_')}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name.replace('-', '_')}.py", "")
         information = f"{stem}.dist-info"
         archive.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         archive.writestr(
@@ -48,6 +53,28 @@ def wheel(folder: Path, name: str, version: str) -> str:
         )
         archive.writestr(f"{information}/RECORD", "")
     return f"{stem}-py3-none-any.whl"
+
+
+def source_of_an_extension(folder: Path, name: str, version: str) -> str:
+    """Writes a source archive that needs torch and a compiler, as the graph packages do; its file name."""
+    module = name.replace("-", "_")
+    setup = (
+        "import torch\nfrom setuptools import Extension, setup\n"
+        f"setup(name={name!r}, version={version!r}, ext_modules=[Extension({module!r}, ['{module}.cpp'])])\n"
+    )
+    code = (
+        "#include <Python.h>\n"
+        f'static struct PyModuleDef definition = {{PyModuleDef_HEAD_INIT, "{module}", 0, -1, 0}};\n'
+        f"PyMODINIT_FUNC PyInit_{module}() {{ return PyModule_Create(&definition); }}\n"
+    )
+    stem = f"{name}-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / f"{stem}.tar.gz", "w:gz") as archive:
+        for path, text in (("setup.py", setup), (f"{module}.cpp", code)):
+            entry = tarfile.TarInfo(f"{stem}/{path}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return f"{stem}.tar.gz"
 
 
 def page(file: Path, wheels: list[str]) -> None:
@@ -82,6 +109,8 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         project = root / "torch" / flavour / "torch"
         name = wheel(project, "torch", version)
         page(project / "index.html", [name])
+        compiled = project.parent / COMPILED
+        page(compiled / "index.html", [source_of_an_extension(compiled, COMPILED, "9.9.9")])
         names = [wheel(root / "pyg", name, f"{number}+pt113{flavour}") for name, number in GRAPH.items()]
         page(root / "pyg" / f"torch-1.13.0+{flavour}.html", names)
     apt_repository(root / "cuda", CUDA)
@@ -147,6 +176,27 @@ def test_builds_for_the_cpu(fimg: Fimg) -> None:
     assert f"torch=={TORCH['cpu']}" in installed("base-image")
     wanted = {f"{name}=={version}+pt113cpu" for name, version in GRAPH.items()}
     assert wanted <= installed("fateflow-nn")
+
+
+def test_what_no_index_has_is_compiled_once_and_kept(fimg: Fimg) -> None:
+    files = fimg.sample.fate / "python"
+    before = (files / "requirements-graph-nn.txt").read_text()
+    commit_change(fimg.sample.fate, "python/requirements-graph-nn.txt", f"{COMPILED}==9.9.9+pt113cpu\n", "Compiled")
+    try:
+        names = ("--image", "fateflow-nn", "--image", "eggroll-nn-gpu")
+        result = fimg("build", *names, PYG_FIND_LINKS="")
+        assert result.status == 0, result.output
+        for image in ("fateflow-nn", "eggroll-nn-gpu"):
+            assert f"{COMPILED}==9.9.9" in installed(image)
+            asked = ["python", "-c", f"import {COMPILED.replace('-', '_')}"]
+            assert Engine().run(f"{PREFIX}/{image}:t", asked, timeout=60) == (0, "")
+        # For other images than these, too, and whatever the engine's build cache has forgotten.
+        commit_change(fimg.sample.fate, "python/federatedml/note.py", f"# {PREFIX}\n", "A note")
+        result = fimg("build", *names, PYG_FIND_LINKS="")
+        assert result.status == 0 and "eggroll-nn-gpu built" in result.output, result.output
+        assert "package graph" not in result.output, result.output
+    finally:
+        commit_change(fimg.sample.fate, "python/requirements-graph-nn.txt", before, "As before")
 
 
 def test_builds_for_cuda(fimg: Fimg) -> None:

@@ -52,6 +52,8 @@ def adapt(*lines: str, **changes: Any) -> list[str]:
         ("numba==0.53.0", {"machine": "aarch64"}, ["numba==0.56.4"]),
         ("numba==0.53.0", {}, ["numba==0.53.0"]),
         ("tensorflow-cpu==2.11.1", {"machine": "aarch64"}, ["tensorflow-cpu-aws==2.11.0"]),
+        ("datasets==2.11.0", {"variant": "cuda"}, ["datasets==2.11.0", "pyarrow>=8.0.0"]),
+        ("datasets==2.12.0", {"variant": "cuda"}, ["datasets==2.12.0"]),
         ("Flask==2.0.3  # the server", {}, ["Flask==2.0.3"]),
         ("# a comment", {}, []),
         ("   ", {}, []),
@@ -75,6 +77,22 @@ def test_changes_are_told_with_their_reason(tmp_path: Path, capsys: pytest.Captu
     assert len(told) == 2
     assert "taken as torch==1.13.1 (" in told[0] and "PYTORCH_INDEX_URL" in told[0]
     assert "pip>=21: left out (" in told[1]
+
+
+def test_what_a_rule_adds_wins_over_what_the_environment_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, written, constraints = (tmp_path / name for name in ("requirements.txt", "adapted", "constraints"))
+    given.write_text("datasets==2.11.0\n", encoding="utf-8")
+    constraints.write_text(
+        "# as of 2023-10-30\nPyArrow==6.0.1\ndatasets==2.11.0\npyarrow-hotfix==0.5\n", encoding="utf-8"
+    )
+    options = ["--variant", "cuda", "--output", str(written), "--constraints", str(constraints), str(given)]
+    assert requirements.main(options) == 0
+    assert constraints.read_text(encoding="utf-8").splitlines() == [
+        "# as of 2023-10-30", "datasets==2.11.0", "pyarrow-hotfix==0.5",
+    ]  # fmt: skip
+    assert "datasets==2.11.0: taken as datasets==2.11.0 and pyarrow>=8.0.0 (" in capsys.readouterr().out
 
 
 def test_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

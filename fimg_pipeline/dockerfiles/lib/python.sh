@@ -106,10 +106,18 @@ python_find_links() {
 }
 
 # python_adapt FILE...: requirement files of FATE, adapted to the indexes there are (requirements.py says what and why),
-# as /run/tmp/requirements.in. After python_indexes.
+# as /run/tmp/requirements.in; and of what the environment has /run/tmp/constraints, to be kept. After python_indexes.
 python_adapt() {
+    if [ ! -f "$FIMG_LOCK" ]; then
+        : > /run/tmp/constraints
+    elif [ "$fimg_variant" = cuda ]; then
+        # A build for the CPU (1.13.1+cpu) gives way to the one for CUDA.
+        sed '/+/d' "$FIMG_LOCK" > /run/tmp/constraints
+    else
+        cp "$FIMG_LOCK" /run/tmp/constraints
+    fi
     python3 /run/fimg/requirements.py --variant "$fimg_variant" --indexes "$fimg_indexes" \
-        --output /run/tmp/requirements.in "$@"
+        --constraints /run/tmp/constraints --output /run/tmp/requirements.in "$@"
 }
 
 # python_requirements VARIANT FILE...: adapts requirement files of FATE for VARIANT (cpu or cuda), resolves them as of
@@ -118,12 +126,6 @@ python_adapt() {
 python_requirements() {
     python_indexes "$1"
     shift
-    touch "$FIMG_LOCK"
-    case "$fimg_variant" in
-        cpu) cp "$FIMG_LOCK" /run/tmp/constraints ;;
-        # A build for the CPU (1.13.1+cpu) gives way to the one for CUDA.
-        cuda) sed '/+/d' "$FIMG_LOCK" > /run/tmp/constraints ;;
-    esac
     [ ! -d /run/graph ] || python_find_links "/run/graph/$fimg_variant"
     python_adapt "$@"
     set --

@@ -29,7 +29,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Rule:
-    """One adaptation: lines that match `pattern` are rewritten to `replacement` (None: dropped) when it applies."""
+    """One adaptation: lines that match `pattern` are rewritten to `replacement` (None: dropped) when it applies.
+
+    Further lines of a replacement are requirements that come with it; an environment's own version of them gives way.
+    """
 
     pattern: str
     applies: Callable[[Target], bool]
@@ -46,7 +49,7 @@ class Change:
     reason: str
 
     def __str__(self) -> str:
-        done = "left out" if self.after is None else f"taken as {self.after}"
+        done = "left out" if self.after is None else "taken as " + " and ".join(self.after.splitlines())
         return f"{self.before}: {done} ({self.reason})"
 
 
@@ -56,6 +59,11 @@ class Adapted:
 
     lines: Tuple[str, ...]
     changes: Tuple[Change, ...]
+
+    def free(self, constraints: Iterable[str]) -> List[str]:
+        """`constraints` (`name==version`) without those of requirements that a rule added."""
+        added = {_name(line) for change in self.changes for line in (change.after or "").splitlines()[1:]}
+        return [line for line in constraints if _name(line) not in added]
 
 
 def _always(target: Target) -> bool:
@@ -105,6 +113,12 @@ RULES: Tuple[Rule, ...] = (
         lambda target: target.machine == "aarch64",
         "tensorflow-cpu-aws==2.11.0",
         "TensorFlow's builds for arm64 have that name, and 2.11.1 has none",
+    ),
+    Rule(
+        r"datasets==2\.11\.0",
+        _always,
+        "datasets==2.11.0\npyarrow>=8.0.0",
+        "it needs that; the pyarrow 6.0.1 of FATE's other requirements gives way in images for FATE-LLM",
     ),
     Rule(
         r"(.*)\+pt113cpu",
@@ -160,9 +174,14 @@ def adapt(lines: Iterable[str], target: Target, rules: Sequence[Rule] = RULES) -
         after = None
         if rule.replacement is not None:
             after = re.sub(rule.pattern, rule.replacement, text, count=1, flags=re.IGNORECASE)
-            kept.append(after)
+            kept.extend(after.splitlines())
         changes.append(Change(text, after, rule.reason))
     return Adapted(tuple(kept), tuple(changes))
+
+
+def _name(requirement: str) -> str:
+    """The package a line names, as PEP 503 compares names."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
 
 
 def _rule_for(text: str, target: Target, rules: Sequence[Rule]) -> Optional[Rule]:
@@ -172,12 +191,17 @@ def _rule_for(text: str, target: Target, rules: Sequence[Rule]) -> Optional[Rule
     return None
 
 
+def _write(file: Path, lines: Iterable[str]) -> None:
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Writes the adapted lines of all files into one, and prints the changes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--variant", required=True, choices=("cpu", "cuda"))
+    parser.add_argument("--constraints", type=Path, help="what the environment has; what has to give way is taken out")
     parser.add_argument("--indexes", default="", help="names of the optional indexes that are configured")
     options = parser.parse_args(arguments)
     target = Target(
@@ -196,7 +220,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     adapted = adapt(lines, target)
     for change in adapted.changes:
         print(f"fimg: {change}")
-    options.output.write_text("".join(f"{line}\n" for line in adapted.lines), encoding="utf-8")
+    _write(options.output, adapted.lines)
+    if options.constraints is not None:
+        _write(options.constraints, adapted.free(options.constraints.read_text(encoding="utf-8").splitlines()))
     return 0
 
 
