@@ -6,7 +6,8 @@ VENV := .venv
 FIMG := $(VENV)/bin/fimg
 # Where the bundled sample source is written.
 SAMPLE ?= $(HOME)/.local/state/fimg/sample
-SAMPLE_SOURCE = FATE_DIR=$(SAMPLE)/fate FATE_LLM_URL=$(SAMPLE)/fate-llm IPCL_PKG_DIR=$(SAMPLE)/pailliercryptolib_python
+SAMPLE_SOURCE = FATE_DIR="$(SAMPLE)/fate" FATE_LLM_URL="$(SAMPLE)/fate-llm" \
+	IPCL_PKG_DIR="$(SAMPLE)/pailliercryptolib_python"
 # What .env says of names and versions is meant for real builds; how it has things built (mirrors, Docker_Options) holds
 # for the sample too.
 SAMPLE_NAMES = PREFIX=federatedai Platform=amd64 Build_LLM_VERSION=v1.2.0 IPCL_VERSION=v1.1.3
@@ -35,7 +36,7 @@ setup: $(VENV)/.complete
 	@$(FIMG) setup
 
 demo: setup
-	@$(FIMG) sample $(SAMPLE) >/dev/null
+	@$(FIMG) sample "$(SAMPLE)" >/dev/null
 	@$(SAMPLE_SOURCE) $(ALL_SWITCHES) $(DEMO) $(FIMG) build all
 
 test: setup test-unit
@@ -52,8 +53,8 @@ lint: $(VENV)/.complete
 # Before anybody has said where FATE is, the UI builds the sample of `make demo`.
 ui: $(VENV)/.complete
 ifeq ($(FATE_DIR)$(wildcard .env),)
-	@[ ! -d $(SAMPLE)/fate ] || echo "FATE_DIR is not set: the UI builds the sample of make demo"
-	@if [ -d $(SAMPLE)/fate ]; then $(SAMPLE_SOURCE) $(ALL_SWITCHES) TAG=demo $(SAMPLE_NAMES) $(FIMG) ui; else $(FIMG) ui; fi
+	@[ ! -d "$(SAMPLE)/fate" ] || echo "FATE_DIR is not set: the UI builds the sample of make demo"
+	@if [ -d "$(SAMPLE)/fate" ]; then $(SAMPLE_SOURCE) $(ALL_SWITCHES) TAG=demo $(SAMPLE_NAMES) $(FIMG) ui; else $(FIMG) ui; fi
 else
 	@$(FIMG) ui
 endif

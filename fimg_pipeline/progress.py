@@ -11,6 +11,7 @@ from typing import IO, Literal
 
 from fimg_pipeline.state import run_folder
 
+Kind = Literal["source", "package", "image"]
 What = Literal["started", "built", "reused", "failed"]
 
 
@@ -18,7 +19,7 @@ What = Literal["started", "built", "reused", "failed"]
 class Event:
     """``what`` became of ``kind`` ``name``; ``seconds`` of wall time, ``message`` why it failed."""
 
-    kind: Literal["source", "package", "image"]
+    kind: Kind
     name: str
     what: What
     seconds: float = 0.0

@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from fimg_pipeline import values
+from fimg_pipeline.catalog.bases import PYTHON_SERIES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
@@ -101,6 +102,7 @@ class Variable:
     meaning: str
 
 
+_DEFAULT: Final = "default"
 _HOME_DEFAULT: Final = "~/.local/state/fimg"
 
 VARIABLES: Final[tuple[Variable, ...]] = (
@@ -213,11 +215,39 @@ def load(
     ``TAG`` and ``BASE_TAG`` stands for the FATE version in ``fate.env``, as the build document's example has it.
     """
     environ = os.environ if environ is None else environ
-    flags = flags or {}
+    dotenv = _read_dotenv(directory)
+    raw = _gather(flags or {}, environ, dotenv)
+    if not raw["CA_BUNDLE"].text and environ.get("SSL_CERT_FILE"):
+        raw["CA_BUNDLE"] = _Value(environ["SSL_CERT_FILE"], "environment SSL_CERT_FILE")
+    _expand_version(raw)
+    if not raw["BASE_TAG"].text:
+        raw["BASE_TAG"] = raw["TAG"]
+    return _parse(raw, _others(environ, dotenv), warnings=_misspelt({"environment": environ, ".env": dotenv}))
+
+
+def exported(
+    flags: Mapping[str, str], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
+) -> dict[str, str]:
+    """The variables by which a process started with them finds the same settings, in whatever folder it works.
+
+    Proxies and ``DAGSTER_HOME`` are among them: Dagster, Docker's client and git read those from the environment.
+    For settings that :func:`load` accepts.
+    """
+    environ = os.environ if environ is None else environ
+    dotenv = _read_dotenv(directory)
+    raw = _gather(flags, environ, dotenv)
+    given = {name: value.text for name, value in raw.items() if value.origin != _DEFAULT}
+    absolute = {
+        name: str(values.path(text)) for name, text in given.items() if _BY_NAME[name].parse is values.path and text
+    }
+    return given | absolute | {name: value.text for name, value in _others(environ, dotenv).items()}
+
+
+def _gather(flags: Mapping[str, str], environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, _Value]:
+    """The text of every variable, from the first that has one."""
     unknown = sorted(set(flags) - set(_BY_NAME))
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}", hint=f"known are: {', '.join(sorted(_BY_NAME))}")
-    dotenv = _read_dotenv((directory or Path.cwd()) / ".env")
     raw: dict[str, _Value] = {}
     for variable in VARIABLES:
         for origin, source in (("flag", flags), ("environment", environ), (".env", dotenv)):
@@ -230,16 +260,25 @@ def load(
                 raw[variable.name] = _Value(text, origin)
                 break
         else:
-            raw[variable.name] = _Value(variable.default, "default")
-    if not raw["CA_BUNDLE"].text and environ.get("SSL_CERT_FILE"):
-        raw["CA_BUNDLE"] = _Value(environ["SSL_CERT_FILE"], "environment SSL_CERT_FILE")
-    _expand_version(raw)
-    if not raw["BASE_TAG"].text:
-        raw["BASE_TAG"] = raw["TAG"]
-    return _parse(raw, environ, warnings=_misspelt({"environment": environ, ".env": dotenv}))
+            raw[variable.name] = _Value(variable.default, _DEFAULT)
+    return raw
 
 
-def _parse(raw: Mapping[str, _Value], environ: Mapping[str, str], *, warnings: Sequence[str]) -> Settings:
+def _others(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, _Value]:
+    """Variables that are not ours but count for what is started: set, and from where."""
+    found: dict[str, _Value] = {}
+    for name in ("DAGSTER_HOME", *values.PROXY_VARIABLES):
+        # Programs disagree about the case of proxies' names: what the environment says in one, .env can't in the other.
+        spellings = (name,) if name == "DAGSTER_HOME" else (name, name.lower())
+        for origin, source in (("environment", environ), (".env", dotenv)):
+            given = {spelt: _Value(source[spelt], origin) for spelt in spellings if source.get(spelt)}
+            if given:
+                found |= given
+                break
+    return found
+
+
+def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings: Sequence[str]) -> Settings:
     problems: list[str] = []
     parsed: dict[str, Any] = {}
     for variable in VARIABLES:
@@ -257,17 +296,17 @@ def _parse(raw: Mapping[str, _Value], environ: Mapping[str, str], *, warnings: S
     if ca_bundle is not None and not _holds_certificates(ca_bundle):
         problems.append(f"CA_BUNDLE={ca_bundle} ({raw['CA_BUNDLE'].origin}): no such file, or no PEM certificate in it")
     python_prefix = parsed.get("python_prefix")
-    if python_prefix is not None and not python_prefix.is_dir():
-        problems.append(f"PYTHON_PREFIX={python_prefix} ({raw['PYTHON_PREFIX'].origin}): no such folder")
-    home, dagster_home = parsed.get("home"), environ.get("DAGSTER_HOME")
+    if python_prefix is not None and not (python_prefix / "bin" / f"python{PYTHON_SERIES}").is_file():
+        problems.append(
+            f"PYTHON_PREFIX={python_prefix} ({raw['PYTHON_PREFIX'].origin}): no CPython {PYTHON_SERIES} is there "
+            f"(bin/python{PYTHON_SERIES})"
+        )
+    home = parsed.get("home")
     if home is not None:
         problems += [f"FIMG_HOME={home} ({raw['FIMG_HOME'].origin}): {why}" for why in _source_problems(home, parsed)]
-    if dagster_home:
-        problems += [
-            f"DAGSTER_HOME={_shown(dagster_home)} (environment): {why}"
-            for why in _instance_problems(dagster_home, parsed)
-        ]
-    problems += _proxy_problems(environ)
+    for name, value in others.items():
+        found = _instance_problems(value.text, parsed) if name == "DAGSTER_HOME" else _proxy_problems(value.text)
+        problems += [f"{name}={_shown(value.text)} ({value.origin}): {why}" for why in found]
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
     features = frozenset(feature for feature in Feature if parsed.pop(feature.name))
@@ -295,17 +334,12 @@ def _instance_problems(text: str, parsed: Mapping[str, Any]) -> list[str]:
     return _source_problems(folder, parsed)
 
 
-def _proxy_problems(environ: Mapping[str, str]) -> list[str]:
-    problems: list[str] = []
-    for name in (*values.PROXY_VARIABLES, *(name.lower() for name in values.PROXY_VARIABLES)):
-        text = environ.get(name)
-        if not text:
-            continue
-        try:
-            values.proxy(text)
-        except ValueError as error:
-            problems.append(f"{name}={_shown(text)} (environment): {error}")
-    return problems
+def _proxy_problems(text: str) -> list[str]:
+    try:
+        values.proxy(text)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _holds_certificates(path: Path) -> bool:
@@ -322,7 +356,8 @@ def _shown(text: str) -> str:
     return repr(printable if len(printable) <= 80 else f"{printable[:77]}…")
 
 
-def _read_dotenv(path: Path) -> dict[str, str]:
+def _read_dotenv(directory: Path | None) -> dict[str, str]:
+    path = (directory or Path.cwd()) / ".env"
     if not path.is_file():
         return {}
     try:

@@ -85,7 +85,9 @@ def tag(text: str) -> str:
 
 def prefix(text: str) -> str:
     # What the engine itself leaves out of names: `docker.io/a/b` is `a/b` there.
-    text = re.sub(r"^(?:index\.)?docker\.io/", "", text)
+    text = re.sub(r"^(?:(?:index\.)?docker\.io/)+", "", text)
+    if re.fullmatch(r"(?:index\.)?docker\.io", text):
+        raise ValueError("names Docker Hub but no namespace there: write NAMESPACE")
     if text == "library" or text.startswith("library/"):
         raise ValueError("must not be library, Docker Hub's namespace for official images")
     if not _PREFIX_PATTERN.fullmatch(text):
@@ -125,12 +127,15 @@ def path(text: str) -> Path:
         raise ValueError(f"is too long: {len(text)} characters, at most {_MAX_PATH}")
     if any(len(part.encode()) > _MAX_COMPONENT for part in text.split("/")):
         raise ValueError(f"has a part that is too long: at most {_MAX_COMPONENT} bytes between slashes")
-    if text.startswith("-") or not _PATH_PATTERN.fullmatch(text):
-        raise ValueError("must be a path of letters, digits and . / _ - @ + , = % without spaces or shell characters")
     try:
-        path = Path(text).expanduser()
+        path = Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError:
         raise ValueError("names a user this machine does not have") from None
+    if text.startswith("-") or not _PATH_PATTERN.fullmatch(str(path)):
+        meant = f"is {path}, but " if text.startswith("~") else ""
+        raise ValueError(
+            f"{meant}must be a path of letters, digits and . / _ - @ + , = % without spaces or shell characters"
+        )
     if ".." in path.parts:
         raise ValueError("must not contain '..': write the path out")
     return path.absolute()

@@ -23,7 +23,7 @@ from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, lineage
-from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, Engine
+from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, LABEL_WAITED_FOR, Engine
 from fimg_pipeline.sample import commit_change, create_sample
 from fimg_pipeline.settings import load
 from fimg_pipeline_tests.promises import broken as broken_promises
@@ -277,6 +277,35 @@ def test_a_failing_package_skips_what_needs_it_and_nothing_else(fimg: Fimg, engi
     assert mended.status == 0, mended.output
 
 
+def test_a_step_that_is_killed_has_failed(fimg: Fimg, tmp_path: Path) -> None:
+    """As by the system when memory runs out: nobody is left to say so."""
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# killed {time.time()}\n", "Change")
+    killer = tmp_path / "docker"
+    killer.write_text(f'#!/bin/sh\n[ "$1" != build ] || kill -9 $PPID\nexec \'{Engine().cli}\' "$@"\n')
+    killer.chmod(0o755)
+    result = fimg("build", "--image", "nginx", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert result.status == 1
+    assert (
+        "images: 0 built, 0 up to date, 0 failed, 1 skipped; packages: 0 made, 0 up to date, 1 failed" in result.output
+    )
+    assert "failed  proxy: its process was killed" in result.output, result.output
+    assert "skipped nginx: it needs package proxy, which failed" in result.output
+    assert fimg("build", "--image", "nginx").status == 0
+
+
+def test_containers_of_killed_checks_are_removed_by_the_next(fimg: Fimg, engine: Engine) -> None:
+    assert fimg("build", "--image", "nginx").status == 0
+    image = reference("nginx")
+    labels = {"past": {LABEL_WAITED_FOR: "1"}, "future": {LABEL_WAITED_FOR: str(time.time() + 600)}}
+    left = {name: engine.sdk.containers.create(image, ["true"], labels=label) for name, label in labels.items()}
+    try:
+        assert engine.run(image, ["true"], timeout=60)[0] == 0
+        there = {container.id for container in engine.sdk.containers.list(all=True)}
+        assert {name for name, container in left.items() if container.id in there} == {"future"}
+    finally:
+        left["future"].remove()
+
+
 def test_an_image_whose_program_does_not_answer_gets_no_name(fimg: Fimg, engine: Engine) -> None:
     before = ids(engine)
     with broken(fimg, "c/proxy/conf/nginx.conf", "this is no nginx configuration\n"):
@@ -367,7 +396,9 @@ def test_a_run_of_dagsters_own_that_is_killed_does_not_block_the_next(fimg: Fimg
 
 
 @pytest.mark.parametrize(
-    ("send", "asked", "status"), [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)], ids=["^C", "kill"]
+    ("send", "asked", "status"),
+    [(os.killpg, signal.SIGINT, 130), (os.killpg, signal.SIGHUP, 129), (os.kill, signal.SIGTERM, 143)],
+    ids=["^C", "hang-up", "kill"],
 )
 def test_an_interrupted_run_says_so_and_keeps_what_was_finished(
     fimg: Fimg, engine: Engine, send: Callable[[int, int], None], asked: signal.Signals, status: int
@@ -380,6 +411,8 @@ def test_an_interrupted_run_says_so_and_keeps_what_was_finished(
     send(process.pid, asked)
     assert process.wait(timeout=120) == status
     assert "interrupted; what was finished is kept" in fimg.said.read_text()
+    # Among what is put away: mirrors' passwords, as the build had them.
+    assert not list((fimg.home / "scratch").iterdir())
     assert changed(before, ids(engine)) <= {"nginx"}
     assert fimg("build", "--image", "nginx").status == 0
 

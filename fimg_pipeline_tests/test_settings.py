@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.catalog.features import Feature
-from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, load
+from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, exported, load
 from fimg_pipeline.values import redacted
 
 #: Name → default of the build document's table.
@@ -67,6 +67,46 @@ def test_version_in_dotenv_is_fates(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("BASE_TAG=${version}-release\nTAG=${version}-release\n")
     found = settings(tmp_path, FATE_DIR=str(tmp_path / "fate"))
     assert (found.tag, found.base_tag) == ("1.11.2-release", "1.11.2-release")
+
+
+def test_a_process_elsewhere_finds_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fate").mkdir()
+    (tmp_path / "fate/fate.env").write_text("FATE=1.11.2\n")
+    (tmp_path / ".env").write_text(
+        "FATE_DIR=fate\nPREFIX=dotenv\nBASE_TAG=${version}-base\nBuild_NN=0\n"
+        f"HTTPS_PROXY=http://a:1\nhttp_proxy=http://a:2\nDAGSTER_HOME={tmp_path}\n"
+    )
+    environ = {"PREFIX": "environment", "Build_NN": "1", "TAG": "", "https_proxy": "http://b:1", "HOME": "/root"}
+    monkeypatch.chdir(tmp_path)
+    found = exported({"TAG": "flag"}, environ=environ)
+    assert found == {
+        "FATE_DIR": str(tmp_path / "fate"),
+        "PREFIX": "environment",
+        "TAG": "flag",
+        "BASE_TAG": "${version}-base",
+        "Build_NN": "1",
+        # Programs take either case, so what the environment says in one .env can't change in the other.
+        "https_proxy": "http://b:1",
+        "http_proxy": "http://a:2",
+        "DAGSTER_HOME": str(tmp_path),
+    }
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert load(environ=found, directory=elsewhere) == load({"TAG": "flag"}, environ=environ, directory=tmp_path)
+
+
+def test_proxies_in_dotenv_are_checked_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("HTTP_PROXY='not a url $(x)'\n")
+    with pytest.raises(SettingsError, match=r"^HTTP_PROXY='not a url \$\(x\)' \(\.env\): must be a URL"):
+        settings(tmp_path)
+
+
+def test_a_home_with_a_space_is_told_by_the_name_of_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/a b")
+    with pytest.raises(SettingsError, match=r"^FIMG_HOME='~/.local/state/fimg' \(default\): is /home/a b/.local"):
+        settings(tmp_path)
 
 
 def test_version_unknown_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
@@ -220,6 +260,9 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("PREFIX", "host:0/x"),
         ("PREFIX", "library"),
         ("PREFIX", "docker.io/library"),
+        ("PREFIX", "docker.io/docker.io/library"),
+        ("PREFIX", "docker.io"),
+        ("PREFIX", "index.docker.io"),
         ("FATE_LLM_URL", "-abc@host:p"),
         ("FATE_LLM_URL", "a@-host:p"),
         ("FATE_LLM_URL", "git@host:../../x"),
@@ -240,6 +283,7 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("DOCKER_HUB_MIRROR", "foo.example:0"),
         ("APT_MIRROR", "https://host.example/../../x"),
         ("PYTHON_PREFIX", "/nonexistent/python"),
+        ("PYTHON_PREFIX", "/etc"),
     ],
 )
 def test_what_docker_or_the_machine_would_refuse_later(tmp_path: Path, name: str, value: str) -> None:

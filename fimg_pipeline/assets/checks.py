@@ -112,12 +112,10 @@ def _smoke(session: Session, planned: PlannedImage, image_id: str, log: Log) -> 
     if status == 0:
         passed_before.parent.mkdir(parents=True, exist_ok=True)
         passed_before.touch()
-    told = output.strip().splitlines()
-    shown = first_error_line(told) if status else (told or ["no output"])[-1]
     return dg.AssetCheckResult(
         passed=status == 0,
         check_name=SMOKE,
-        description=f"status {status}: {shown[:300]}",
+        description=f"status {status}: {first_error_line(output.strip().splitlines())[:300]}" if status else "status 0",
         metadata={"command": json.dumps(command), "output": dg.MetadataValue.md(f"```\n{output[-2000:]}\n```")},
     )
 

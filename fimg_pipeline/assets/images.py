@@ -73,7 +73,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                     **({} if failed else _names(planned)),
                     "commit": commit_metadata(plan.source.fate),
                     "uncommitted changes": plan.source.dirty,
-                    "built because": planned.reason,
+                    **({"built because": planned.reason} if outcome.built else {}),
                     "seconds": round(outcome.seconds, 1),
                     "log": dg.MetadataValue.url(log_page(context.run.run_id, key)),
                     **_metadata(planned, record),
@@ -88,10 +88,11 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
 
 
 def _names(planned: PlannedImage) -> dict[str, Any]:
+    pull = f"docker pull --platform linux/{planned.platform} {planned.reference}"
     return {
         "reference": planned.reference,
         **({"also tagged": ", ".join(planned.aliases)} if planned.aliases else {}),
-        "pull": dg.MetadataValue.md(f"`docker pull --platform linux/{planned.platform} {planned.reference}`"),
+        **({"pull": dg.MetadataValue.md(f"`{pull}`")} if planned.image.published else {}),
     }
 
 

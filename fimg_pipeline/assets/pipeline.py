@@ -54,6 +54,8 @@ class Pipeline(dg.ConfigurableResource):
 
     def session(self, context: dg.AssetExecutionContext) -> Session:
         """The session for the partition that ``context`` materializes."""
+        if not context.has_partition_key:
+            raise FimgError("the run has no partition", hint="choose one: a platform and a tag")
         key = context.partition_key
         assert isinstance(key, dg.MultiPartitionKey)
         partition = key.keys_by_dimension

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.pipeline import Pipeline, Session
 from fimg_pipeline.catalog.images import dependents
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.progress import Event, log_path, report
+from fimg_pipeline.progress import Event, Kind, log_path, report
 
 #: All builds run in this pool; ``cli/instance.py`` sizes it for the machine (``dagster.yaml`` has the default).
 POOL: Final = "docker_build"
@@ -30,9 +30,7 @@ def priority(images: Iterable[str]) -> dict[str, str]:
 
 
 @contextmanager
-def step(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Literal["source", "package", "image"], name: str
-) -> Iterator[tuple[Session, Log]]:
+def step(context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Kind, name: str) -> Iterator[tuple[Session, Log]]:
     """Opens the session and the log of one step.
 
     A :class:`~fimg_pipeline.errors.FimgError` inside becomes a ``dg.Failure`` with the same text, retried only when it

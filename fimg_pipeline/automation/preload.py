@@ -6,6 +6,7 @@ Dagster loads most of itself (storages, migrations) only when a run needs it: a 
 from __future__ import annotations
 
 import gc
+import signal
 import tempfile
 
 import dagster as dg
@@ -28,6 +29,8 @@ def _warm_up() -> None:
         )
 
 
+# The terminal's hang-up reaches every process; the command ends its steps, so that they put away what they hold.
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 _warm_up()
 build_job()
 # What is there by now stays, so collecting garbage need not look at it in any step: doing so would also copy the memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def ui(settings: Settings, flags: dict[str, str], port: int) -> None:
     """Start the web UI and the daemon on loopback."""
     from fimg_pipeline.cli.serve import serve
 
-    serve(settings, flags, port)
+    serve(settings, port)
 
 
 @main.command()
@@ -104,11 +105,19 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
+def _hung_up(_number: int, _frame: FrameType | None) -> None:
+    """The terminal is gone. Dagster ends a run in good order for signals it knows, of which this is none."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def entry() -> None:
     """The console script: prints errors meant for people without a traceback and exits 1; usage errors exit 2."""
     # Started in the background of a script, SIGINT comes ignored; but it is what Dagster has steps stopped by.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
+    # Unless a hang-up is to be outlived, as with nohup.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hung_up)
     try:
         main(standalone_mode=False)
     except click.exceptions.Abort:

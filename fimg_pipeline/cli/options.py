@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
-from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.settings import Settings, exported, load
 
 _FLAGS: Final[dict[str, str]] = {
     "fate_dir": "FATE_DIR",
@@ -27,6 +28,8 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
         flags = {variable: arguments.pop(flag) for flag, variable in _FLAGS.items()}
         given = {variable: value for variable, value in flags.items() if value is not None}
         settings = load(given)
+        # Dagster, git and Docker's client read the environment only.
+        os.environ.update(exported(given))
         return command(settings=settings, flags=given, **arguments)
 
     for flag, variable in reversed(_FLAGS.items()):

@@ -17,6 +17,7 @@ from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary
 from fimg_pipeline.cli.watch import Outcomes, Watcher, interruptions, quiet
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
+from fimg_pipeline.progress import Kind
 from fimg_pipeline.settings import Settings
 
 
@@ -77,7 +78,8 @@ def _execute(
     key = partition_key(plan.platform, plan.tag)
     overrides = given_settings(settings, dict(flags))
     console.print(
-        f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make for {plan.platform}, tag {plan.tag}"
+        f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make, name or record for {plan.platform}, "
+        f"tag {plan.tag}"
     )
     watcher = Watcher(instance, settings, command, len(todo), console)
     log = settings.home / "logs" / f"{command}.log"
@@ -102,6 +104,8 @@ def _execute(
             asset_selection=[SOURCE, *map(_key, todo)],
         )
         stopped = interrupted()
+    if stopped is None:
+        _add_failures(watcher.outcomes, result, todo)
     print_summary(console, settings.home, plan, watcher.outcomes, time.monotonic() - started, todo=todo)
     if stopped is not None and not result.success:
         console.print("interrupted; what was finished is kept, the rest is built by the next run")
@@ -109,3 +113,19 @@ def _execute(
     if not result.success:
         console.print(f"run {result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
     return 0 if result.success else 1
+
+
+def _add_failures(outcomes: Outcomes, result: dg.ExecuteJobResult, todo: Sequence[Planned]) -> None:
+    """What failed without saying so itself: a step whose process was killed, or that never came to its work."""
+    steps: dict[str, tuple[Kind, str]] = {SOURCE.to_python_identifier(): ("source", "source")}
+    for item in todo:
+        kind: Kind = "package" if isinstance(item, PlannedPackage) else "image"
+        steps[_key(item).to_python_identifier()] = (kind, item.name)
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE and event.step_key in steps:
+            error = event.step_failure_data.error
+            message = error.message.partition(": ")[2].strip() if error else ""
+            outcomes.add_failure(
+                *steps[event.step_key],
+                message or "its process was killed; the system's log says whether memory ran out",
+            )

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
 from typing import Final
 
 from fimg_pipeline.assets.partitions import add_tag
@@ -25,10 +24,11 @@ def prepare(settings: Settings) -> str:
         return f"Dagster instance in {os.environ['DAGSTER_HOME']}, {MAX_CONCURRENT} builds at once"
 
 
-def serve(settings: Settings, flags: Mapping[str, str], port: int) -> None:
+def serve(settings: Settings, port: int) -> None:
     """Becomes ``dagster dev``: web server and daemon on loopback. The configured tag is a partition from the start.
 
-    It keeps the working folder, whose ``.env`` counts for it too, and gets ``flags`` by environment.
+    It works in a folder of its own: in the user's, Dagster would let ``.env`` win over flags and environment, and
+    Python take files for modules.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -45,7 +45,9 @@ def serve(settings: Settings, flags: Mapping[str, str], port: int) -> None:
         raise FimgError(f"{workspace} is missing", hint="run from a checkout of the project")
     arguments = ["dev", "--workspace", str(workspace), "--host", LOOPBACK, "--port", str(port)]
     sys.stdout.flush()
-    os.environ.update(flags)
+    folder = settings.home / "ui"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
     # Started in the background of a script, SIGINT comes ignored; Dagster would then ignore SIGTERM as well.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])

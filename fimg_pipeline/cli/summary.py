@@ -48,8 +48,9 @@ def print_summary(
         event = outcomes.events[(kind, name)]
         console.print(f"[red]failed[/]  {name}: {escape(event.message.splitlines()[0])}")
         if outcomes.run_id:
-            shown = name if kind == "image" else f"package-{name}"
-            console.print(f"        log: {log_path(home, outcomes.run_id, shown)}", markup=False)
+            log = log_path(home, outcomes.run_id, name if kind == "image" else f"package-{name}")
+            if log.exists():
+                console.print(f"        log: {log}", markup=False)
     for name in skipped:
         console.print(f"[yellow]skipped[/] {name}: {_why_skipped(name, failed, broken, no_source)}")
 

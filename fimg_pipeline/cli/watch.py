@@ -20,9 +20,11 @@ from rich.markup import escape
 from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.automation.liveness import TAG_COMMAND, close_abandoned_runs
 from fimg_pipeline.plan.model import Planned, PlannedPackage
-from fimg_pipeline.progress import Event, Follower
+from fimg_pipeline.progress import Event, Follower, Kind
 from fimg_pipeline.settings import Settings
 
+#: What asks a command to stop: Ctrl-C, the terminal that is gone, a supervisor.
+STOPPING: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 _POLL_SECONDS: Final = 0.3
 #: How long nothing may happen before somebody wants to know why.
 _PATIENCE_SECONDS: Final = 5.0
@@ -41,6 +43,12 @@ class Outcomes:
         if event.what == "started" and earlier is not None and earlier.what == "failed":
             return
         self.events[(event.kind, event.name)] = event
+
+    def add_failure(self, kind: Kind, name: str, message: str) -> None:
+        """Dagster says that the step failed; unless the step itself said why, this is all there is to tell."""
+        known = self.events.get((kind, name))
+        if known is None or known.what == "started":
+            self.events[(kind, name)] = Event(kind, name, "failed", message=message)
 
     def of(self, item: Planned) -> Event | None:
         return self.events.get(("package" if isinstance(item, PlannedPackage) else "image", item.name))
@@ -130,7 +138,7 @@ class Watcher(threading.Thread):
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Yields a function that says which signal asked to stop in the block: Ctrl-C, or a supervisor's SIGTERM.
+    """Yields a function that says which signal asked to stop in the block: Ctrl-C, a supervisor's SIGTERM, a hang-up.
 
     While a run executes Dagster's signal handlers stand in place of ours, and an interrupted step looks like a failed
     one; the interpreter notes every signal on this pipe, whoever handles it.
@@ -144,7 +152,7 @@ def interruptions() -> Iterator[Callable[[], signal.Signals | None]]:
     def interrupted() -> signal.Signals | None:
         with suppress(BlockingIOError):
             seen.extend(os.read(reading, 4096))
-        return next((asked for asked in (signal.SIGINT, signal.SIGTERM) if asked in seen), None)
+        return next((asked for asked in STOPPING if asked in seen), None)
 
     try:
         yield interrupted

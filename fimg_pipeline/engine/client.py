@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -33,6 +34,8 @@ LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"
 LABEL_PLATFORM: Final = "io.fimg.platform"
 LABEL_INPUTS: Final = "io.fimg.inputs"
 LABEL_ADAPTATIONS: Final = "io.fimg.requirements.adapted"
+#: On containers of checks: the second of the epoch until which somebody waits for them.
+LABEL_WAITED_FOR: Final = "io.fimg.smoke.until"
 #: And on base images it made itself: the Python they bring.
 LABEL_PYTHON: Final = "io.fimg.base.python"
 
@@ -129,10 +132,18 @@ class Engine:
             return
 
     def run(self, reference: str, command: Sequence[str], *, timeout: int) -> tuple[int, str]:
-        """Runs ``command`` in a fresh container without network; its status and combined output."""
+        """Runs ``command`` in a fresh container without network; its status and combined output.
+
+        Containers of this kind that a killed process left, which nobody waits for any more, are removed first.
+        """
+        self._remove_abandoned()
         container = self._call(
             lambda: self.sdk.containers.create(
-                reference, list(command), network_mode="none", hostname="localhost", labels={"io.fimg.smoke": "1"}
+                reference,
+                list(command),
+                network_mode="none",
+                hostname="localhost",
+                labels={LABEL_WAITED_FOR: str(int(time.time() + timeout + _API_TIMEOUT_SECONDS))},
             )
         )
         try:
@@ -147,6 +158,16 @@ class Engine:
             return status, container.logs().decode("utf-8", "replace")
         finally:
             container.remove(force=True, v=True)
+
+    def _remove_abandoned(self) -> None:
+        now = time.time()
+        for container in self._call(
+            lambda: self.sdk.containers.list(all=True, filters={"label": LABEL_WAITED_FOR}, ignore_removed=True)
+        ):
+            if now > float(container.labels[LABEL_WAITED_FOR]):
+                # Another build may be doing the same.
+                with contextlib.suppress(docker.errors.APIError):
+                    container.remove(force=True, v=True)
 
     def build(
         self,
