@@ -65,7 +65,7 @@ PARTY_REGISTRY = fate-party.invalid
 PARTY_IMAGES = fateflow fateboard eggroll fateflow-spark nginx client
 
 fate-dir:
-	@test -n "$(FATE_DIR)" || { echo "set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git" >&2; exit 1; }
+	@test -n "$(FATE_DIR)" || grep -qs '^ *\(export \)*FATE_DIR=' .env || { echo "set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git" >&2; exit 1; }
 
 fate-1.11.2: fate-dir setup
 	@# The table is written whatever failed: it says what and why.

@@ -383,7 +383,9 @@ def _expand_version(raw: dict[str, _Value]) -> None:
         try:
             fate_env = values.path(raw["FATE_DIR"].text) / "fate.env"
         except ValueError:
-            return  # told below, by the check of FATE_DIR itself
+            # Told below, by the check of FATE_DIR itself; what this one would be is not known.
+            raw[name] = _Value(value.text.replace("${version}", "unknown"), value.origin)
+            continue
         version = dotenv_values(fate_env).get("FATE") if fate_env.is_file() else None
         if not version:
             raise SettingsError(

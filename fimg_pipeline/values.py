@@ -28,7 +28,7 @@ _APT_SOURCE_PATTERN: Final = re.compile(
     r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9/][A-Za-z0-9._/-]*(?: [A-Za-z0-9][A-Za-z0-9._-]*)*"
 )
 
-_PROXY_PATTERN: Final = re.compile(r"(?:[a-z0-9]+://)?[A-Za-z0-9._~:/@%?=&+,*\[\]-]+")
+_PROXY_PATTERN: Final = re.compile(r"(?:[a-z0-9]+://)?(?!-)[A-Za-z0-9._~:/@%?=&+,*\[\]-]+")
 
 #: Longest repository name Docker accepts, host included.
 _MAX_NAME: Final = 255

@@ -27,24 +27,41 @@ PREFIX = f"fimg-test.invalid:5000/ui{os.getpid()}"
 
 
 def test_the_first_commands_of_a_machine_can_come_at_once(tmp_path: Path) -> None:
-    given = {**environment(), "FIMG_HOME": str(tmp_path / "home")}
+    # Of two people, with one instance.
+    (tmp_path / "dagster").mkdir()
     commands = [
-        subprocess.Popen([FIMG, "setup"], env=given, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(3)
+        subprocess.Popen(
+            [FIMG, "setup"],
+            env={**environment(), "FIMG_HOME": str(tmp_path / home), "DAGSTER_HOME": str(tmp_path / "dagster")},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for home in ("one", "one", "other")
     ]
     told = [command.communicate(timeout=120)[0].decode() for command in commands]
     assert [command.returncode for command in commands] == [0, 0, 0], told
 
 
-def test_a_damaged_instance_is_told_with_what_to_do(tmp_path: Path) -> None:
-    damaged = tmp_path / "home/dagster/history/runs.db"
-    damaged.parent.mkdir(parents=True)
-    damaged.write_text("this is no database, and was never one" * 100)
+@pytest.mark.parametrize(
+    ("file", "why"), [("history/runs.db", "file is not a database"), ("dagster.yaml", 'dagster.yaml", line 1')]
+)
+def test_a_damaged_instance_is_told_with_what_to_do(tmp_path: Path, file: str, why: str) -> None:
     given = {**environment(), "FIMG_HOME": str(tmp_path / "home")}
-    done = subprocess.run([FIMG, "setup"], env=given, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "file is not a database" in done.stderr and "move that folder away" in done.stderr
-    assert "Traceback" not in done.stderr
+    first = _set_up(given, tmp_path)
+    damaged = tmp_path / "home/dagster" / file
+    # Not written through the link to the project's own.
+    damaged.unlink()
+    damaged.write_text("damaged: [")
+    second = _set_up(given, tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert second.returncode == 1
+    assert why in second.stderr and "move that folder away" in second.stderr, second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def _set_up(given: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([FIMG, "setup"], env=given, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @contextmanager

@@ -279,6 +279,7 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("DAGSTER_HOME", "~nosuchuser/x"),
         ("HTTP_PROXY", "http://a b;rm"),
         ("no_proxy", "$(id)"),
+        ("NO_PROXY", "--foo"),
         ("DOCKER_HUB_MIRROR", "foo"),
         ("DOCKER_HUB_MIRROR", "foo.example:0"),
         ("APT_MIRROR", "https://host.example/../../x"),
@@ -303,6 +304,12 @@ def test_nothing_is_kept_in_what_is_only_read(tmp_path: Path, name: str, source:
 def test_an_empty_flag_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^TAG \(flag\) is empty"):
         load({"TAG": ""}, environ={}, directory=tmp_path)
+
+
+def test_only_the_wrong_path_is_told_where_a_version_depends_on_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, FATE_DIR="../x", TAG="${version}-a", BASE_TAG="${version}-b")
+    assert caught.value.message.startswith("FATE_DIR=") and "TAG" not in caught.value.message
 
 
 def test_a_wrong_tag_is_told_once(tmp_path: Path) -> None:

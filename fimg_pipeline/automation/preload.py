@@ -6,6 +6,7 @@ Dagster loads most of itself (storages, migrations) only when a run needs it: a 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import tempfile
 
@@ -29,8 +30,10 @@ def _warm_up() -> None:
         )
 
 
-# The terminal's hang-up reaches every process; the command ends its steps, so that they put away what they hold.
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# The terminal's hang-up reaches every step, and Dagster does not know it: they end as by Ctrl-C, and put away what they
+# hold. Unless it is to be outlived, as with nohup.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 _warm_up()
 build_job()
 # What is there by now stays, so collecting garbage need not look at it in any step: doing so would also copy the memory

@@ -37,8 +37,8 @@ class Part:
 class Package:
     """``recipe`` makes it from the parts; most are laid out as they are, by ``packages/source``.
 
-    ``kind`` is what it is made of, for the web UI. ``compiled``: it is good for one platform only, that of the images;
-    all others are the same files everywhere and made on the engine's own.
+    ``kind`` is what it is made of, for the web UI. ``per_platform``: it is made for the platform of the images; others
+    are the same files everywhere (jars among them) and made on the engine's own.
 
     ``may_lack_files``: some public copies of FATE lack large files (data sets, slides) of these folders; they are left
     out and named. Anywhere else a missing file is an error.
@@ -49,7 +49,7 @@ class Package:
     parts: tuple[Part, ...]
     recipe: str = "packages/source"
     kind: Literal["git", "java", "python"] = "git"
-    compiled: bool = False
+    per_platform: bool = False
     may_lack_files: bool = False
 
     @property
@@ -59,7 +59,7 @@ class Package:
 
     def platform(self, images: Platform, engine: Platform) -> Platform:
         """The platform it is made for: ``images`` are to be for one, the ``engine`` runs on another or the same."""
-        return images if self.compiled else engine
+        return images if self.per_platform else engine
 
     @property
     def repositories(self) -> tuple[Repository, ...]:
@@ -84,7 +84,7 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
                 (REQUIREMENT_FILES,),
                 recipe="packages/graph",
                 kind="python",
-                compiled=True,
+                per_platform=True,
             ),
             Package("fate", "FATE's algorithms and its Python API.", (Part("fate", "python", "fate/python"),)),
             Package("fateflow", "FATE Flow, the job scheduler.", (Part("fateflow", "", "fateflow"),)),
@@ -125,6 +125,8 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
                 "FATE-LLM, laid into FATE's Python folder.",
                 (Part("fate_llm", "python", "fate/python"),),
                 recipe="packages/fate-llm",
+                # It asks for a CUDA toolkit of that platform.
+                per_platform=True,
             ),
             Package("ipcl_pkg", "Intel's Paillier library for Python, as source.", (Part("ipcl", "", "ipcl_pkg"),)),
         )

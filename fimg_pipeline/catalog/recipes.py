@@ -19,6 +19,10 @@ NO_PYG_ON_ARM: Final = (
     "data.pyg.org has no builds of the graph packages in requirements-graph-nn.txt for arm64, and nobody has seen them "
     "compile there"
 )
+#: PyTorch's builds that an environment can have.
+Variant = Literal["cpu", "cuda"]
+VARIANTS: Final[tuple[Variant, ...]] = ("cpu", "cuda")
+
 NO_CUDA_ON_ARM: Final = "torch 1.13.1 with CUDA was published for x86-64 only"
 
 
@@ -30,7 +34,7 @@ class Recipe:
     registries that change what is installed when they are configured (both become build arguments).
 
     ``requirements``: the files of FATE's ``python/`` that the recipe installs, adapted for ``variant``: PyTorch's
-    builds for the CPU or for CUDA.
+    builds for the CPU or for CUDA. A package's recipe compiles of them what has to be, for both.
 
     ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
     answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
@@ -44,7 +48,7 @@ class Recipe:
     source_date: bool = False
     optional_indexes: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
-    variant: Literal["cpu", "cuda"] = "cpu"
+    variant: Variant = "cpu"
     unbuildable: Mapping[Platform, str] = field(default_factory=dict)
 
 
@@ -75,7 +79,11 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             Recipe("packages/eggroll", smoke=(), bases=("bullseye",)),
             Recipe("packages/fateboard", smoke=(), bases=("debian",)),
             Recipe(
-                "packages/graph", smoke=(), bases=("python",), source_date=True, optional_indexes=("pytorch", "pyg")
+                "packages/graph",
+                smoke=(),
+                bases=("python",),
+                optional_indexes=("pytorch", "pyg"),
+                requirements=("requirements.txt", "requirements-graph-nn.txt"),
             ),
             Recipe("packages/fate-llm", smoke=(), bases=("python",), optional_indexes=("cuda",)),
             Recipe(

@@ -19,6 +19,8 @@ from fimg_pipeline.state import locked
 
 #: The checkout this runs from.
 PROJECT: Final = Path(fimg_pipeline.__file__).parent.parent
+#: How much of what a command printed is told.
+_TOLD: Final = 500
 #: Where alembic's and SQLAlchemy's messages go on about themselves.
 _NOISE: Final = ("(Background on this error", "[SQL:", "[parameters:")
 
@@ -46,11 +48,16 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
     The first command that finds none makes it while others wait: Dagster's tables can't be made by two at once.
     """
-    with locked(settings.home / "dagster.lock"):
-        home = dagster_home(settings)
-        os.environ["DAGSTER_HOME"] = str(home)
+    home = dagster_home(settings)
+    os.environ["DAGSTER_HOME"] = str(home)
+    with locked(home / ".lock"):
+        try:
+            instance = dg.DagsterInstance.get()
+        # Whatever Dagster's storages and configuration make of a folder that is damaged.
+        except Exception as error:
+            raise _unusable(home, str(error)) from None
         _size_pool(home)
-        return dg.DagsterInstance.get()
+    return instance
 
 
 def _size_pool(home: Path) -> None:
@@ -62,16 +69,15 @@ def _size_pool(home: Path) -> None:
     # Not in the user's folder, whose files Python would take for modules.
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
     if result.returncode != 0:
-        raise FimgError(
-            f"the Dagster instance in {home} can't be used: {_why(result.stderr)}",
-            hint="if it is damaged, move that folder away: a new one is made, without the runs recorded so far",
-        )
+        raise _unusable(home, result.stderr[-_TOLD:])
     for earlier in home.glob(".pool-*"):
         earlier.unlink(missing_ok=True)
     done.touch()
 
 
-def _why(told: str) -> str:
-    """The line of a traceback's output that says what is wrong."""
-    lines = [line for line in told.strip().splitlines() if not line.startswith(_NOISE)]
-    return lines[-1] if lines else "no reason was given"
+def _unusable(home: Path, told: str) -> FimgError:
+    lines = [line.strip() for line in told.splitlines() if line.strip() and not line.startswith(_NOISE)]
+    return FimgError(
+        f"the Dagster instance in {home} can't be used: {' '.join(lines) or 'no reason was given'}",
+        hint="if it is damaged, move that folder away: a new one is made, without the runs recorded so far",
+    )

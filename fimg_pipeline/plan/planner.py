@@ -12,8 +12,8 @@ from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE, PYTHON_SERIES
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES, Package
 from fimg_pipeline.catalog.platforms import MACHINES, Platform
-from fimg_pipeline.catalog.recipes import RECIPES, Recipe
-from fimg_pipeline.dockerfiles.lib.requirements import Target, adapt
+from fimg_pipeline.catalog.recipes import RECIPES, VARIANTS, Recipe, Variant
+from fimg_pipeline.dockerfiles.lib.requirements import Target, adapt, compiled, name_of
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
@@ -149,8 +149,9 @@ class _Planner:
         platform = package.platform(self.settings.platform, self.engine.platform)
         arguments, inputs = self._bases(recipe, platform)
         arguments |= self._environment(recipe)
-        inputs |= _but_bases(arguments) | ({"platform": platform} if package.compiled else {})
-        inputs |= {"content": source.content, "recipe": self.recipe_digest(recipe.path)} | self._options(recipe)
+        inputs |= _but_bases(arguments) | ({"platform": platform} if package.per_platform else {})
+        inputs |= self._compiled(recipe, platform) if recipe.requirements else {"content": source.content}
+        inputs |= {"recipe": self.recipe_digest(recipe.path)} | self._options(recipe)
         identity = fingerprint({**inputs, "package": package.name})
         stage = f"{LOCAL_NAMESPACE}/package/{package.name}:{identity}"
         stored = self._stored(stage, identity)
@@ -233,11 +234,27 @@ class _Planner:
 
     def _adaptations(self, recipe: Recipe, platform: Platform) -> tuple[str, ...]:
         """What the recipe will change in FATE's requirements, by the rules it will use."""
+        return tuple(map(str, adapt(self._requirements(recipe), self._target(recipe.variant, platform)).changes))
+
+    def _compiled(self, recipe: Recipe, platform: Platform) -> dict[str, str]:
+        """Of FATE's requirements what decides on wheels that are compiled: their lines and the torch they are for."""
+        found = {}
+        for variant in VARIANTS:
+            target = self._target(variant, platform)
+            lines = adapt(self._requirements(recipe), target).lines
+            torch = [line for line in lines if name_of(line) == "torch"]
+            wheels = compiled(lines, target)
+            found[f"compiled for {variant}"] = " ".join((*torch, *wheels)) if wheels else ""
+        return found
+
+    def _requirements(self, recipe: Recipe) -> list[str]:
+        return [line for name in recipe.requirements for line in self.source.requirements.get(name, "").splitlines()]
+
+    def _target(self, variant: Variant, platform: Platform) -> Target:
+        """What requirements are adapted to; which Python that is says the base the engine has."""
         stored = self.engine.by_reference.get(BASES["python"].local_reference(platform))
         major, minor = ((stored and stored.python) or PYTHON_SERIES).split(".")
-        target = Target(MACHINES[platform], (int(major), int(minor)), recipe.variant, self.settings.optional_indexes)
-        texts = [self.source.requirements.get(name, "") for name in recipe.requirements]
-        return tuple(str(change) for text in texts for change in adapt(text.splitlines(), target).changes)
+        return Target(MACHINES[platform], (int(major), int(minor)), variant, self.settings.optional_indexes)
 
     def _options(self, recipe: Recipe) -> dict[str, str]:
         changing = [option for option in self.settings.docker_options if not _is_neutral(option)]

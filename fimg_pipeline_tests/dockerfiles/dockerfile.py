@@ -18,7 +18,7 @@ FETCHING = (
 )
 ALLOWED_IN_STAGES = {"SPARK_VERSION", "SOURCE_DATE", "EXTRA_INDEXES"}
 _PREDEFINED = {"BUILDPLATFORM"}
-_SAME_EVERYWHERE = {package.build_arg for package in PACKAGES.values() if not package.compiled}
+_SAME_EVERYWHERE = {package.build_arg for package in PACKAGES.values() if not package.per_platform}
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,9 @@ def test_builds_for_the_cpu(fimg: Fimg) -> None:
 def test_what_no_index_has_is_compiled_once_and_kept(fimg: Fimg) -> None:
     files = fimg.sample.fate / "python"
     before = (files / "requirements-graph-nn.txt").read_text()
-    commit_change(fimg.sample.fate, "python/requirements-graph-nn.txt", f"{COMPILED}==9.9.9+pt113cpu\n", "Compiled")
+    commit_change(
+        fimg.sample.fate, "python/requirements-graph-nn.txt", "torch_spline_conv==9.9.9+pt113cpu\n", "Compiled"
+    )
     try:
         names = ("--image", "fateflow-nn", "--image", "eggroll-nn-gpu")
         result = fimg("build", *names, PYG_FIND_LINKS="")

@@ -32,7 +32,7 @@ def test_there_is_a_folder_for_every_recipe_and_no_other() -> None:
     assert folders == set(RECIPES)
 
 
-@pytest.mark.parametrize("path", RECIPES)
+@pytest.mark.parametrize("path", [path for path in RECIPES if not path.startswith("packages/")])
 def test_the_catalog_knows_what_requirements_a_recipe_installs(path: str) -> None:
     text = (ROOT / path / "Dockerfile").read_text(encoding="utf-8")
     installed = re.findall(r"python_requirements (\w+) (.+)", text)

@@ -187,7 +187,27 @@ def test_wheels_are_compiled_for_the_platform_of_the_images() -> None:
     assert {platform: package.platform for platform, package in packages.items()} == {p: p for p in PLATFORMS}
     assert len({package.fingerprint for package in packages.values()}) == len(PLATFORMS)
     assert "python:3.8-slim-bookworm-arm64" in packages["arm64"].build_args["BASE_PYTHON"]
-    assert packages["amd64"].build_args["SOURCE_DATE"] == "2023-06-02"
+
+
+def test_wheels_are_compiled_again_only_for_what_they_are_compiled_from() -> None:
+    def fingerprint(
+        requirements: str = "torch==1.13.1+cpu\nFlask==2.0.3",
+        graph: str = "torch_scatter==2.1.0+pt113cpu\nnetworkx==2.8.8",
+        content: str = "graph",
+        **environ: str,
+    ) -> str:
+        source = make_source(graph=content)
+        texts = {"requirements.txt": requirements, "requirements-graph-nn.txt": graph}
+        dated = replace(source, requirements=texts, requirements_date=content)
+        return plan_package(make_settings(ALL, **environ), dated, engine_with(), digest, "graph").fingerprint
+
+    known = fingerprint()
+    assert fingerprint(content="another") == known
+    assert fingerprint(requirements="torch==1.13.1+cpu\nFlask==2.0.4\n# more") == known
+    assert fingerprint(graph="networkx==2.8.9\ntorch_scatter==2.1.0+pt113cpu") == known
+    assert fingerprint(requirements="torch==1.13.0+cpu") != known
+    assert fingerprint(graph="torch_scatter==2.1.1+pt113cpu") != known
+    assert fingerprint(PYTORCH_INDEX_URL="https://index.invalid/whl") != known
 
 
 def test_a_source_of_cuda_is_asked_by_a_package_and_used_by_what_llm_needs() -> None:

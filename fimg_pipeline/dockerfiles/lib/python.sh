@@ -5,8 +5,6 @@
 
 # What is built from source is to be the same every time; some packages write sets in the order these have.
 export PYTHONHASHSEED=0
-# Packages that compile against a torch, which has to be there first: packages/graph does that.
-FIMG_ON_TORCH='torch-scatter torch-sparse torch-cluster torch-spline-conv'
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
 UV_VERSION=0.13.9
@@ -106,7 +104,8 @@ python_find_links() {
 }
 
 # python_adapt FILE...: requirement files of FATE, adapted to the indexes there are (requirements.py says what and why),
-# as /run/tmp/requirements.in; and of what the environment has /run/tmp/constraints, to be kept. After python_indexes.
+# as /run/tmp/requirements.in; what of it is compiled as /run/tmp/compiled; and of what the environment has, to be kept,
+# /run/tmp/constraints. After python_indexes.
 python_adapt() {
     if [ ! -f "$FIMG_LOCK" ]; then
         : > /run/tmp/constraints
@@ -117,19 +116,19 @@ python_adapt() {
         cp "$FIMG_LOCK" /run/tmp/constraints
     fi
     python3 /run/fimg/requirements.py --variant "$fimg_variant" --indexes "$fimg_indexes" \
-        --constraints /run/tmp/constraints --output /run/tmp/requirements.in "$@"
+        --constraints /run/tmp/constraints --compiled /run/tmp/compiled --output /run/tmp/requirements.in "$@"
 }
 
 # python_requirements VARIANT FILE...: adapts requirement files of FATE for VARIANT (cpu or cuda), resolves them as of
-# SOURCE_DATE beside what the environment has, and installs the result. What has to be compiled against torch is taken
-# from the package `graph`, where that is mounted at /run/graph.
+# SOURCE_DATE beside what the environment has, and installs the result. What is compiled against torch is taken from the
+# package `graph`, which has to be mounted at /run/graph then.
 python_requirements() {
     python_indexes "$1"
     shift
     [ ! -d /run/graph ] || python_find_links "/run/graph/$fimg_variant"
     python_adapt "$@"
     set --
-    for fimg_name in $FIMG_ON_TORCH; do
+    for fimg_name in $(sed 's/[^A-Za-z0-9._-].*//' /run/tmp/compiled); do
         set -- "$@" --only-binary "$fimg_name"
     done
     say "resolving as of ${SOURCE_DATE:-today}"

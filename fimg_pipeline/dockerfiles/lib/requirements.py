@@ -62,8 +62,8 @@ class Adapted:
 
     def free(self, constraints: Iterable[str]) -> List[str]:
         """`constraints` (`name==version`) without those of requirements that a rule added."""
-        added = {_name(line) for change in self.changes for line in (change.after or "").splitlines()[1:]}
-        return [line for line in constraints if _name(line) not in added]
+        added = {name_of(line) for change in self.changes for line in (change.after or "").splitlines()[1:]}
+        return [line for line in constraints if name_of(line) not in added]
 
 
 def _always(target: Target) -> bool:
@@ -159,6 +159,15 @@ RULES: Tuple[Rule, ...] = (
 )
 
 
+# Compiled against torch where no index has builds; the package `graph` is what comes of it.
+COMPILED = ("torch-scatter", "torch-sparse", "torch-cluster", "torch-spline-conv")
+
+
+def compiled(lines: Iterable[str], target: Target) -> Tuple[str, ...]:
+    """Of adapted `lines` those that are compiled."""
+    return () if "pyg" in target.indexes else tuple(line for line in lines if name_of(line) in COMPILED)
+
+
 def adapt(lines: Iterable[str], target: Target, rules: Sequence[Rule] = RULES) -> Adapted:
     """The requirements of `lines` as they are to be installed on `target`."""
     kept: List[str] = []
@@ -179,7 +188,7 @@ def adapt(lines: Iterable[str], target: Target, rules: Sequence[Rule] = RULES) -
     return Adapted(tuple(kept), tuple(changes))
 
 
-def _name(requirement: str) -> str:
+def name_of(requirement: str) -> str:
     """The package a line names, as PEP 503 compares names."""
     return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
 
@@ -202,6 +211,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--variant", required=True, choices=("cpu", "cuda"))
     parser.add_argument("--constraints", type=Path, help="what the environment has; what has to give way is taken out")
+    parser.add_argument("--compiled", type=Path, help="where the lines of what is compiled are written, too")
     parser.add_argument("--indexes", default="", help="names of the optional indexes that are configured")
     options = parser.parse_args(arguments)
     target = Target(
@@ -221,6 +231,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     for change in adapted.changes:
         print(f"fimg: {change}")
     _write(options.output, adapted.lines)
+    if options.compiled is not None:
+        _write(options.compiled, compiled(adapted.lines, target))
     if options.constraints is not None:
         _write(options.constraints, adapted.free(options.constraints.read_text(encoding="utf-8").splitlines()))
     return 0
