@@ -29,6 +29,17 @@ _ENGINE_GONE: Final = re.compile(
     r"error during connect|is the docker daemon running",
     re.IGNORECASE,
 )
+#: What only the engine's owner can mend, with how.
+_ENGINES_OWN: Final = (
+    (
+        re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE),
+        "the engine's disk is full: `docker system df` says of what, `docker builder prune` frees its build cache",
+    ),
+    (
+        re.compile(r"failed to prepare \w+: .*no such file or directory|parent snapshot \S+ does not exist"),
+        "the engine's build cache is damaged: `docker builder prune --all` makes it start anew",
+    ),
+)
 _PREFIX: Final = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
 _TELLING: Final = re.compile(
     r"(?:^|\s)(?:E: |ERROR[: ]|fatal[: ]|\[emerg\]|\[fatal\]|\[ERROR\]|npm ERR!)|\w+Error: ", re.IGNORECASE
@@ -40,7 +51,8 @@ _WRAPPER: Final = re.compile(
     r"|Some problems were encountered while processing|^See 'docker .*--help'"
 )
 _BECAUSE: Final = "╰─▶"
-_CAUSE: Final = "Caused by:"
+#: As uv and others say it, in whichever version.
+_CAUSES: Final = ("Caused by:", "cause:")
 _REASON_LENGTH: Final = 400
 _TAIL: Final = 15
 
@@ -70,7 +82,8 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
         return TransientBuildError(
             message, hint="looks like a network problem; mirrors can be set, see docs/settings.md"
         )
-    return BuildError(message, hint="the whole log of the build is linked from its asset in the web UI")
+    hints = (hint for pattern, hint in _ENGINES_OWN if pattern.search(ending))
+    return BuildError(message, hint=next(hints, "the whole log of the build is linked from its asset in the web UI"))
 
 
 def first_error_line(log: Sequence[str]) -> str:
@@ -92,7 +105,7 @@ def _reason(log: Sequence[str]) -> tuple[int, str]:
 def _continued(line: str, following: Sequence[str]) -> str:
     """``line`` with those after it that say what it leaves open: uv names packages and addresses only there."""
     for text in following:
-        if not (line.endswith(":") or text.startswith((_BECAUSE, _CAUSE))) or len(line) + len(text) > _REASON_LENGTH:
+        if not (line.endswith(":") or text.startswith((_BECAUSE, *_CAUSES))) or len(line) + len(text) > _REASON_LENGTH:
             break
         line = f"{line} {text.removeprefix(_BECAUSE).strip()}"
     return line

@@ -86,6 +86,27 @@ def test_the_reason_goes_on_where_it_names_what_is_wrong() -> None:
     )
 
 
+def test_causes_as_uv_says_them_today() -> None:
+    log = [
+        "#7 2.1 fimg: error: FATE's requirements can't be resolved with PyPI: error: No solution found",
+        "#7 2.1   cause: Because datasets==2.11.0 depends on pyarrow>=8.0.0 and pyarrow==6.0.1, it cannot be used.",
+        "#7 2.2 and so on",
+    ]
+    assert first_error_line(log).endswith("pyarrow==6.0.1, it cannot be used.")
+
+
+@pytest.mark.parametrize(
+    ("lines", "hint"),
+    [
+        (["#9 1 error: Failed to install: x.whl", "#9 1   cause: copy: No space left on device (os error 28)"], "full"),
+        (["#12 ERROR: failed to prepare 1zlfa4: open /var/lib/x/committed: no such file or directory"], "damaged"),
+    ],
+)
+def test_what_the_engines_owner_has_to_mend(lines: list[str], hint: str) -> None:
+    error = build_failure("x", 1, [*lines, "executor failed running [/bin/sh]: exit code: 1"])
+    assert isinstance(error, BuildError) and hint in (error.hint or "") and "docker builder prune" in (error.hint or "")
+
+
 def test_no_output() -> None:
     assert first_error_line([]) == "no output"
 
