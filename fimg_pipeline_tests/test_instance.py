@@ -9,8 +9,8 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +65,21 @@ def _set_up(given: dict[str, str], folder: Path) -> subprocess.CompletedProcess[
 
 
 @contextmanager
-def web_ui(fimg: Fimg, *flags: str, **settings: str) -> Iterator[str]:
-    """``fimg ui`` while the block runs; its address."""
+def web_ui(fimg: Fimg, *flags: str) -> Iterator[tuple[str, int]]:
+    """``fimg ui`` while the block runs; its address and process group."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = fimg.start("ui", "--port", str(port), *flags, **settings)
+    process = fimg.start("ui", "--port", str(port), *flags)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=60)
         finally:
-            if process.poll() is None:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -105,41 +106,83 @@ LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $pa
 STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
+def repository(address: str) -> Any:
+    """The repository of definitions that the web UI has loaded."""
+    (entry,) = ask(address, LOCATIONS)["workspaceOrError"]["locationEntries"]
+    (found,) = entry["locationOrLoadError"]["repositories"]
+    return found
+
+
+def launch(address: str, tag: str, *assets: list[str]) -> str:
+    """Materializes assets as a click does; the run's id."""
+    selector = {
+        "repositoryLocationName": "fimg",
+        "repositoryName": repository(address)["name"],
+        "pipelineName": "build",
+        "assetSelection": [{"path": path} for path in assets],
+    }
+    tags = {"dagster/partition/platform": "amd64", "dagster/partition/tag": tag, "dagster/partition": f"amd64|{tag}"}
+    metadata = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+    launched = ask(address, LAUNCH, params={"selector": selector, "executionMetadata": metadata})["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run: str = launched["run"]["runId"]
+    return run
+
+
+def until(what: Callable[[], Any], seconds: float) -> Any:
+    """What the function gives once that is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
+    return found
+
+
 def test_flags_win_over_the_environment_and_that_over_dotenv_in_the_web_ui(tmp_path: Path) -> None:
-    sample = create_sample(tmp_path / "src")
-    given = switches(Feature.BASIC, Feature.SPARK)
-    fimg = Fimg(tmp_path, sample, {"PREFIX": "fimg-test.invalid:5000/environment", **given, "Build_NN": "1"})
+    given = {"PREFIX": "fimg-test.invalid:5000/environment", **switches(Feature.BASIC, Feature.NN)}
+    fimg = Fimg(tmp_path, create_sample(tmp_path / "src"), given)
     # As in .env.example: Dagster would put it into the environment, with nothing for the version.
     (tmp_path / ".env").write_text("PREFIX=dotenv\nBuild_NN=0\nBASE_TAG=${version}-base\n")
     # Python would take it for the module that Dagster needs.
     (tmp_path / "gql.py").write_text("raise RuntimeError('a file of the user')\n")
-    with web_ui(fimg, "--prefix", PREFIX, "--tag", "ui") as address:
-        (entry,) = ask(address, LOCATIONS)["workspaceOrError"]["locationEntries"]
-        (repository,) = entry["locationOrLoadError"]["repositories"]
-        described = {job["name"]: job["description"] for job in repository["jobs"]}
+    with web_ui(fimg, "--prefix", PREFIX, "--tag", "ui") as (address, _):
+        described = {job["name"]: job["description"] for job in repository(address)["jobs"]}
         assert "Build_NN=1" in described["build_amd64"]
-        selector = {
-            "repositoryLocationName": "fimg",
-            "repositoryName": repository["name"],
-            "pipelineName": "build",
-            "assetSelection": [{"path": ["nginx"]}, {"path": ["package", "proxy"]}],
-        }
-        tags = {"dagster/partition/platform": "amd64", "dagster/partition/tag": "ui", "dagster/partition": "amd64|ui"}
-        launched = ask(
-            address,
-            LAUNCH,
-            params={
-                "selector": selector,
-                "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
-            },
-        )["launchRun"]
-        assert launched["__typename"] == "LaunchRunSuccess", launched
-        deadline = time.monotonic() + 240
-        status = "QUEUED"
-        while status not in ("SUCCESS", "FAILURE", "CANCELED") and time.monotonic() < deadline:
-            time.sleep(1)
-            status = ask(address, STATUS, id=launched["run"]["runId"])["runOrError"]["status"]
-        assert status == "SUCCESS", fimg.said.read_text()
+        run = launch(address, "ui", ["nginx"], ["package", "proxy"])
+
+        def ended() -> str | None:
+            status: str = ask(address, STATUS, id=run)["runOrError"]["status"]
+            return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+        assert until(ended, 240) == "SUCCESS", fimg.said.read_text()
     engine = Engine()
     assert engine.inspect(f"{PREFIX}/nginx:ui") is not None
     engine.remove(f"{PREFIX}/nginx:ui")
+
+
+def test_a_closed_terminal_ends_what_the_web_ui_builds(tmp_path: Path) -> None:
+    given = {"PREFIX": PREFIX, "Docker_Options": "--no-cache --label=hung=up", **switches(Feature.BASIC)}
+    fimg = Fimg(tmp_path, create_sample(tmp_path / "src"), given)
+
+    def processes() -> list[str]:
+        return [
+            folder.name
+            for folder in Path("/proc").glob("[0-9]*")
+            if str(fimg.home).encode() in contents(folder / "environ")
+        ]
+
+    with web_ui(fimg, "--tag", "hup") as (address, group):
+        launch(address, "hup", ["source"], ["package", "requirements"], ["base-image"])
+        until(lambda: fimg.calls.exists() and "title=base-image" in fimg.calls.read_text(), 120)
+        # Mirrors' passwords among it, as a build has them.
+        assert list((fimg.home / "scratch").iterdir()) and processes()
+        os.killpg(group, signal.SIGHUP)
+        until(lambda: not processes(), 60)
+        assert not list((fimg.home / "scratch").iterdir())
+
+
+def contents(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
