@@ -52,6 +52,12 @@ def reference(name: str) -> str:
     return f"{settings.prefix}/{name}:{settings.base_tag if IMAGES[name].is_base else settings.tag}"
 
 
+@pytest.mark.parametrize("name", [name for name, image in IMAGES.items() if image.recipe.requirements])
+def test_python_environments_are_consistent(engine: Engine, name: str) -> None:
+    status, output = engine.run(reference(name), ["python", "-m", "pip", "check"], timeout=120)
+    assert status == 0, output
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_images_keep_their_promises(engine: Engine, name: str) -> None:
     record = engine.inspect(reference(name))
