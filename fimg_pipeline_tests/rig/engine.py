@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
@@ -121,6 +122,8 @@ def _ip(*arguments: str) -> None:
 @contextmanager
 def second_engine() -> Iterator[SecondEngine]:
     """A started engine in a folder with a short name: the paths of its sockets may have 107 characters."""
+    if os.geteuid() != 0:
+        raise RuntimeError("a second Docker engine needs root: run the tests as root (sudo -E make test)")
     with tempfile.TemporaryDirectory(prefix="fimg-", ignore_cleanup_errors=True) as folder:
         engine = SecondEngine(Path(folder))
         engine.start()
