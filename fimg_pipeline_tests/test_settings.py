@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.catalog.features import Feature
-from fimg_pipeline.settings import VARIABLES, Settings, SettingsError, exported, load
+from fimg_pipeline.settings import Settings, SettingsError, exported, load
 from fimg_pipeline.values import redacted
+from fimg_pipeline.variables import VARIABLES
 
 #: Name → default of the build document's table.
 DOCUMENT = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource
-from fimg_pipeline.settings import VARIABLES
+from fimg_pipeline.variables import VARIABLES
 
 FIMG = str(Path(sys.executable).parent / "fimg")
 

@@ -1,0 +1,113 @@
+"""The table of settings: every variable by its name in the build document, with its default and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fimg_pipeline import values
+from fimg_pipeline.catalog.features import Feature
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One setting: the environment variable's name, the attribute it fills, its default, how it is read."""
+
+    name: str
+    attribute: str
+    default: str
+    parse: Callable[[str], Any]
+    meaning: str
+
+
+_HOME_DEFAULT: Final = "~/.local/state/fimg"
+
+VARIABLES: Final[tuple[Variable, ...]] = (
+    Variable("FATE_DIR", "fate_dir", "/data/projects/fate", values.path, "FATE checkout"),
+    Variable("TAG", "tag", "latest", values.tag, "tag of the images"),
+    Variable("BASE_TAG", "base_tag", "", values.tag, "tag of the base images; default: TAG"),
+    Variable("PREFIX", "prefix", "federatedai", values.prefix, "registry and namespace"),
+    Variable("Docker_Options", "docker_options", "", values.options, "extra options for every docker build"),
+    *(
+        Variable(feature.variable, feature.name, default, values.switch, meaning)
+        for feature, default, meaning in (
+            (Feature.BASIC, "1", "fateflow, fateboard, eggroll"),
+            (Feature.OP, "1", "client and fate-test"),
+            (Feature.FUM, "0", "fate-upgrade-manager"),
+            (Feature.NN, "1", "images with neural network packages"),
+            (Feature.SPARK, "1", "images for Spark, and nginx"),
+            (Feature.IPCL, "0", "images with Intel's Paillier library"),
+            (Feature.GPU, "0", "images with CUDA"),
+            (Feature.LLM, "0", "images with FATE-LLM"),
+        )
+    ),
+    Variable("IPCL_PKG_DIR", "ipcl_pkg_dir", "", values.path, "checkout of pailliercryptolib_python; default: fetched"),
+    Variable("IPCL_VERSION", "ipcl_version", "v1.1.3", values.git_ref, "its tag, branch or commit"),
+    Variable("Build_LLM_VERSION", "llm_version", "v1.2.0", values.git_ref, "FATE-LLM's tag, branch or commit"),
+    Variable("Platform", "platform", "amd64", values.platform, "amd64 or arm64"),
+    Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
+    Variable(
+        "FATE_LLM_URL",
+        "fate_llm_url",
+        "https://github.com/FederatedAI/FATE-LLM.git",
+        values.git_url,
+        "FATE-LLM's repository",
+    ),
+    Variable(
+        "IPCL_URL",
+        "ipcl_url",
+        "https://github.com/intel/pailliercryptolib_python.git",
+        values.git_url,
+        "IPCL's repository",
+    ),
+    Variable("GIT_MIRROR", "git_mirror", "", values.git_url, "takes the place of https://github.com/"),
+    Variable("DOCKER_HUB_MIRROR", "docker_hub_mirror", "", values.mirror, "takes the place of Docker Hub"),
+    Variable("APT_MIRROR", "apt_mirror", "", values.url, "takes the place of http://deb.debian.org/debian"),
+    Variable("APT_SECURITY_MIRROR", "apt_security_mirror", "", values.url, "takes the place of …/debian-security"),
+    Variable("PIP_INDEX_URL", "pip_index_url", "", values.url, "takes the place of PyPI"),
+    Variable(
+        "PIP_EXTRA_INDEX_URL",
+        "pip_extra_index_url",
+        "",
+        values.url,
+        "a further Python index, e.g. for torch's +cpu wheels",
+    ),
+    Variable("NPM_CONFIG_REGISTRY", "npm_registry", "", values.url, "takes the place of the npm registry"),
+    Variable("MAVEN_MIRROR", "maven_mirror", "", values.url, "takes the place of Maven Central"),
+    Variable(
+        "PYTORCH_INDEX_URL",
+        "pytorch_index_url",
+        "",
+        values.url,
+        "torch's own index, with its +cpu and +cuXXX wheels",
+    ),
+    Variable(
+        "PYG_FIND_LINKS",
+        "pyg_find_links",
+        "",
+        values.url,
+        "wheels of the graph packages, e.g. https://data.pyg.org/whl",
+    ),
+    Variable(
+        "CUDA_APT_REPOSITORY",
+        "cuda_apt_repository",
+        "",
+        values.apt_source,
+        "apt source with the CUDA toolkit, for FATE-LLM",
+    ),
+    Variable(
+        "CA_BUNDLE",
+        "ca_bundle",
+        "",
+        values.path,
+        "PEM file the builds trust; default: SSL_CERT_FILE where it is set",
+    ),
+    Variable(
+        "PYTHON_PREFIX",
+        "python_prefix",
+        "",
+        values.path,
+        "a CPython 3.8 to make the Python base from; default: pyenv's",
+    ),
+)
