@@ -22,6 +22,11 @@ def as_platform(text: str) -> Platform:
     raise ValueError(f"{text!r} is none of {', '.join(PLATFORMS)}")
 
 
+def platform_of(machine: str) -> Platform:
+    """The platform of what Linux or Docker calls ``machine``; ``ValueError`` when it is none of them."""
+    return as_platform({name: platform for platform, name in MACHINES.items()}.get(machine, machine))
+
+
 def docker_platform(platform: Platform) -> str:
     """What ``docker build --platform`` calls it: ``linux/amd64``."""
     return f"linux/{platform}"

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fimg_pipeline.catalog.bases import BASES
-from fimg_pipeline.catalog.platforms import docker_platform
+from fimg_pipeline.catalog.platforms import Platform, docker_platform
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.dockerfiles import recipe_files
+from fimg_pipeline.engine.bases import ensure_base
 from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_PLATFORM, Engine
 from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
@@ -125,7 +126,7 @@ class Builder:
         files: Iterable[ContextFile],
         log: Callable[[str], None],
     ) -> str:
-        ensure_emulation(planned.platform, say=log, native=self.engine.platform)
+        self._make_runnable(planned.platform, log)
         recipe = (file_from_disk(name, file) for name, file in recipe_files(planned.recipe).items())
         labels = {
             "org.opencontainers.image.title": planned.name,
@@ -155,6 +156,12 @@ class Builder:
                 id_file=folder / "id",
                 log=log,
             )
+
+    def _make_runnable(self, platform: Platform, log: Callable[[str], None]) -> None:
+        def debian() -> str:
+            return ensure_base(BASES["debian"], self.engine.platform, self.settings, self.engine, log=log).local
+
+        ensure_emulation(platform, self.engine, self.settings, debian=debian, log=log)
 
     def _adaptation_labels(self, planned: Planned) -> dict[str, str]:
         """What is changed in FATE's requirements, in the parents' too: all of it is in the image's environment."""

@@ -23,7 +23,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from fimg_pipeline.catalog.platforms import Platform, as_platform
+from fimg_pipeline.catalog.platforms import Platform, platform_of
 from fimg_pipeline.engine.failures import build_failure
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
@@ -40,8 +40,13 @@ LABEL_WAITED_FOR: Final = "io.fimg.smoke.until"
 LABEL_PYTHON: Final = "io.fimg.base.python"
 
 _API_TIMEOUT_SECONDS: Final = 120
+#: Less than a privileged container, which an engine that is in a container itself may not be able to give.
+_ADMINISTRATOR: Final[Mapping[str, Any]] = {
+    "cap_add": ["SYS_ADMIN", "SYS_PTRACE"],
+    "pid_mode": "host",
+    "security_opt": ["apparmor=unconfined", "label=disable"],
+}
 _LOG_KEPT: Final = 400
-_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class EngineError(FimgError):
@@ -80,7 +85,7 @@ class Engine:
         """The architecture the engine runs on itself."""
         architecture = str(self.sdk.version()["Arch"])
         try:
-            return as_platform(_ARCHITECTURES.get(architecture, architecture))
+            return platform_of(architecture)
         except ValueError:
             raise EngineError(f"the Docker engine runs on {architecture}; amd64 and arm64 are supported") from None
 
@@ -131,8 +136,12 @@ class Engine:
         except docker.errors.ImageNotFound:
             return
 
-    def run(self, reference: str, command: Sequence[str], *, timeout: int) -> tuple[int, str]:
+    def run(
+        self, reference: str, command: Sequence[str], *, timeout: int, administers: bool = False
+    ) -> tuple[int, str]:
         """Runs ``command`` in a fresh container without network; its status and combined output.
+
+        ``administers``: it sees the processes of the engine's machine, and may mount, and change the kernel's settings.
 
         Containers of this kind that a killed process left, which nobody waits for any more, are removed first.
         """
@@ -143,6 +152,7 @@ class Engine:
                 list(command),
                 network_mode="none",
                 hostname="localhost",
+                **(_ADMINISTRATOR if administers else {}),
                 labels={LABEL_WAITED_FOR: str(int(time.time() + timeout + _API_TIMEOUT_SECONDS))},
             )
         )
@@ -188,10 +198,7 @@ class Engine:
         ``tag`` is given only to an image that was built to its end, whose id the client writes to ``id_file``. Raises a
         :class:`~fimg_pipeline.engine.failures.BuildError`, transient or not.
         """
-        arguments = [self.cli, "build", "--progress=plain", f"--platform={platform}", f"--file={dockerfile}"]
-        arguments += [f"--build-arg={name}={value}" for name, value in sorted(build_args.items())]
-        # Only named, so that a proxy's password stays out of argument lists; BuildKit keeps them out of the image.
-        arguments += [f"--build-arg={name}" for name in _PROXY_VARIABLES if os.environ.get(name)]
+        arguments = self._build_arguments(dockerfile, platform, build_args)
         arguments += [f"--label={name}={value}" for name, value in sorted(labels.items())]
         arguments += [f"--secret=id={name},src={path}" for name, path in sorted(secrets.items())]
         # Not --tag: when this process is killed the client goes on with half a context. Naming is our last step.
@@ -209,6 +216,33 @@ class Engine:
         self.tag(image_id, tag)
         return image_id
 
+    def build_archive(
+        self,
+        context: Iterable[bytes],
+        *,
+        dockerfile: str,
+        what: str,
+        platform: str,
+        options: Sequence[str],
+        archive: Path,
+        log: Callable[[str], None],
+    ) -> None:
+        """Builds ``context`` for ``platform`` and writes the files of the result, as a tar, to ``archive``.
+
+        The engine keeps no image of it. Errors as of :meth:`build`; they call it ``what``.
+        """
+        given, environment = _by_name(options)
+        # A name alone: the option is a list separated by commas.
+        output = f"--output=type=tar,dest={archive.name}"
+        arguments = [*self._build_arguments(dockerfile, platform, {}), *given, output, "-"]
+        self._stream(arguments, environment, context, what, log, folder=archive.parent)
+
+    def _build_arguments(self, dockerfile: str, platform: str, build_args: Mapping[str, str]) -> list[str]:
+        arguments = [self.cli, "build", "--progress=plain", f"--platform={platform}", f"--file={dockerfile}"]
+        arguments += [f"--build-arg={name}={value}" for name, value in sorted(build_args.items())]
+        # Only named, so that a proxy's password stays out of argument lists; BuildKit keeps them out of the image.
+        return arguments + [f"--build-arg={name}" for name in _PROXY_VARIABLES if os.environ.get(name)]
+
     def _stream(
         self,
         arguments: Sequence[str],
@@ -216,6 +250,8 @@ class Engine:
         context: Iterable[bytes],
         what: str,
         log: Callable[[str], None],
+        *,
+        folder: Path | None = None,
     ) -> None:
         kept: deque[str] = deque(maxlen=_LOG_KEPT)
         process = subprocess.Popen(
@@ -223,6 +259,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            cwd=folder,
             env={**os.environ, **environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
         )
         assert process.stdin is not None and process.stdout is not None

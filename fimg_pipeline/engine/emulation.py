@@ -1,40 +1,53 @@
 """Running another architecture's programs: the kernel's binfmt_misc with QEMU's user emulation.
 
-``RUN`` steps of a foreign image need it. What counts is the kernel the engine runs on; this module looks at, and
-registers with, the kernel of this machine, which is the engine's unless ``DOCKER_HOST`` points elsewhere.
+``RUN`` steps of a foreign image need it. What counts is the kernel the engine runs on, which may be another machine's:
+it is asked, and told, by a container with the engine's rights.
 """
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.host import (
-    HostError,
-    Say,
-    find_command,
-    host_architecture,
-    install_packages,
-    require_root,
-)
-from fimg_pipeline.state import locked
+from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
+from fimg_pipeline.catalog.platforms import Platform, docker_platform
+from fimg_pipeline.dockerfiles import recipe_files
+from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.context import file_from_disk, tar_stream
+from fimg_pipeline.engine.secrets import secret_files
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.state import locked, scratch
 
-#: Where the kernel lists its handlers, when binfmt_misc is mounted.
-BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
-#: Where Debian's qemu-user-static keeps the lines to register.
-BINFMT_CONFIG: Final = Path("/usr/lib/binfmt.d")
-_LOCK: Final = Path("/run/lock/fimg-binfmt.lock")
-_PACKAGE: Final = "qemu-user-static"
+#: Below ``dockerfiles/``.
+RECIPE: Final = "emulation"
+_IMAGE: Final = f"{LOCAL_NAMESPACE}/emulation"
 _HANDLERS: Final[Mapping[Platform, str]] = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 _MAGIC_FLAGS: Final = "OPF"
+_SECONDS: Final = 60
+
+#: What the kernel says of the handler ``$1``; nothing when it has none of that name. By the engine's own mount: kernels
+#: from 6.7 on forget every handler with the last mount, and this container's would be it.
+_ASK: Final = """
+engine=$(pidof -s dockerd) || engine=1
+misc=/proc/sys/fs/binfmt_misc
+[ -e "/proc/$engine/root$misc/register" ] || nsenter --target "$engine" --mount mount -t binfmt_misc binfmt_misc "$misc"
+cd "/proc/$engine/root$misc"
+[ ! -e "$1" ] || cat "$1"
+"""
+#: Registers the line ``$2``, whose interpreter the kernel opens in this container. An entry that is disabled or lacks
+#: flag F is removed, so that it can be made anew.
+_TELL: Final = (
+    _ASK
+    + """
+[ ! -e "$1" ] || echo -1 >"$1"
+printf %s "$2" >register
+"""
+)
 
 
-class EmulationError(HostError):
-    """Programs of an architecture can't be run on this machine."""
+class EmulationError(EngineError):
+    """The engine can't run programs of an architecture."""
 
 
 @dataclass(frozen=True)
@@ -73,83 +86,60 @@ def registration(config: str, handler: str) -> str:
         fields = line[1:].split(line[0])
         if len(fields) == 7 and fields[0] == handler:
             return line[0] + line[0].join([*fields[:6], _MAGIC_FLAGS])
-    raise EmulationError(
-        f"{handler}.conf holds no registration of {handler}",
-        hint=f"reinstall {_PACKAGE} (apt-get install --reinstall {_PACKAGE})",
-    )
+    raise EmulationError(f"Debian's qemu-user-static holds no registration of {handler}")
 
 
-def is_runnable(arch: Platform, native: Platform, *, binfmt: Path = BINFMT_MISC) -> bool:
-    """Whether programs of ``arch`` run in images on a kernel of ``native``: by itself, or through a handler."""
-    if arch == native:
-        return True
-    try:
-        return parse_handler((binfmt / _HANDLERS[arch]).read_text()).works_in_images
-    except OSError:
-        return False
+def ensure_emulation(
+    arch: Platform, engine: Engine, settings: Settings, *, debian: Callable[[], str], log: Callable[[str], None]
+) -> None:
+    """Makes programs of ``arch`` runnable in images, registering QEMU with the engine's kernel when they are not.
 
-
-def ensure_emulation(arch: Platform, *, say: Say, native: Platform | None = None) -> None:
-    """Makes programs of ``arch`` runnable in images, installing and registering QEMU when they are not.
-
-    The registration lasts until the machine restarts; ``native`` defaults to this machine's architecture.
+    ``debian`` gives a Debian image of the engine's own architecture. A registration lasts until the machine restarts.
     """
-    here = native or host_architecture()
-    if is_runnable(arch, here):
+    if arch == engine.platform:
         return
-    purpose = f"running {arch} programs on {here}"
-    if here != host_architecture():
-        raise EmulationError(
-            f"the Docker engine is another machine ({here}) and can't run {arch} programs",
-            hint=f"register QEMU there: docker run --privileged --rm tonistiigi/binfmt --install {arch}",
-        )
-    require_root(purpose)
-    with locked(_LOCK):
-        if not is_runnable(arch, here):
-            _register(arch, purpose=purpose, say=say)
-
-
-def _register(arch: Platform, *, purpose: str, say: Say) -> None:
-    handler = _HANDLERS[arch]
-    config = BINFMT_CONFIG / f"{handler}.conf"
-    if not config.is_file():
-        install_packages([_PACKAGE], purpose=purpose, say=say)
-    if not config.is_file():
-        raise EmulationError(
-            f"{_PACKAGE} is installed, but there is no {config}",
-            hint="register QEMU by hand: docker run --privileged --rm tonistiigi/binfmt --install " + arch,
-        )
-    _mount_binfmt()
-    line = registration(config.read_text(), handler)
-    entry = BINFMT_MISC / handler
-    say(f"registering {handler} with the kernel (for {purpose})")
-    try:
-        if entry.exists():
-            # Registered, but disabled or without flag F: -1 removes the entry, so that it can be made anew.
-            entry.write_text("-1")
-        (BINFMT_MISC / "register").write_text(line)
-    except OSError as error:
-        raise EmulationError(
-            f"the kernel refuses to register {handler}: {error.strerror}",
-            hint="in a container this needs --privileged; otherwise register QEMU on the host",
-        ) from error
-    if not is_runnable(arch, host_architecture()):
-        raise EmulationError(
-            f"{handler} is registered, but not enabled", hint=f"echo 1 > {BINFMT_MISC / 'status'}, then run this again"
-        )
-
-
-def _mount_binfmt() -> None:
-    if (BINFMT_MISC / "register").exists():
+    handler, image = _HANDLERS[arch], debian()
+    if _answer(engine, image, handler).works_in_images:
         return
-    if modprobe := find_command("modprobe"):
-        # Built into many kernels, where this fails without harm: the mount below decides.
-        subprocess.run([modprobe, "-q", "binfmt_misc"], check=False)
-    mounted = subprocess.run(
-        ["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT_MISC)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
+    with locked(settings.home / "locks" / f"emulation-{arch}"):
+        if _answer(engine, image, handler).works_in_images:
+            return
+        log(f"registering QEMU with the engine's kernel, for running {arch} programs on {engine.platform}")
+        qemu = _build(engine, settings, image, log)
+        config = _run(engine, qemu, ["cat", f"/usr/lib/binfmt.d/{handler}.conf"])
+        _run(engine, qemu, ["sh", "-ec", _TELL, "sh", handler, registration(config, handler)])
+        if not _answer(engine, image, handler).works_in_images:
+            raise EmulationError(
+                f"{handler} is registered with the engine's kernel, but not enabled",
+                hint="on the engine's machine: echo 1 > /proc/sys/fs/binfmt_misc/status",
+            )
+
+
+def _answer(engine: Engine, image: str, handler: str) -> Handler:
+    return parse_handler(_run(engine, image, ["sh", "-ec", _ASK, "sh", handler]))
+
+
+def _run(engine: Engine, image: str, command: list[str]) -> str:
+    status, output = engine.run(image, command, timeout=_SECONDS, administers=True)
+    if status != 0:
         raise EmulationError(
-            f"binfmt_misc can't be mounted on {BINFMT_MISC}: {mounted.stderr.strip()}",
-            hint="the kernel needs CONFIG_BINFMT_MISC; in a container, register QEMU on the host",
+            f"the engine's kernel can't be asked for other architectures' programs: {output.strip()}",
+            hint="it needs binfmt_misc, and an engine that lets containers mount it; or register QEMU on its machine",
+        )
+    return output
+
+
+def _build(engine: Engine, settings: Settings, debian: str, log: Callable[[str], None]) -> str:
+    with scratch(settings.home) as folder:
+        return engine.build(
+            tar_stream(file_from_disk(name, file) for name, file in recipe_files(RECIPE).items()),
+            dockerfile="Dockerfile",
+            tag=f"{_IMAGE}:{engine.platform}",
+            platform=docker_platform(engine.platform),
+            build_args={"BASE_DEBIAN": debian},
+            labels={},
+            secrets=secret_files(folder, settings.ca_bundle, settings.network_variables),
+            options=settings.docker_options,
+            id_file=folder / "id",
+            log=log,
         )

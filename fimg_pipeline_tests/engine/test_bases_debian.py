@@ -1,22 +1,68 @@
-"""What of a bootstrapped Debian goes into an image, and where its packages come from."""
+"""How package files become a tree, and what of it goes into an image."""
 
 from __future__ import annotations
 
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
 import pytest
 
-from fimg_pipeline.engine.bases.debian import (
-    DEBIAN_SECURITY,
-    SUITES,
-    Mirrors,
-    image_rules,
-    kept,
-    release_time,
-    security_mirror,
-    sources_path,
-    sources_text,
-    suite_of,
-)
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.engine.bases.debian import image_rules, kept, write_unpacked
+from fimg_pipeline.engine.bases.suites import SUITES
 from fimg_pipeline.engine.host import HostError
+
+
+def package(folder: Path, name: str, files: Mapping[str, str], links: Mapping[str, str] | None = None) -> Path:
+    """A Debian package with ``files``; ``links`` are hard ones, from a path to another."""
+    tree = folder / name
+    for path, content in files.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(content)
+    for path, target in (links or {}).items():
+        (tree / path).hardlink_to(tree / target)
+    control = tree / "DEBIAN/control"
+    control.parent.mkdir()
+    control.write_text(
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n"
+    )
+    made = folder / f"{name}.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, capture_output=True)
+    return made
+
+
+def unpacked(folder: Path, packages: list[Path], arch: Platform = "amd64") -> dict[str, tarfile.TarInfo]:
+    archive = folder / "unpacked.tar"
+    write_unpacked(packages, arch, archive)
+    with tarfile.open(archive) as content:
+        names = [member.name for member in content]
+        assert len(names) == len(set(names))
+        return {member.name: member for member in content}
+
+
+def test_what_packages_have_at_the_root_is_below_usr(tmp_path: Path) -> None:
+    shell = package(tmp_path, "shell", {"bin/sh": "sh", "etc/profile": ""}, {"bin/other": "bin/sh"})
+    found = unpacked(tmp_path, [shell, package(tmp_path, "tool", {"bin/tool": "", "usr/bin/more": ""})])
+    assert {"usr/bin/sh", "usr/bin/other", "usr/bin/tool", "usr/bin/more", "etc/profile"} <= found.keys()
+    assert found["bin"].issym() and found["bin"].linkname == "usr/bin"
+    linked = {name: found[name].linkname for name in ("usr/bin/sh", "usr/bin/other") if found[name].islnk()}
+    assert linked in ({"usr/bin/sh": "usr/bin/other"}, {"usr/bin/other": "usr/bin/sh"})
+    assert found["var/lib/dpkg/status"].size == 0
+    assert {member.uid for member in found.values()} == {0}
+
+
+@pytest.mark.parametrize("arch", PLATFORMS)
+def test_lib64_is_where_the_architecture_has_its_loader(tmp_path: Path, arch: Platform) -> None:
+    assert ("lib64" in unpacked(tmp_path, [], arch)) is (arch == "amd64")
+
+
+def test_a_file_that_is_no_package_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.deb"
+    broken.write_text("half")
+    with pytest.raises(HostError, match=r"broken\.deb is no Debian package"):
+        unpacked(tmp_path, [broken])
 
 
 @pytest.mark.parametrize(
@@ -37,8 +83,6 @@ from fimg_pipeline.engine.host import HostError
         ("var/lib/apt/lists/deb_InRelease", False, False),
         ("var/cache/apt/archives/bash.deb", False, False),
         ("run/lock", True, True),
-        ("run/fimg", True, False),
-        ("run/fimg/ca.pem", False, False),
         ("dev", True, True),
         ("dev/null", False, False),
         ("proc/1", True, False),
@@ -59,24 +103,6 @@ def test_what_a_slim_image_keeps(path: str, folder: bool, expected: bool) -> Non
     assert kept(path, folder) is expected
 
 
-def test_sources_are_written_as_the_official_images_do() -> None:
-    bookworm = sources_text(SUITES["bookworm"], Mirrors())
-    assert sources_path(SUITES["bookworm"]) == "etc/apt/sources.list.d/debian.sources"
-    assert "Suites: bookworm bookworm-updates\n" in bookworm
-    assert "URIs: http://deb.debian.org/debian-security\nSuites: bookworm-security\n" in bookworm
-    assert sources_path(SUITES["bullseye"]) == "etc/apt/sources.list"
-    assert sources_text(SUITES["bullseye"], Mirrors()).splitlines() == [
-        "deb http://deb.debian.org/debian bullseye main",
-        "deb http://deb.debian.org/debian bullseye-updates main",
-        "deb http://deb.debian.org/debian-security bullseye-security main",
-    ]
-
-
-@pytest.mark.parametrize("name", SUITES)
-def test_without_security_updates_there_is_no_such_source(name: str) -> None:
-    assert "security" not in sources_text(SUITES[name], Mirrors(), security=False)
-
-
 def test_an_image_never_names_the_mirror_it_was_made_with() -> None:
     added = image_rules(SUITES["bookworm"], 0, security=True).added
     assert b"http://deb.debian.org/debian\n" in added["etc/apt/sources.list.d/debian.sources"].content
@@ -87,29 +113,3 @@ def test_an_image_never_names_the_mirror_it_was_made_with() -> None:
 def test_only_one_kind_of_sources_is_in_an_image() -> None:
     assert not image_rules(SUITES["bookworm"], 0, security=True).keep("etc/apt/sources.list", False)
     assert image_rules(SUITES["bullseye"], 0, security=True).keep("etc/apt/sources.list", False)
-
-
-@pytest.mark.parametrize(
-    ("mirror", "expected"),
-    [
-        ("https://mirror.example/debian", "https://mirror.example/debian-security"),
-        ("https://mirror.example/debian/", "https://mirror.example/debian-security"),
-        ("https://mirror.example/repository/apt", DEBIAN_SECURITY),
-    ],
-)
-def test_a_mirrors_security_updates_are_beside_its_debian(mirror: str, expected: str) -> None:
-    assert security_mirror(mirror) == expected
-
-
-def test_suites() -> None:
-    assert suite_of("debian:bullseye-slim").name == "bullseye"
-    with pytest.raises(HostError, match="debian:sid-slim can't be bootstrapped"):
-        suite_of("debian:sid-slim")
-
-
-def test_the_latest_release_dates_the_tree() -> None:
-    older = "Origin: Debian\nDate: Sat, 09 Aug 2025 09:16:30 UTC\n"
-    newer = "Date: Sat, 12 Sep 2026 09:27:08 UTC\nValid-Until: Sat, 19 Sep 2026 09:27:08 UTC\n"
-    assert release_time([newer, older]) == 1789205228
-    with pytest.raises(HostError, match="no dated Release file"):
-        release_time(["Origin: Debian\n"])

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.debian import SUITES, Mirrors, sources_path, sources_text
 from fimg_pipeline.engine.bases.python import (
     PythonPrefix,
     Unusable,
@@ -27,6 +26,7 @@ from fimg_pipeline.engine.bases.python import (
     usable_prefixes,
     write_prefix,
 )
+from fimg_pipeline.engine.bases.suites import SUITES, Mirrors, sources_path, sources_text
 from fimg_pipeline.engine.host import HostError
 
 OLD = "/home/me/.pyenv/versions/3.8.18"

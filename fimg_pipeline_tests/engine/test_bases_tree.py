@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules, write_tree
+from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules, rewrite_archive, write_folder
 
 LATEST = 1_700_000_000
 
@@ -20,7 +20,7 @@ def everything(path: str, folder: bool) -> bool:
 
 def archived(root: Path, rules: TreeRules) -> bytes:
     output = io.BytesIO()
-    write_tree(root, output, rules)
+    write_folder(root, output, rules)
     return output.getvalue()
 
 
@@ -108,3 +108,44 @@ def test_added_files_need_their_folder(tree: Path) -> None:
 def test_rewritten_content_has_its_own_size(tree: Path) -> None:
     content = archived(tree, TreeRules(keep=everything, latest=LATEST, rewrite=lambda path, old: old + path.encode()))
     assert read(content, "bin/b") == b"bbin/b"
+
+
+def rewritten(content: bytes, folder: Path, rules: TreeRules) -> bytes:
+    """What :func:`rewrite_archive` makes of an archive."""
+    source, output = folder / "source.tar", io.BytesIO()
+    source.write_bytes(content)
+    rewrite_archive(source, output, rules)
+    return output.getvalue()
+
+
+def test_an_archive_is_as_good_as_its_folder(tree: Path, tmp_path: Path) -> None:
+    os.link(tree / "bin/a", tree / "bin/z")
+    (tree / "odd").symlink_to("./bin//a")
+    rules = TreeRules(keep=everything, latest=LATEST, added={"bin/b": AddedFile(b"new", 0o600)})
+    whole = archived(tree, TreeRules(keep=everything, latest=LATEST + 1000))
+    assert rewritten(whole, tmp_path, rules) == archived(tree, rules)
+
+
+def test_an_archives_hard_links_outlive_their_first_name(tree: Path, tmp_path: Path) -> None:
+    for name in ("y", "z"):
+        os.link(tree / "bin/a", tree / "bin" / name)
+    whole = archived(tree, TreeRules(keep=everything, latest=LATEST))
+    rules = TreeRules(keep=lambda path, _: path != "bin/a", latest=LATEST, rewrite=lambda _, old: old + b"!")
+    content = rewritten(whole, tmp_path, rules)
+    found = members(content)
+    assert found["bin/y"].isreg() and read(content, "bin/y") == b"a!"
+    assert found["bin/z"].islnk() and found["bin/z"].linkname == "bin/y"
+
+
+def test_below_a_folder_of_an_archive_that_is_left_out_nothing_is_kept(tree: Path, tmp_path: Path) -> None:
+    whole = archived(tree, TreeRules(keep=everything, latest=LATEST))
+    assert members(rewritten(whole, tmp_path, TreeRules(keep=lambda path, _: path != "bin", latest=LATEST))) == {}
+
+
+def test_devices_of_an_archive_are_left_out(tmp_path: Path) -> None:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        device = tarfile.TarInfo("null")
+        device.type = tarfile.CHRTYPE
+        archive.addfile(device)
+    assert members(rewritten(output.getvalue(), tmp_path, TreeRules(keep=everything, latest=LATEST))) == {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fimg_pipeline.catalog.platforms import PLATFORMS
-from fimg_pipeline.engine import emulation
-from fimg_pipeline.engine.emulation import EmulationError, ensure_emulation, is_runnable, parse_handler, registration
-from fimg_pipeline.engine.host import host_architecture
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.emulation import EmulationError, ensure_emulation, parse_handler, registration
+from fimg_pipeline.settings import load
 
 ENABLED = """enabled
 interpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P
@@ -20,9 +22,39 @@ magic 7f454c460201010000000000000000000200b700
 LINE = r":qemu-aarch64:M::\x7fELF\x02:\xff\xff:/usr/libexec/qemu-binfmt/aarch64-binfmt-P:"
 
 
-def binfmt(folder: Path, text: str) -> Path:
-    (folder / "qemu-aarch64").write_text(text)
-    return folder
+class FakeEngine(Engine):
+    """An engine on ``native`` whose kernel has ``handlers``: their text by name."""
+
+    def __init__(self, native: Platform, handlers: Mapping[str, str], registered: str = ENABLED) -> None:
+        self.native, self.handlers, self.registered = native, dict(handlers), registered
+        self.built: list[str] = []
+        self.lines: list[str] = []
+
+    @property
+    def platform(self) -> Platform:
+        return self.native
+
+    def build(self, context: Any, *, tag: str, **_: Any) -> str:
+        self.built.append(tag)
+        return "sha256:qemu"
+
+    def run(self, reference: str, command: Any, *, timeout: int, administers: bool = False) -> tuple[int, str]:
+        assert administers
+        if command[0] == "cat":
+            return 0, f"{LINE}OCPF\n"
+        name, *lines = command[4:]
+        if lines:
+            assert reference == "sha256:qemu"  # the kernel opens the interpreter where the line is written
+            self.lines += lines
+            self.handlers[name] = self.registered
+        return 0, self.handlers.get(name, "")
+
+
+def ensured(engine: Engine, folder: Path, arch: Platform = "arm64") -> list[str]:
+    said: list[str] = []
+    settings = load({"FIMG_HOME": str(folder)}, environ={}, directory=folder)
+    ensure_emulation(arch, engine, settings, debian=lambda: "debian:here", log=said.append)
+    return said
 
 
 def test_what_the_kernel_says() -> None:
@@ -42,14 +74,8 @@ def test_what_the_kernel_says() -> None:
         ("", False),
     ],
 )
-def test_images_need_an_enabled_handler_with_flag_f(tmp_path: Path, text: str, expected: bool) -> None:
-    assert is_runnable("arm64", "amd64", binfmt=binfmt(tmp_path, text)) is expected
-
-
-def test_native_programs_run_and_unregistered_ones_do_not(tmp_path: Path) -> None:
-    assert is_runnable("arm64", "arm64", binfmt=tmp_path / "not mounted")
-    assert not is_runnable("arm64", "amd64", binfmt=tmp_path / "not mounted")
-    assert not is_runnable("amd64", "arm64", binfmt=binfmt(tmp_path, ENABLED))
+def test_images_need_an_enabled_handler_with_flag_f(text: str, expected: bool) -> None:
+    assert parse_handler(text).works_in_images is expected
 
 
 @pytest.mark.parametrize("flags", ["OPF", "PO", ""])
@@ -64,18 +90,41 @@ def test_another_separator_is_kept() -> None:
 
 @pytest.mark.parametrize("config", ["", "# nothing\n", ":qemu-arm:M::a:b:c:F\n", ":qemu-aarch64:M:\n"])
 def test_a_config_without_the_registration_is_an_error(config: str) -> None:
-    with pytest.raises(EmulationError, match=r"qemu-aarch64\.conf holds no registration"):
+    with pytest.raises(EmulationError, match="holds no registration of qemu-aarch64"):
         registration(config, "qemu-aarch64")
 
 
-def test_native_programs_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulation, "require_root", lambda _: pytest.fail("asked for root"))
-    ensure_emulation(host_architecture(), say=lambda line: pytest.fail(line))
+def test_native_programs_need_nothing(tmp_path: Path) -> None:
+    engine = FakeEngine("arm64", {})
+    assert ensured(engine, tmp_path) == [] and engine.built == []
 
 
-def test_an_engine_on_another_machine_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    here = host_architecture()
-    there = next(platform for platform in PLATFORMS if platform != here)
-    monkeypatch.setattr(emulation, "is_runnable", lambda *_: False)
-    with pytest.raises(EmulationError, match="the Docker engine is another machine"):
-        ensure_emulation(here, say=print, native=there)
+def test_what_is_registered_is_left_alone(tmp_path: Path) -> None:
+    engine = FakeEngine("amd64", {"qemu-aarch64": ENABLED})
+    assert ensured(engine, tmp_path) == [] and engine.built == []
+
+
+@pytest.mark.parametrize("before", ["", ENABLED.replace("POF", "P"), ENABLED.replace("enabled", "disabled")])
+def test_what_images_cannot_use_is_registered_anew(tmp_path: Path, before: str) -> None:
+    engine = FakeEngine("amd64", {"qemu-aarch64": before})
+    assert ensured(engine, tmp_path) == [
+        "registering QEMU with the engine's kernel, for running arm64 programs on amd64"
+    ]
+    assert engine.built == ["localhost/fimg/emulation:amd64"]
+    assert engine.lines == [f"{LINE}OPF"]
+
+
+def test_a_kernel_with_binfmt_switched_off_is_told(tmp_path: Path) -> None:
+    engine = FakeEngine("amd64", {}, registered=ENABLED.replace("enabled", "disabled"))
+    with pytest.raises(EmulationError, match="registered with the engine's kernel, but not enabled"):
+        ensured(engine, tmp_path)
+
+
+def test_an_engine_that_refuses_is_told(tmp_path: Path) -> None:
+    class Refusing(FakeEngine):
+        def run(self, *_: Any, **__: Any) -> tuple[int, str]:
+            return 127, "can't be started: operation not permitted"
+
+    with pytest.raises(EmulationError, match="operation not permitted") as caught:
+        ensured(Refusing("amd64", {}), tmp_path)
+    assert "register QEMU on its machine" in str(caught.value)

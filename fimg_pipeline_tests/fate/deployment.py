@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.engine.host import require_command
 from fimg_pipeline.state import locked
+from fimg_pipeline_tests.rig.machine import require_command
 from fimg_pipeline_tests.rig.standins import standin
 
 #: The branch for FATE 1.11.2, in a clone of KubeFATE (its own branch, or that of its origin).
@@ -109,7 +109,7 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
     One at a time: names and addresses are the machine's. Whoever comes second waits for the first to end.
     ``folder`` (absent or empty) holds what KubeFATE generates; the containers' logs are left in ``logs``.
     """
-    require_command("docker-compose", ["docker-compose"], purpose="KubeFATE's deployment", say=print)
+    require_command("docker-compose", "docker-compose", purpose="KubeFATE's deployment")
     engine = Engine()
     for name, image in STANDINS.items():
         standin(engine, name, f"{REGISTRY}/federatedai/{image}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Page, sync_playwright
 
-from fimg_pipeline.engine.host import require_command
+from fimg_pipeline_tests.rig.machine import require_command
 
 #: What Chromium does by itself (updates, lookups of its maker's hosts) is of no use to a test.
 _QUIET = (
@@ -24,7 +24,7 @@ _QUIET = (
 @contextmanager
 def page() -> Iterator[Page]:
     """One empty page; the browser ends with the block."""
-    require_command("chromium", ["chromium"], purpose="browser tests", say=print)
+    require_command("chromium", "chromium", purpose="a browser test")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(_QUIET))
         try:

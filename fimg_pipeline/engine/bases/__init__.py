@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground, Made
+from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
 from fimg_pipeline.engine.bases.hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import Settings
@@ -111,16 +111,13 @@ def _bootstrap(
     refresh: bool,
     log: Callable[[str], None],
 ) -> None:
-    def ground(name: str) -> Ground:
+    def ground(name: str, platform: Platform) -> Ground:
         state = ensure_base(BASES[name], platform, settings, engine, log=log)
         return Ground(state.local, state.base.reference, state.origin)
 
-    bootstrap = Bootstrap(engine, settings, log, fresh=refresh)
-    made: Made
-    if base.reference.startswith("debian:"):
-        made = bootstrap.debian(base, platform)
-    else:
-        made = bootstrap.python(base, platform, ground)
+    bootstrap = Bootstrap(engine, settings, ground, log, fresh=refresh)
+    make = bootstrap.debian if base.reference.startswith("debian:") else bootstrap.python
+    made = make(base, platform)
     log(f"{base.reference} ({platform}): {problem.of(DOCKER_HUB)}; {made.told}")
 
 

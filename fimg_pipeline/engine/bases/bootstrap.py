@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.catalog.bases import PYTHON_SERIES, ExternalBase
 from fimg_pipeline.catalog.platforms import Platform, docker_platform
-from fimg_pipeline.engine.bases.debian import (
-    Mirrors,
-    bootstrap_debian,
-    security_mirror,
-)
+from fimg_pipeline.engine.bases.debian import INSTALL_DOCKERFILE, image_rules, write_unpacked
+from fimg_pipeline.engine.bases.packages import download
 from fimg_pipeline.engine.bases.python import (
     CHECK_FAILED,
     PythonPrefix,
@@ -28,6 +27,8 @@ from fimg_pipeline.engine.bases.python import (
     usable_prefixes,
     write_prefix,
 )
+from fimg_pipeline.engine.bases.suites import Mirrors, Suite, security_mirror, suite_of
+from fimg_pipeline.engine.bases.tree import rewrite_archive
 from fimg_pipeline.engine.client import LABEL_PYTHON, Engine
 from fimg_pipeline.engine.context import ContextFile, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
@@ -66,10 +67,14 @@ class Ground:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Bootstraps base images onto ``engine``. ``fresh`` builds anew what BuildKit has in its cache."""
+    """Bootstraps base images onto ``engine``, which does whatever takes root.
+
+    ``ground`` makes sure of a base by its catalog name. ``fresh`` builds anew what BuildKit has in its cache.
+    """
 
     engine: Engine
     settings: Settings
+    ground: Callable[[str, Platform], Ground]
     log: Callable[[str], None]
     fresh: bool = False
 
@@ -84,28 +89,68 @@ class Bootstrap:
             ca_bundle=self.settings.ca_bundle,
         )
 
+    @property
+    def _options(self) -> list[str]:
+        return [*(["--no-cache"] if self.fresh else []), *self.settings.docker_options]
+
     def debian(self, base: ExternalBase, platform: Platform) -> Made:
-        """An equivalent of ``debian:<suite>-slim``, by debootstrap."""
+        """An equivalent of ``debian:<suite>-slim``: packages by apt, unpacked here and installed on the engine."""
+        suite = suite_of(base.reference)
+        self.log(f"bootstrapping {base.reference} for {platform} from Debian packages")
+        self._make_runnable(platform)
         with self._workplace(f"{base.name}-{platform}") as work:
-            tree = bootstrap_debian(base.reference, platform, self.mirrors, work, self.log)
+            origin = self._debian_tree(suite, platform, work)
             files = [
                 ContextFile("Dockerfile", _DEBIAN_DOCKERFILE.encode()),
-                ContextFile(_ROOTFS, tree.archive.read_bytes()),
+                ContextFile(_ROOTFS, (work / _ROOTFS).read_bytes()),
             ]
-            self._build(base, platform, files, tree.origin)
-        return Made(tree.origin, f"took {tree.origin}")
+            self._build(base, platform, files, origin)
+        return Made(origin, f"took {origin}")
 
-    def python(self, base: ExternalBase, platform: Platform, ground: Callable[[str], Ground]) -> Made:
+    def _debian_tree(self, suite: Suite, platform: Platform, work: Path) -> str:
+        """Makes the files of a slim ``suite`` as a tar in ``work``; says what it is, without mirror or machine."""
+        packages = download(suite, platform, self.mirrors, work, self.log)
+        unpacked, installed = work / "unpacked.tar", work / "installed.tar"
+        write_unpacked(packages.files, platform, unpacked)
+        files = [ContextFile("Dockerfile", INSTALL_DOCKERFILE.encode())]
+        files += [ContextFile(f"packages/{file.name}", file.read_bytes()) for file in packages.files]
+        files.append(ContextFile(unpacked.name, unpacked.read_bytes()))
+        self.engine.build_archive(
+            tar_stream(files),
+            dockerfile="Dockerfile",
+            what=f"Debian {suite.name} for {platform}",
+            platform=docker_platform(platform),
+            options=self._options,
+            archive=installed,
+            log=self.log,
+        )
+        with (work / _ROOTFS).open("wb") as output:
+            rewrite_archive(installed, output, image_rules(suite, packages.latest, security=packages.secure))
+        with tarfile.open(installed) as archive:
+            version = archive.extractfile("etc/debian_version")
+            assert version is not None
+            name = version.read().decode().strip()
+        day = datetime.fromtimestamp(packages.latest, timezone.utc).date()
+        unsecured = "" if packages.secure else ", without security updates"
+        return f"Debian {name} ({suite.name}) made from packages as of {day}{unsecured}"
+
+    def _make_runnable(self, platform: Platform) -> None:
+        native = self.engine.platform
+        ensure_emulation(
+            platform, self.engine, self.settings, debian=lambda: self.ground("debian", native).local, log=self.log
+        )
+
+    def python(self, base: ExternalBase, platform: Platform) -> Made:
         """An equivalent of ``python:3.8-slim-bookworm``: a local CPython 3.8 on Debian, else Debian's Python 3.9.
 
-        ``ground`` makes sure of a Debian base by its catalog name. A prefix that was found but turns out not to run
-        on Debian is said and passed over; one that was configured has to work.
+        A prefix that was found but turns out not to run on Debian is said and passed over; one that was configured has
+        to work.
         """
         explicit = self.settings.python_prefix
         why = f"no CPython 3.8 for {platform} found on this machine"
         for prefix in usable_prefixes(platform, explicit, pyenv_roots(Path.home(), Path(sys.base_prefix))):
             try:
-                return self._on_prefix(base, platform, prefix, ground("debian"))
+                return self._on_prefix(base, platform, prefix, self.ground("debian", platform))
             except BuildError as error:
                 if not _unusable(error):
                     raise
@@ -116,7 +161,7 @@ class Bootstrap:
                     ) from error
                 self.log(f"{prefix.path} gives no working image:\n{error.message}")
                 why = f"CPython {prefix.version} of {prefix.path} doesn't run on Debian bookworm"
-        return self._on_bullseye(base, platform, ground("bullseye"), why)
+        return self._on_bullseye(base, platform, self.ground("bullseye", platform), why)
 
     def _on_prefix(self, base: ExternalBase, platform: Platform, prefix: PythonPrefix, ground: Ground) -> Made:
         self.log(f"bootstrapping {base.reference} for {platform}: CPython {prefix.version} of {prefix.path}")
@@ -144,7 +189,7 @@ class Bootstrap:
         python: str,
         archive: Path | None,
     ) -> None:
-        ensure_emulation(platform, say=self.log, native=self.engine.platform)
+        self._make_runnable(platform)
         files = [ContextFile("Dockerfile", recipe.dockerfile.encode())]
         files += [ContextFile(path, text.encode()) for path, text in sorted(recipe.files.items())]
         if recipe.archive is not None and archive is not None:
@@ -184,7 +229,7 @@ class Bootstrap:
                 build_args=arguments or {},
                 labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin, **(labels or {})},
                 secrets=secret_files(folder, self.mirrors.ca_bundle, variables) if fetches else {},
-                options=["--no-cache"] if self.fresh else [],
+                options=self._options,
                 id_file=folder / "id",
                 log=self.log,
             )
@@ -195,7 +240,9 @@ class Bootstrap:
         folder = self.settings.home / "bootstrap" / name
         if folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # apt's sources may name a mirror with a password.
+        folder.mkdir(mode=0o700)
         try:
             yield folder
         finally:

@@ -1,4 +1,4 @@
-"""Debian base images without Docker Hub: debootstrap, then slimmed to what ``debian:*-slim`` holds.
+"""Debian base images without Docker Hub: package files become a tree, and the tree what ``debian:*-slim`` holds.
 
 The result keeps the interface of the official images: the same apt sources, the same names of the apt and dpkg
 settings made for containers, no documentation and no lists. It carries nothing of this machine or its mirror.
@@ -6,116 +6,89 @@ settings made for containers, no documentation and no lists. It carries nothing 
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
-from urllib.parse import urlsplit
+from typing import IO, Final
 
 from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules, write_tree
-from fimg_pipeline.engine.emulation import ensure_emulation
-from fimg_pipeline.engine.host import (
-    HostError,
-    Say,
-    contained,
-    host_architecture,
-    install_packages,
-    require_command,
-    require_root,
-    run_logged,
-)
+from fimg_pipeline.engine.bases.suites import Mirrors, Suite, sources_path, sources_text
+from fimg_pipeline.engine.bases.tree import AddedFile, TreeRules
+from fimg_pipeline.engine.host import HostError
 
-DEBIAN: Final = "http://deb.debian.org/debian"
-DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
-_KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-#: Below /run of the tree: never archived, and where apt in the tree finds the CA bundle.
-_SCRATCH: Final = "run/fimg"
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A Debian release and how its official image writes its apt sources."""
-
-    name: str
-    #: One file of deb822 paragraphs (from bookworm on) instead of one line per source.
-    deb822: bool
-
-    @property
-    def one_line(self) -> Suite:
-        """The same with sources of one line each, which apt reads from any file."""
-        return replace(self, deb822=False)
+#: Folders that Debian has below ``usr`` and leads to from the root, while its packages still name the root.
+_MERGED: Final[Mapping[Platform, Sequence[str]]] = {
+    "amd64": ("bin", "lib", "lib64", "sbin"),
+    "arm64": ("bin", "lib", "sbin"),
+}
+#: How an unpacked tree becomes an installed one: dpkg is in it, and runs there. ``sh`` is a link that bullseye's dash
+#: makes when it is installed, and that other packages need before.
+INSTALL_DOCKERFILE: Final = """\
+FROM scratch
+ADD unpacked.tar /
+ENV PATH=/usr/sbin:/usr/bin DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C
+RUN --mount=type=bind,source=packages,target=/tmp/packages \
+    ["/usr/bin/bash", "-ec", "[ -e /usr/bin/sh ] || ln -s dash /usr/bin/sh; \
+    exec dpkg --force-depends --force-unsafe-io --install /tmp/packages/*.deb"]
+"""
 
 
-SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
-    {suite.name: suite for suite in (Suite("bookworm", deb822=True), Suite("bullseye", deb822=False))}
-)
+def write_unpacked(packages: Sequence[Path], arch: Platform, output: Path) -> None:
+    """Writes the files of ``packages`` as one tar: enough of a Debian for dpkg to run in, with nothing installed."""
+    with tarfile.open(output, "w", format=tarfile.GNU_FORMAT) as archive:
+        seen: set[str] = set()
+        for member in _skeleton(arch):
+            seen.add(member.name)
+            archive.addfile(member)
+        for package in packages:
+            for member, file in _files(package):
+                member.name = _merged(member.name, arch)
+                if member.name in seen or not member.name:
+                    continue
+                seen.add(member.name)
+                if member.islnk():
+                    member.linkname = _merged(member.linkname, arch)
+                archive.addfile(member, file)
+        archive.addfile(tarfile.TarInfo("var/lib/dpkg/status"))
 
 
-@dataclass(frozen=True)
-class Mirrors:
-    """Where packages come from while bootstrapping. Never part of the image."""
-
-    debian: str = DEBIAN
-    security: str = DEBIAN_SECURITY
-    #: A complete PEM bundle, for https mirrors behind a CA of one's own.
-    ca_bundle: Path | None = None
-
-
-@dataclass(frozen=True)
-class DebianTree:
-    """A bootstrapped Debian, ready to become an image."""
-
-    archive: Path
-    #: What it is, for the image's label: no mirror, no path of this machine.
-    origin: str
+def _files(package: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    """What ``package`` brings, files with their content."""
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking:
+        try:
+            with tarfile.open(fileobj=unpacking.stdout, mode="r|") as content:
+                for member in content:
+                    yield member, content.extractfile(member) if member.isreg() else None
+        except tarfile.TarError:
+            unpacking.kill()
+    if unpacking.returncode != 0:
+        raise HostError(f"{package.name} is no Debian package", hint="check APT_MIRROR; what it gave can't be unpacked")
 
 
-def suite_of(reference: str) -> Suite:
-    """The suite of ``debian:bookworm-slim``."""
-    name = reference.partition(":")[2].removesuffix("-slim")
-    try:
-        return SUITES[name]
-    except KeyError:
-        raise HostError(
-            f"{reference} can't be bootstrapped: only Debian {' and '.join(SUITES)} are known",
-            hint="let the engine reach Docker Hub, or set DOCKER_HUB_MIRROR",
-        ) from None
+def _skeleton(arch: Platform) -> Iterator[tarfile.TarInfo]:
+    for name in ("usr", *(f"usr/{name}" for name in _MERGED[arch])):
+        folder = tarfile.TarInfo(name)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        yield folder
+    for name in _MERGED[arch]:
+        link = tarfile.TarInfo(name)
+        link.type, link.mode, link.linkname = tarfile.SYMTYPE, 0o777, f"usr/{name}"
+        yield link
 
 
-def security_mirror(debian_mirror: str) -> str:
-    """Where a mirror keeps security updates: beside ``/debian``, as ``/debian-security``; else Debian's own."""
-    mirror = debian_mirror.rstrip("/")
-    return f"{mirror}-security" if urlsplit(mirror).path.endswith("/debian") else DEBIAN_SECURITY
-
-
-def sources_path(suite: Suite) -> str:
-    return "etc/apt/sources.list.d/debian.sources" if suite.deb822 else "etc/apt/sources.list"
-
-
-def sources_text(suite: Suite, mirrors: Mirrors, *, security: bool = True) -> str:
-    """The apt sources of ``suite``: release, updates and, unless there is none, security."""
-    name = suite.name
-    archives: list[tuple[str, tuple[str, ...]]] = [(mirrors.debian, (name, f"{name}-updates"))]
-    if security:
-        archives.append((mirrors.security, (f"{name}-security",)))
-    if not suite.deb822:
-        return "".join(f"deb {uri} {part} main\n" for uri, parts in archives for part in parts)
-    return "\n".join(
-        f"Types: deb\nURIs: {uri}\nSuites: {' '.join(parts)}\nComponents: main\nSigned-By: {_KEYRING}\n"
-        for uri, parts in archives
-    )
+def _merged(path: str, arch: Platform) -> str:
+    """Where ``./bin/x`` of a package is in the tree; empty for the root itself."""
+    path = path.removeprefix(".").strip("/")
+    return f"usr/{path}" if path.partition("/")[0] in _MERGED[arch] else path
 
 
 def kept(path: str, folder: bool) -> bool:
-    """Whether a path of a bootstrapped tree belongs into a slim image."""
+    """Whether a path of an installed tree belongs into a slim image."""
     parts = path.split("/")
-    if path in _DROPPED or path.startswith(f"{_SCRATCH}/"):
+    if path in _DROPPED:
         return False
     if any(path.startswith(f"{top}/") for top in _EMPTIED):
         return False
@@ -137,12 +110,10 @@ def kept(path: str, folder: bool) -> bool:
 
 _DROPPED: Final = frozenset(
     {
-        "debootstrap",
         "etc/hostname",
         "etc/resolv.conf",
         "var/cache/ldconfig/aux-cache",
         "var/lib/dbus/machine-id",
-        _SCRATCH,
         *(f"usr/share/{name}" for name in ("groff", "info", "linda", "lintian")),
     }
 )
@@ -154,6 +125,7 @@ _FOLDERS_ONLY: Final = ("run", "var/cache/apt", "var/lib/apt/lists", "var/log")
 #: name, ``docker-clean`` when they cache downloaded packages.
 _CONTAINER_SETTINGS: Final[Mapping[str, AddedFile]] = MappingProxyType(
     {
+        "etc/fstab": AddedFile(b"# UNCONFIGURED FSTAB FOR BASE SYSTEM\n"),
         "etc/machine-id": AddedFile(b""),
         "etc/apt/apt.conf.d/docker-clean": AddedFile(
             b"// Downloaded packages and apt's binary caches have no place in a layer.\n"
@@ -184,7 +156,7 @@ _CONTAINER_SETTINGS: Final[Mapping[str, AddedFile]] = MappingProxyType(
 
 
 def image_rules(suite: Suite, latest: int, *, security: bool) -> TreeRules:
-    """How a bootstrapped tree of ``suite`` becomes a base image's only layer."""
+    """How an installed tree of ``suite`` becomes a base image's only layer."""
     sources = {sources_path(suite): AddedFile(sources_text(suite, Mirrors(), security=security).encode())}
     unused = "etc/apt/sources.list" if suite.deb822 else None
     return TreeRules(
@@ -192,114 +164,3 @@ def image_rules(suite: Suite, latest: int, *, security: bool) -> TreeRules:
         latest=latest,
         added={**_CONTAINER_SETTINGS, **sources},
     )
-
-
-def release_time(releases: Iterable[str]) -> int:
-    """The latest ``Date:`` of apt Release files, in Unix seconds: as of when a tree's packages are."""
-    dates = [
-        int(parsedate_to_datetime(line.partition(":")[2].strip()).timestamp())
-        for text in releases
-        for line in text.splitlines()
-        if line.startswith("Date:")
-    ]
-    if not dates:
-        raise HostError(
-            "the bootstrapped Debian has no dated Release file", hint="check APT_MIRROR: is it a Debian mirror?"
-        )
-    return max(dates)
-
-
-def bootstrap_debian(reference: str, arch: Platform, mirrors: Mirrors, work: Path, say: Say) -> DebianTree:
-    """Makes an equivalent of ``debian:<suite>-slim`` for ``arch`` as an archive in ``work`` (an empty folder)."""
-    suite = suite_of(reference)
-    purpose = f"bootstrapping {reference} for {arch}"
-    require_root(purpose)
-    debootstrap = require_command("debootstrap", ["debootstrap"], purpose=purpose, say=say)
-    if not _KEYRING.is_file():
-        install_packages(["debian-archive-keyring"], purpose=purpose, say=say)
-    native = arch == host_architecture()
-    if not native:
-        ensure_emulation(arch, say=say)
-    tree, log = work / "rootfs", work / "log"
-    say(f"{purpose}: debootstrap of Debian {suite.name}, {'about a minute' if native else 'some minutes in emulation'}")
-    run_logged(
-        contained([debootstrap, *_options(arch), suite.name, str(tree), mirrors.debian]),
-        log,
-        what=f"debootstrap of Debian {suite.name} for {arch}",
-        hint="check the network, APT_MIRROR, and that the state folder's disk allows device files",
-        environment=_environment(mirrors, work),
-    )
-    secure = _update(tree, suite, mirrors, log, say)
-    latest = release_time(
-        path.read_text(errors="replace") for path in sorted((tree / "var/lib/apt/lists").glob("*Release"))
-    )
-    archive = work / "rootfs.tar"
-    with archive.open("wb") as output:
-        write_tree(tree, output, image_rules(suite, latest, security=secure))
-    version = (tree / "etc/debian_version").read_text().strip()
-    shutil.rmtree(tree)
-    day = datetime.fromtimestamp(latest, timezone.utc).date()
-    return DebianTree(
-        archive,
-        f"Debian {version} ({suite.name}) made by debootstrap from packages as of {day}"
-        + ("" if secure else ", without security updates"),
-    )
-
-
-def _options(arch: Platform) -> Sequence[str]:
-    return ("--variant=minbase", f"--arch={arch}", f"--keyring={_KEYRING}", "--components=main")
-
-
-def _environment(mirrors: Mirrors, work: Path) -> Mapping[str, str]:
-    environment = {key: value for key, value in os.environ.items() if key not in ("TMPDIR", "LANGUAGE", "LANG")}
-    environment |= {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    if mirrors.ca_bundle is not None:
-        # debootstrap downloads with wget, which takes its CA from a configuration file only.
-        wgetrc = work / "wgetrc"
-        wgetrc.write_text(f"ca_certificate = {mirrors.ca_bundle}\n")
-        environment["WGETRC"] = str(wgetrc)
-    return environment
-
-
-def _update(tree: Path, suite: Suite, mirrors: Mirrors, log: Path, say: Say) -> bool:
-    """Brings ``tree`` to the state of updates and security; false, and said, when there are no security updates.
-
-    A suite whose support ended keeps its security lists for a while after the packages in them are gone: an image
-    with that source could install nothing.
-    """
-    scratch = tree / _SCRATCH
-    scratch.mkdir(parents=True)
-    options = [f"Dir::Etc::SourceList=/{_SCRATCH}/sources.list", "Dir::Etc::SourceParts=/dev/null"]
-    if mirrors.ca_bundle is not None:
-        shutil.copyfile(mirrors.ca_bundle, scratch / "ca.pem")
-        options.append(f"Acquire::https::CaInfo=/{_SCRATCH}/ca.pem")
-    environment = _environment(mirrors, tree.parent)
-
-    def apt(*arguments: str) -> None:
-        run_logged(
-            _inside(tree, "apt-get", *(part for option in options for part in ("-o", option)), *arguments),
-            log,
-            what=f"updating Debian {suite.name}",
-            hint="check APT_MIRROR and APT_SECURITY_MIRROR",
-            environment=environment,
-        )
-
-    def upgrade(*, security: bool) -> None:
-        (scratch / "sources.list").write_text(sources_text(suite.one_line, mirrors, security=security))
-        apt("-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update")
-        apt("-y", "--download-only", "dist-upgrade")
-
-    secure = True
-    try:
-        upgrade(security=True)
-    except HostError as error:
-        say(f"Debian {suite.name} stays without security updates, they can't be had:\n{error.message}")
-        upgrade(security=False)
-        secure = False
-    apt("-y", "-o", "Dpkg::Options::=--force-unsafe-io", "dist-upgrade")
-    return secure
-
-
-def _inside(tree: Path, *command: str) -> Sequence[str]:
-    script = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
-    return contained(["sh", "-c", script, str(tree), *command])

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from fimg_pipeline.catalog.bases import PYTHON_SERIES
-from fimg_pipeline.catalog.platforms import Platform
-from fimg_pipeline.engine.bases.tree import TreeRules, write_tree
-from fimg_pipeline.engine.host import HostError, as_architecture
+from fimg_pipeline.catalog.platforms import Platform, platform_of
+from fimg_pipeline.engine.bases.tree import TreeRules, write_folder
+from fimg_pipeline.engine.host import HostError
 
 #: Where the official image keeps its Python, and so does ours.
 TARGET: Final = "/usr/local"
@@ -123,7 +123,11 @@ def judge(path: Path, facts: Mapping[str, object]) -> PythonPrefix | Unusable:
         return Unusable(path, f"its interpreter belongs to {facts['prefix']}")
     if not facts["headers"]:
         return Unusable(path, "its header files are missing, so packages can't be compiled with it")
-    return PythonPrefix(path, version, as_architecture(str(facts["machine"])), str(facts["configured_prefix"]))
+    try:
+        architecture = platform_of(str(facts["machine"]))
+    except ValueError:
+        return Unusable(path, f"it is for {facts['machine']}")
+    return PythonPrefix(path, version, architecture, str(facts["configured_prefix"]))
 
 
 def usable_prefixes(
@@ -202,7 +206,7 @@ def write_prefix(prefix: PythonPrefix, output: BinaryIO) -> None:
         # Latin-1 maps every byte to a character and back: whatever else is in the file stays as it is.
         return relocated(content.decode("latin-1"), old).encode("latin-1")
 
-    write_tree(prefix.path, output, TreeRules(keep=taken, latest=_FIXED_TIME, owned_by_root=True, rewrite=rewrite))
+    write_folder(prefix.path, output, TreeRules(keep=taken, latest=_FIXED_TIME, owned_by_root=True, rewrite=rewrite))
 
 
 #: Runs in the build of both kinds: apt with the mirror and CA of the build, which no layer keeps.

@@ -1,0 +1,80 @@
+"""Packages of a small Debian: what apt is told, what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.engine.bases import packages
+from fimg_pipeline.engine.bases.packages import Packages, download, release_time
+from fimg_pipeline.engine.bases.suites import SUITES, Mirrors
+from fimg_pipeline.engine.host import HostError
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for apt-get: answers with what it was configured with; fails where security updates are asked for."""
+    program = tmp_path / "bin/apt-get"
+    program.parent.mkdir()
+    program.write_text(
+        """#!/bin/sh
+set -e
+folder=$(dirname "$APT_CONFIG")
+case "$*" in
+    *update*) echo "Date: Sat, 09 Aug 2025 09:16:30 UTC" >"$folder/lists/mirror_InRelease" ;;
+    *)
+        echo "$*" >"$folder/asked"
+        if grep -q security "$folder/sources.list"; then echo "E: 404 Not Found" >&2; exit 100; fi
+        touch "$folder/archives/b.deb" "$folder/archives/a.deb"
+        ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(packages, "_KEYRING", program)
+    return program
+
+
+def test_without_security_updates_it_is_said(apt: Path, tmp_path: Path) -> None:
+    work, lines = tmp_path / "work", list[str]()
+    found = download(SUITES["bookworm"], "arm64", Mirrors(), work, lines.append)
+    folder = work / "released"
+    assert found == Packages([folder / "archives/a.deb", folder / "archives/b.deb"], 1754730990, secure=False)
+    assert len(lines) == 1 and "without security updates" in lines[0] and "404 Not Found" in lines[0]
+    assert (folder / "asked").read_text().split()[-4:] == ["?essential", "?priority(required)", "apt", "usr-is-merged"]
+    configuration = (folder / "apt.conf").read_text()
+    assert 'APT::Architecture "arm64";\n' in configuration
+    # Nothing of this machine's apt is read or written.
+    assert 'Dir::Etc::Parts "/dev/null";\n' in configuration
+    assert f'Dir::State::status "{folder}/status";\n' in configuration
+
+
+def test_the_mirror_and_its_certificates_are_apts(apt: Path, tmp_path: Path) -> None:
+    mirrors = Mirrors("https://mirror.example/debian", "https://mirror.example/security", tmp_path / "ca.pem")
+    download(SUITES["bullseye"], "amd64", mirrors, tmp_path / "work", lambda _: None)
+    folder = tmp_path / "work/secure"
+    assert f'Acquire::https::CaInfo "{tmp_path}/ca.pem";' in (folder / "apt.conf").read_text()
+    assert (folder / "sources.list").read_text().splitlines()[0] == "deb https://mirror.example/debian bullseye main"
+
+
+def test_a_mirror_that_has_nothing_is_told(apt: Path, tmp_path: Path) -> None:
+    apt.write_text("#!/bin/sh\necho 'E: no such host' >&2; exit 100\n")
+    with pytest.raises(HostError, match=r"downloading the packages of Debian bookworm for amd64 failed") as caught:
+        download(SUITES["bookworm"], "amd64", Mirrors(), tmp_path / "work", lambda _: None)
+    assert "no such host" in str(caught.value) and "check the network, APT_MIRROR" in str(caught.value)
+
+
+def test_a_machine_without_apt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostError, match="this machine has no apt-get"):
+        download(SUITES["bookworm"], "amd64", Mirrors(), tmp_path / "work", lambda _: None)
+
+
+def test_the_latest_release_dates_the_tree() -> None:
+    older = "Origin: Debian\nDate: Sat, 09 Aug 2025 09:16:30 UTC\n"
+    newer = "Date: Sat, 12 Sep 2026 09:27:08 UTC\nValid-Until: Sat, 19 Sep 2026 09:27:08 UTC\n"
+    assert release_time([newer, older]) == 1789205228
+    with pytest.raises(HostError, match="no dated Release file"):
+        release_time(["Origin: Debian\n"])
