@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource, create_sample
+from fimg_pipeline_tests.rig.command import Fimg
+from fimg_pipeline_tests.rig.demo import demo
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +22,18 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> SampleSource:
         # A pack instead of hundreds of files, for the copies.
         subprocess.run(["git", "--git-dir", repository, "repack", "-adq"], check=True)
     return made
+
+
+@pytest.fixture(scope="session")
+def fimg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fimg]:
+    """The command on a sample of its own, whose images are built once for all tests on the engine."""
+    with demo(tmp_path_factory.mktemp("demo")) as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return Engine()
 
 
 @pytest.fixture

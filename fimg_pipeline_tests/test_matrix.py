@@ -6,12 +6,7 @@ import base64
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +14,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.steps import POOL
-from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, lineage
 from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, LABEL_WAITED_FOR, Engine
-from fimg_pipeline.sample import commit_change, create_sample
+from fimg_pipeline.sample import commit_change
 from fimg_pipeline.settings import load
 from fimg_pipeline_tests.promises import broken as broken_promises
 from fimg_pipeline_tests.promises import inside, promise
 from fimg_pipeline_tests.rig.command import Fimg, switches
 from fimg_pipeline_tests.rig.containers import network
-from fimg_pipeline_tests.rig.engine import second_engine
+from fimg_pipeline_tests.rig.demo import PREFIX, broken, changed, ids, reference
 from fimg_pipeline_tests.services import (
     DATABASE,
     ask_proxy,
@@ -41,47 +34,6 @@ from fimg_pipeline_tests.services import (
 )
 
 pytestmark = pytest.mark.engine
-
-#: Of this run alone: another one on the same engine must not take its names away.
-PREFIX = f"fimg-test.invalid:5000/run{os.getpid()}"
-ALL = tuple(Feature)
-
-
-@pytest.fixture(scope="module")
-def fimg(tmp_path_factory: pytest.TempPathFactory) -> Fimg:
-    folder = tmp_path_factory.mktemp("matrix")
-    sample = create_sample(folder / "src")
-    return Fimg(folder, sample, {"PREFIX": PREFIX, "TAG": "demo", "BASE_TAG": "demo-base", **switches(*ALL)})
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tidy(engine: Engine) -> Iterator[None]:
-    """Takes the names of these tests off the engine; the layers stay for the next time."""
-    yield
-    for image in engine.state().images:
-        for name in image.references:
-            if name.startswith(PREFIX):
-                engine.remove(name)
-
-
-def ids(engine: Engine, tag: str = "demo", base_tag: str = "demo-base") -> dict[str, str]:
-    """Image ids by image name, of those that are there."""
-    by_reference = engine.state().by_reference
-    wanted = {name: f"{PREFIX}/{name}:{base_tag if image.is_base else tag}" for name, image in IMAGES.items()}
-    return {name: by_reference[full].image_id for name, full in wanted.items() if full in by_reference}
-
-
-def reference(name: str) -> str:
-    return f"{PREFIX}/{name}:{'demo-base' if IMAGES[name].is_base else 'demo'}"
-
-
-def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    return {name for name in IMAGES if before.get(name) != after.get(name)}
 
 
 def test_everything_is_built(fimg: Fimg, engine: Engine) -> None:
@@ -252,17 +204,6 @@ def test_requirements_rebuild_what_stands_on_them(fimg: Fimg, engine: Engine) ->
     assert set(IMAGES) - on_base == {"fateboard", "nginx", "fate-upgrade-manager"}
 
 
-@contextmanager
-def broken(fimg: Fimg, path: str, text: str) -> Iterator[None]:
-    """Has ``text`` committed as ``path`` of FATE for the block, and what was there before again after it."""
-    good = (fimg.sample.fate / path).read_text()
-    commit_change(fimg.sample.fate, path, text, "Broken")
-    try:
-        yield
-    finally:
-        commit_change(fimg.sample.fate, path, good, "Mended")
-
-
 def test_a_failing_package_skips_what_needs_it_and_nothing_else(fimg: Fimg, engine: Engine) -> None:
     before = ids(engine)
     with broken(fimg, "eggroll/jvm/pom.xml", "<project>"):
@@ -334,105 +275,3 @@ def test_unsupported_image_fails_at_once_with_its_reason(fimg: Fimg) -> None:
     assert result.status == 1
     assert "fateflow-ipcl can't be built for arm64: it stands on base-image-ipcl: Intel's" in result.output
     assert fimg.builds() == []
-
-
-def wait_for_build(fimg: Fimg, what: str, seconds: float = 120) -> None:
-    """Until the docker client was asked to build ``what``."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if fimg.calls.exists() and what in fimg.calls.read_text():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no build of {what} within {seconds} s")
-
-
-@pytest.mark.parametrize("delay", [0.0, 0.7, 2.0])
-def test_a_killed_run_leaves_nothing_that_looks_finished(fimg: Fimg, engine: Engine, delay: float) -> None:
-    before = ids(engine)
-    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# kill {delay} {time.time()}\n", "Change")
-    fimg.builds()
-    process = fimg.start("build", "--image", "nginx")
-    wait_for_build(fimg, "title=proxy")
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert changed(before, ids(engine)) <= {"nginx"}
-    again = fimg("build", "--image", "nginx")
-    assert again.status == 0, again.output
-    plan = json.loads(fimg("plan", "--json", "--image", "nginx").output)
-    assert [image["status"] for image in plan["images"]] == ["current"]
-    assert unfinished(fimg) == (0, 0), "a run whose process is gone is closed by the next one, and gives its place back"
-
-
-def unfinished(fimg: Fimg) -> tuple[int, int]:
-    """How many runs have begun and not ended, and how many places of the pool are taken."""
-    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
-        runs = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        return len(runs), instance.event_log_storage.get_concurrency_info(POOL).active_slot_count
-
-
-def test_a_run_of_dagsters_own_that_is_killed_does_not_block_the_next(fimg: Fimg) -> None:
-    """As the web UI's runs when the machine goes down: Dagster itself would take them for alive for ever."""
-    assert fimg("build", "--image", "nginx").status == 0
-    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# ui {time.time()}\n", "Change")
-    fimg.builds()
-    command = ["-m", "dagster", "asset", "materialize", "-m", "fimg_pipeline.definitions"]
-    process = subprocess.Popen(
-        [sys.executable, *command, "--select", 'key:nginx or key:"package/proxy"', "--partition", "amd64|demo"],
-        env={**fimg.environment, "DAGSTER_HOME": str(fimg.home / "dagster")},
-        cwd=fimg.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    wait_for_build(fimg, "title=proxy")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    runs, places = unfinished(fimg)
-    assert runs == 1 and places > 0
-    again = fimg("build", "--image", "nginx", timeout=120)
-    assert again.status == 0, again.output
-    assert unfinished(fimg) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("send", "asked", "status"),
-    [(os.killpg, signal.SIGINT, 130), (os.killpg, signal.SIGHUP, 129), (os.kill, signal.SIGTERM, 143)],
-    ids=["^C", "hang-up", "kill"],
-)
-def test_an_interrupted_run_says_so_and_keeps_what_was_finished(
-    fimg: Fimg, engine: Engine, send: Callable[[int, int], None], asked: signal.Signals, status: int
-) -> None:
-    before = ids(engine)
-    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# interrupt {time.time()}\n", "Change")
-    fimg.builds()
-    process = fimg.start("build", "--image", "nginx")
-    wait_for_build(fimg, "title=proxy")
-    send(process.pid, asked)
-    assert process.wait(timeout=120) == status
-    assert "interrupted; what was finished is kept" in fimg.said.read_text()
-    # Among what is put away: mirrors' passwords, as the build had them.
-    assert not list((fimg.home / "scratch").iterdir())
-    assert changed(before, ids(engine)) <= {"nginx"}
-    assert fimg("build", "--image", "nginx").status == 0
-
-
-def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path: Path) -> None:
-    with second_engine() as second:
-        second.load(BASES["debian"].local_reference("amd64"))
-        other = replace(
-            fimg,
-            folder=tmp_path / "fimg",
-            settings={**fimg.settings, "DOCKER_HOST": second.host, "Docker_Options": "--network=host"},
-        )
-        other.folder.mkdir()
-        process = other.start("build", "--image", "nginx")
-        wait_for_build(other, "title=nginx")
-        time.sleep(3)
-        second.kill()
-        assert process.wait(timeout=120) == 1
-        said = other.said.read_text()
-        assert "failed  nginx" in said and "Traceback" not in said, said
-        second.start()
-        result = other("build", "--image", "nginx")
-        assert result.status == 0, result.output
