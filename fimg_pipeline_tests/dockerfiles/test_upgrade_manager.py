@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -161,33 +162,49 @@ def test_nothing_to_upgrade_needs_no_database(
 
 
 class Cluster(BaseHTTPRequestHandler):
-    """A Kubernetes API with one stateful set `python`, whose pod goes away some requests after it was scaled."""
+    """A Kubernetes API with one stateful set `python`, whose pod goes away some looks after it was scaled.
+
+    It allows what the Role of KubeFATE's chart allows: to get and patch workloads.
+    """
 
     replicas: int
-    pods_left: int
+    pods: int
+    looks_left: int
     refuses: bool
 
     def do_GET(self) -> None:
-        if self.headers["Authorization"] != "Bearer token":
-            self._answer(401, {"message": "Unauthorized"})
-        elif self.path == "/apis/apps/v1/namespaces/fate-9999/statefulsets/python":
-            self._answer(200, {"spec": {"selector": {"matchLabels": {"fateMoudle": "fateflow", "partyId": "9999"}}}})
-        elif self.path == "/api/v1/namespaces/fate-9999/pods?labelSelector=fateMoudle%3Dfateflow%2CpartyId%3D9999":
+        if self._allowed():
             if type(self).replicas == 0:
-                type(self).pods_left -= 1
-            self._answer(200, {"items": [{"metadata": {"name": "python-0"}}] if self.pods_left > 0 else []})
-        else:
-            self._answer(404, {"message": "not found"})
+                type(self).looks_left -= 1
+            if self.looks_left <= 0:
+                type(self).pods = 0
+            seen = 1 if self.replicas or self.looks_left > 1 else 2
+            self._answer(
+                200,
+                {
+                    "metadata": {"generation": 1 if self.replicas else 2},
+                    "status": {"observedGeneration": seen, **({"replicas": self.pods} if self.pods else {})},
+                },
+            )
 
     def do_PATCH(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.refuses:
-            self._answer(403, {"message": "may not scale"})
-            return
-        assert self.path.endswith("/statefulsets/python/scale")
-        assert self.headers["Content-Type"] == "application/merge-patch+json"
-        type(self).replicas = body["spec"]["replicas"]
-        self._answer(200, {})
+        if self._allowed():
+            assert self.headers["Content-Type"] == "application/merge-patch+json"
+            type(self).replicas = body["spec"]["replicas"]
+            self._answer(200, {})
+
+    def _allowed(self) -> bool:
+        workload = re.fullmatch(r"/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets)/[^/]+", self.path)
+        if self.headers["Authorization"] != "Bearer token":
+            self._answer(401, {"message": "Unauthorized"})
+        elif not workload or self.refuses:
+            self._answer(403, {"message": "fum may not do that"})
+        elif self.path != "/apis/apps/v1/namespaces/fate-9999/statefulsets/python":
+            self._answer(404, {"message": "not found"})
+        else:
+            return True
+        return False
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         self.send_response(status)
@@ -200,7 +217,7 @@ class Cluster(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api() -> Iterator[HTTPServer]:
-    Cluster.replicas, Cluster.pods_left, Cluster.refuses = 1, 3, False
+    Cluster.replicas, Cluster.pods, Cluster.looks_left, Cluster.refuses = 1, 1, 3, False
     server = HTTPServer(("127.0.0.1", 0), Cluster)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -214,15 +231,15 @@ def cluster(api: HTTPServer, token: str = "token") -> Any:
     return flow.Cluster(f"http://127.0.0.1:{api.server_port}", token, None)
 
 
-def test_shutdown_waits_for_the_pods(api: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shutdown_waits_for_the_end(api: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
     flow.shutdown(cluster(api), "fate-9999", timeout=10, pause=0.01)
-    assert (Cluster.replicas, Cluster.pods_left) == (0, 0)
+    assert (Cluster.replicas, Cluster.pods, Cluster.looks_left) == (0, 0, 0)
     assert capsys.readouterr().out.splitlines() == ["statefulset python: scaled to 0", "FATE Flow is stopped."]
 
 
 def test_shutdown_gives_up_in_the_end(api: HTTPServer) -> None:
-    Cluster.pods_left = 10**6
-    with pytest.raises(flow.ShutdownError, match="still there after 0 s: python-0"):
+    Cluster.looks_left = 10**6
+    with pytest.raises(flow.ShutdownError, match="still there after 0 s: python"):
         flow.shutdown(cluster(api), "fate-9999", timeout=0.05, pause=0.01)
 
 
@@ -233,7 +250,7 @@ def test_shutdown_of_nothing(api: HTTPServer) -> None:
 
 def test_refusals_are_told(api: HTTPServer) -> None:
     Cluster.refuses = True
-    with pytest.raises(flow.ShutdownError, match="403 may not scale"):
+    with pytest.raises(flow.ShutdownError, match="403 fum may not do that"):
         flow.shutdown(cluster(api), "fate-9999", timeout=1)
     with pytest.raises(flow.ShutdownError, match="401 Unauthorized"):
         flow.shutdown(cluster(api, token="wrong"), "fate-9999", timeout=1)
