@@ -1,4 +1,4 @@
-"""Writes the table of docs/fate-1.11.2.md: what became of every image of a real release on this machine.
+"""What became of every image of a real release on this machine: the table of docs/fate-1.11.2.md, when it is that one.
 
 ``make fate-1.11.2`` runs it after the build. Sizes and layers are the engine's, seconds those of the build in Dagster.
 """
@@ -22,6 +22,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import load
 
 REPORT = Path(__file__).parent.parent / "docs" / "fate-1.11.2.md"
+REPORTED = "1.11.2"
 BEGIN, END = "<!-- written by make fate-1.11.2 -->", "<!-- end -->"
 
 
@@ -89,10 +90,13 @@ Changed in FATE's requirement files:
 
 {adaptations(plan)}
 {END}"""
+    print(text)
+    if source["version"] != REPORTED:
+        print(f"{REPORT.name} is about FATE {REPORTED} and stays as it is")
+        return
     if BEGIN not in REPORT.read_text():
         sys.exit(f"{REPORT} has no line {BEGIN}")
     REPORT.write_text(re.sub(f"{BEGIN}.*{END}", lambda _match: text, REPORT.read_text(), flags=re.DOTALL))
-    print(text)
 
 
 if __name__ == "__main__":

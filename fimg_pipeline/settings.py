@@ -76,11 +76,19 @@ class Settings:
         return frozenset(name for name, value in configured.items() if value is not None)
 
     @property
+    def security_mirror(self) -> str | None:
+        """Where security updates come from, when not from Debian: beside ``…/debian`` unless it is said."""
+        if self.apt_security_mirror or self.apt_mirror is None:
+            return self.apt_security_mirror
+        mirror = self.apt_mirror.rstrip("/")
+        return f"{mirror}-security" if mirror.endswith("/debian") else DEBIAN_SECURITY
+
+    @property
     def network_variables(self) -> dict[str, str]:
         """Mirrors as the recipes' build library reads them; handed over as a secret, since URLs may hold passwords."""
         mirrors = {
             "APT_MIRROR": self.apt_mirror,
-            "APT_SECURITY_MIRROR": self.apt_security_mirror,
+            "APT_SECURITY_MIRROR": self.security_mirror,
             "PIP_INDEX_URL": self.pip_index_url,
             "PIP_EXTRA_INDEX_URL": self.pip_extra_index_url,
             "NPM_CONFIG_REGISTRY": self.npm_registry,
@@ -92,6 +100,9 @@ class Settings:
         return {name: value for name, value in mirrors.items() if value is not None}
 
 
+#: Where Debian's packages come from when nobody says otherwise.
+DEBIAN: Final = "http://deb.debian.org/debian"
+DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 _DEFAULT: Final = "default"
 _BY_NAME: Final[Mapping[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 

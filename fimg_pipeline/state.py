@@ -48,7 +48,9 @@ def held(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = new.open("w")
     except OSError as error:
-        raise FimgError(f"{path} can't be written: {error.strerror}") from None
+        raise FimgError(
+            f"{path} can't be written: {error.strerror}", hint="set FIMG_HOME to a folder that is yours"
+        ) from None
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         # Under its name only once it is locked: nobody may find it otherwise.

@@ -5,11 +5,13 @@ Values end up in paths, image names and argument lists, so these grammars are na
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.catalog.images import IMAGES
@@ -21,8 +23,10 @@ _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PREFIX_PATTERN: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
 _REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
-_PATH_PATTERN: Final = re.compile(r"[\w./@+,=~%-]+")
+_PATH_PATTERN: Final = re.compile(r"[\w./@+=~%-]+")
 _URL_PATTERN: Final = re.compile(r"(?:https?|ssh|git|file)://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
+_WEB_URL_PATTERN: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/'\"]+@")
 _SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/+-]+")
 _APT_SOURCE_PATTERN: Final = re.compile(
     r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9/][A-Za-z0-9._/-]*(?: [A-Za-z0-9][A-Za-z0-9._-]*)*"
@@ -67,6 +71,11 @@ NEUTRAL_OPTIONS: Final = frozenset({"--no-cache", "--cache-from", "--shm-size", 
 def redacted(text: str) -> str:
     """``text`` without what stands before the host of the URLs in it: names, passwords, tokens."""
     return re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+
+
+def without_credentials(line: str) -> str:
+    """A line some program printed, without the credentials in its URLs; an ``@`` in a URL's path stays."""
+    return _CREDENTIALS.sub("***@", line)
 
 
 def tag_problem(text: str) -> str | None:
@@ -134,7 +143,7 @@ def path(text: str) -> Path:
     if text.startswith("-") or not _PATH_PATTERN.fullmatch(str(path)):
         meant = f"is {path}, but " if text.startswith("~") else ""
         raise ValueError(
-            f"{meant}must be a path of letters, digits and . / _ - @ + , = % without spaces or shell characters"
+            f"{meant}must be a path of letters, digits and . / _ - @ + = % without spaces or shell characters"
         )
     if ".." in path.parts:
         raise ValueError("must not contain '..': write the path out")
@@ -170,6 +179,26 @@ def url(text: str) -> str:
     return text
 
 
+def web_url(text: str) -> str:
+    """Where a package registry or a mirror is."""
+    if not _WEB_URL_PATTERN.fullmatch(url(text)):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    try:
+        host, _ = urlsplit(text).hostname, urlsplit(text).port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from None
+    if not host or not (re.fullmatch(_HOST, host) or _address(host)):
+        raise ValueError("must name a host: https://host/path")
+    return text
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
 def proxy(text: str) -> str:
     """A proxy's address, or the list of hosts that need none; builds get it as it is."""
     if len(text) > _MAX_PATH or not _PROXY_PATTERN.fullmatch(text):
@@ -193,6 +222,10 @@ def apt_source(text: str) -> str:
         raise ValueError(
             "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian11/x86_64 /"
         )
+    place = web_url(text.split(" ")[0])
+    address = _address(urlsplit(place).hostname or "")
+    if place.startswith("http:") and not (address and address.is_private):
+        raise ValueError("must begin with https://, which vouches for what comes; http:// only to a private address")
     return text
 
 

@@ -178,7 +178,8 @@ def test_one_file_of_the_proxy_rebuilds_nginx_alone(fimg: Fimg, engine: Engine) 
     # Asked of an image that is new for certain: one that was there before keeps the labels of its build.
     record = engine.inspect(reference("nginx"))
     assert record is not None
-    assert record["Config"]["Labels"]["org.opencontainers.image.source"] == f"file://{fimg.sample.fate}"
+    # The sample's origin is a folder, and no image may say which.
+    assert str(fimg.folder) not in json.dumps(record)
 
 
 def test_a_revert_is_found_again(fimg: Fimg, engine: Engine) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.settings import Settings, SettingsError, exported, load
-from fimg_pipeline.values import redacted
+from fimg_pipeline.values import redacted, without_credentials
 from fimg_pipeline.variables import VARIABLES
 
 #: Name → default of the build document's table.
@@ -284,6 +284,17 @@ def test_a_ca_bundle_without_certificates(tmp_path: Path) -> None:
         ("DOCKER_HUB_MIRROR", "foo"),
         ("DOCKER_HUB_MIRROR", "foo.example:0"),
         ("APT_MIRROR", "https://host.example/../../x"),
+        ("APT_MIRROR", "ssh://h/x"),
+        ("APT_MIRROR", "http:///debian"),
+        ("APT_MIRROR", "http://h:99999/debian"),
+        ("APT_MIRROR", "http://h:port/debian"),
+        ("APT_MIRROR", "http://-x/debian"),
+        ("PIP_INDEX_URL", "git://h/x"),
+        ("NPM_CONFIG_REGISTRY", "file:///etc"),
+        ("MAVEN_MIRROR", "ssh://h"),
+        ("CUDA_APT_REPOSITORY", "http://cuda.example/repos /"),
+        ("CUDA_APT_REPOSITORY", "http://8.8.8.8/repos /"),
+        ("FIMG_HOME", "/tmp/a,b"),
         ("PYTHON_PREFIX", "/nonexistent/python"),
         ("PYTHON_PREFIX", "/etc"),
     ],
@@ -322,3 +333,41 @@ def test_a_wrong_tag_is_told_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["https://user:secret@host/x", "https://secret@host/x", "http://u:se/cret@host:1/x y"])
 def test_redacted(url: str) -> None:
     assert "cret" not in redacted(url) and "host" in redacted(url)
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "expected"),
+    [
+        ({}, None),
+        ({"APT_MIRROR": "https://mirror.example/debian"}, "https://mirror.example/debian-security"),
+        ({"APT_MIRROR": "https://mirror.example/debian/"}, "https://mirror.example/debian-security"),
+        ({"APT_MIRROR": "https://mirror.example/repository/apt"}, "http://deb.debian.org/debian-security"),
+        (
+            {"APT_MIRROR": "https://a.example/debian", "APT_SECURITY_MIRROR": "https://b.example/s"},
+            "https://b.example/s",
+        ),
+        ({"APT_SECURITY_MIRROR": "https://b.example/s"}, "https://b.example/s"),
+    ],
+)
+def test_a_mirrors_security_updates_are_beside_its_debian(
+    tmp_path: Path, mirrors: dict[str, str], expected: str | None
+) -> None:
+    found = load(mirrors, environ={}, directory=tmp_path)
+    assert found.security_mirror == expected
+    assert found.network_variables.get("APT_SECURITY_MIRROR") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("E: http://u:p@ss@h/debian 401", "E: http://***@h/debian 401"),
+        ("Get:1 https://tok3n@h:8443/debian x", "Get:1 https://***@h:8443/debian x"),
+        (
+            "npm http fetch https://registry.npmjs.org/@babel/core",
+            "npm http fetch https://registry.npmjs.org/@babel/core",
+        ),
+        ("numpy @ file:///run/wheels/x.whl", "numpy @ file:///run/wheels/x.whl"),
+    ],
+)
+def test_lines_of_programs_lose_credentials(line: str, shown: str) -> None:
+    assert without_credentials(line) == shown

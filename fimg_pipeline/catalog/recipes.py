@@ -16,13 +16,21 @@ NO_IPCL_ON_ARM: Final = (
     "Intel's pailliercryptolib needs x86-64 instructions (AVX-512 IFMA) and has no source or wheel for arm64"
 )
 NO_PYG_ON_ARM: Final = (
-    "data.pyg.org has no builds of the graph packages in requirements-graph-nn.txt for arm64, and nobody has seen them "
-    "compile there"
+    "data.pyg.org has no builds of the graph packages in requirements-graph-nn.txt for arm64, and compiling them has "
+    "not been tried there: in emulation it takes hours"
 )
 #: PyTorch's builds that an environment can have.
 Variant = Literal["cpu", "cuda"]
 VARIANTS: Final[tuple[Variant, ...]] = ("cpu", "cuda")
 
+#: What an image goes without while an optional index that its recipe asks for is not configured. Builds that come from
+#: elsewhere then are the requirements' rules to tell.
+LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cuda": "CUDA toolkit: left out, so DeepSpeed compiles no operations of its own (CUDA_APT_REPOSITORY "
+        "says where it comes from)"
+    }
+)
 NO_CUDA_ON_ARM: Final = "torch 1.13.1 with CUDA was published for x86-64 only"
 
 
@@ -35,6 +43,8 @@ class Recipe:
 
     ``requirements``: the files of FATE's ``python/`` that the recipe installs, adapted for ``variant``: PyTorch's
     builds for the CPU or for CUDA. A package's recipe compiles of them what has to be, for both.
+
+    ``replaces``: what FATE requires that the recipe's package takes the place of.
 
     ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
     answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
@@ -49,6 +59,7 @@ class Recipe:
     optional_indexes: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     variant: Variant = "cpu"
+    replaces: tuple[str, ...] = ()
     unbuildable: Mapping[Platform, str] = field(default_factory=dict)
 
 
@@ -97,8 +108,14 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             ),
             Recipe(
                 "base/ipcl",
-                smoke=_python("import ipcl_python"),
+                # As FATE calls it.
+                smoke=_python(
+                    "from ipcl_python import PaillierKeypair\n"
+                    "public, private = PaillierKeypair.generate_keypair(n_length=1024)\n"
+                    "assert private.decrypt(public.encrypt(5)) == 5"
+                ),
                 packages=("ipcl_pkg",),
+                replaces=("ipcl-python",),
                 unbuildable={"arm64": NO_IPCL_ON_ARM},
             ),
             Recipe(

@@ -27,7 +27,7 @@ from fimg_pipeline.catalog.platforms import Platform, platform_of
 from fimg_pipeline.engine.failures import build_failure
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
-from fimg_pipeline.values import PROXY_VARIABLES
+from fimg_pipeline.values import PROXY_VARIABLES, without_credentials
 
 #: The pipeline's labels on everything it builds.
 LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"
@@ -232,10 +232,9 @@ class Engine:
         The engine keeps no image of it. Errors as of :meth:`build`; they call it ``what``.
         """
         given, environment = _by_name(options)
-        # A name alone: the option is a list separated by commas.
-        output = f"--output=type=tar,dest={archive.name}"
+        output = f"--output=type=tar,dest={archive}"
         arguments = [*self._build_arguments(dockerfile, platform, {}), *given, output, "-"]
-        self._stream(arguments, environment, context, what, log, folder=archive.parent)
+        self._stream(arguments, environment, context, what, log)
 
     def _build_arguments(self, dockerfile: str, platform: str, build_args: Mapping[str, str]) -> list[str]:
         arguments = [self.cli, "build", "--progress=plain", f"--platform={platform}", f"--file={dockerfile}"]
@@ -250,8 +249,6 @@ class Engine:
         context: Iterable[bytes],
         what: str,
         log: Callable[[str], None],
-        *,
-        folder: Path | None = None,
     ) -> None:
         kept: deque[str] = deque(maxlen=_LOG_KEPT)
         process = subprocess.Popen(
@@ -259,7 +256,6 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=folder,
             env={**os.environ, **environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
         )
         assert process.stdin is not None and process.stdout is not None
@@ -267,7 +263,8 @@ class Engine:
         feeder.start()
         try:
             for raw in process.stdout:
-                line = raw.decode("utf-8", "replace").rstrip("\n")
+                # Mirrors' passwords too: apt, for one, prints the URLs it was given.
+                line = without_credentials(raw.decode("utf-8", "replace").rstrip("\n"))
                 kept.append(line)
                 log(line)
             status = process.wait()

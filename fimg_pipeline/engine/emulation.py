@@ -1,78 +1,52 @@
 """Running another architecture's programs: the kernel's binfmt_misc with QEMU's user emulation.
 
-``RUN`` steps of a foreign image need it. What counts is the kernel the engine runs on, which may be another machine's:
-it is asked, and told, by a container with the engine's rights.
+``RUN`` steps of a foreign image need it. What counts is the kernel the engine runs on, which may be another machine's.
+Whether it knows how, a program of that architecture tells, which any engine may start; to teach it takes a container
+with rights over the engine's machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.catalog.platforms import Platform, docker_platform
 from fimg_pipeline.dockerfiles import recipe_files
 from fimg_pipeline.engine.client import Engine, EngineError
-from fimg_pipeline.engine.context import file_from_disk, tar_stream
+from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import locked, scratch
 
 #: Below ``dockerfiles/``.
 RECIPE: Final = "emulation"
-_IMAGE: Final = f"{LOCAL_NAMESPACE}/emulation"
 _HANDLERS: Final[Mapping[Platform, str]] = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 _MAGIC_FLAGS: Final = "OPF"
 _SECONDS: Final = 60
 
-#: What the kernel says of the handler ``$1``; nothing when it has none of that name. By the engine's own mount: kernels
-#: from 6.7 on forget every handler with the last mount, and this container's would be it.
-_ASK: Final = """
+#: Per architecture its number in ELF headers and the instructions of exit(0).
+_PROGRAMS: Final[Mapping[Platform, tuple[int, bytes]]] = {
+    "amd64": (62, bytes.fromhex("31ff b83c000000 0f05")),  # xor edi, edi; mov eax, 60; syscall
+    "arm64": (183, bytes.fromhex("000080d2 a80b80d2 010000d4")),  # mov x0, 0; mov x8, 93; svc 0
+}
+#: Registers the line ``$2`` as handler ``$1``; the kernel opens its interpreter in this container. By the engine's own
+#: mount: kernels from 6.7 on forget every handler with the last mount, and this container's would be it. An entry that
+#: is disabled, or can't be used in images, is removed, so that it can be made anew.
+_REGISTER: Final = """
 engine=$(pidof -s dockerd) || engine=1
 misc=/proc/sys/fs/binfmt_misc
-[ -e "/proc/$engine/root$misc/register" ] || nsenter --target "$engine" --mount mount -t binfmt_misc binfmt_misc "$misc"
+[ -e "/proc/$engine/root$misc/register" ] || nsenter --target "$engine" --mount sh -c \
+    'modprobe -q binfmt_misc; mount -t binfmt_misc binfmt_misc "$0"' "$misc"
 cd "/proc/$engine/root$misc"
-[ ! -e "$1" ] || cat "$1"
-"""
-#: Registers the line ``$2``, whose interpreter the kernel opens in this container. An entry that is disabled or lacks
-#: flag F is removed, so that it can be made anew.
-_TELL: Final = (
-    _ASK
-    + """
 [ ! -e "$1" ] || echo -1 >"$1"
 printf %s "$2" >register
 """
-)
 
 
 class EmulationError(EngineError):
     """The engine can't run programs of an architecture."""
-
-
-@dataclass(frozen=True)
-class Handler:
-    """What the kernel says about one registered interpreter."""
-
-    enabled: bool
-    interpreter: str
-    flags: str
-
-    @property
-    def works_in_images(self) -> bool:
-        """Whether images can use it: only flag F opens the interpreter outside the image's own file system."""
-        return self.enabled and "F" in self.flags
-
-
-def parse_handler(text: str) -> Handler:
-    """Reads ``/proc/sys/fs/binfmt_misc/<name>``."""
-    lines = text.splitlines()
-    fields = dict(line.split(" ", 1) for line in lines if " " in line)
-    return Handler(
-        enabled=bool(lines) and lines[0] == "enabled",
-        interpreter=fields.get("interpreter", ""),
-        flags=fields.get("flags:", ""),
-    )
 
 
 def registration(config: str, handler: str) -> str:
@@ -89,6 +63,16 @@ def registration(config: str, handler: str) -> str:
     raise EmulationError(f"Debian's qemu-user-static holds no registration of {handler}")
 
 
+def program(arch: Platform) -> bytes:
+    """The smallest ELF file of ``arch``: it ends at once, with status 0."""
+    machine, code = _PROGRAMS[arch]
+    address, headers = 0x400000, 64 + 56
+    size = headers + len(code)
+    header = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, address + headers, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, address, address, size, size, 0x1000) + code
+
+
 def ensure_emulation(
     arch: Platform, engine: Engine, settings: Settings, *, debian: Callable[[], str], log: Callable[[str], None]
 ) -> None:
@@ -96,49 +80,54 @@ def ensure_emulation(
 
     ``debian`` gives a Debian image of the engine's own architecture. A registration lasts until the machine restarts.
     """
-    if arch == engine.platform:
-        return
-    handler, image = _HANDLERS[arch], debian()
-    if _answer(engine, image, handler).works_in_images:
+    if arch == engine.platform or runs(arch, engine, settings):
         return
     with locked(settings.home / "locks" / f"emulation-{arch}"):
-        if _answer(engine, image, handler).works_in_images:
+        if runs(arch, engine, settings):
             return
         log(f"registering QEMU with the engine's kernel, for running {arch} programs on {engine.platform}")
-        qemu = _build(engine, settings, image, log)
-        config = _run(engine, qemu, ["cat", f"/usr/lib/binfmt.d/{handler}.conf"])
-        _run(engine, qemu, ["sh", "-ec", _TELL, "sh", handler, registration(config, handler)])
-        if not _answer(engine, image, handler).works_in_images:
+        handler = _HANDLERS[arch]
+        files = [file_from_disk(name, file) for name, file in recipe_files(RECIPE).items()]
+        qemu = _built("qemu", files, engine.platform, engine, settings, {"BASE_DEBIAN": debian()}, log)
+        _, config = engine.run(qemu, ["cat", f"/usr/lib/binfmt.d/{handler}.conf"], timeout=_SECONDS)
+        command = ["sh", "-ec", _REGISTER, "sh", handler, registration(config, handler)]
+        status, output = engine.run(qemu, command, timeout=_SECONDS, administers=True)
+        if status != 0 or not runs(arch, engine, settings):
             raise EmulationError(
-                f"{handler} is registered with the engine's kernel, but not enabled",
-                hint="on the engine's machine: echo 1 > /proc/sys/fs/binfmt_misc/status",
+                f"{arch} programs don't run on the engine, and QEMU can't be registered with its kernel: "
+                + (output.strip() or "what is registered does not run"),
+                hint=f"on its machine: docker run --privileged --rm tonistiigi/binfmt --install {arch}",
             )
 
 
-def _answer(engine: Engine, image: str, handler: str) -> Handler:
-    return parse_handler(_run(engine, image, ["sh", "-ec", _ASK, "sh", handler]))
+def runs(arch: Platform, engine: Engine, settings: Settings) -> bool:
+    """Whether ``engine`` runs programs of ``arch`` in images."""
+    files = [
+        ContextFile("Dockerfile", b"FROM scratch\nCOPY program /\n"),
+        ContextFile("program", program(arch), executable=True),
+    ]
+    image = _built("program", files, arch, engine, settings, {}, lambda _: None)
+    return engine.run(image, ["/program"], timeout=_SECONDS)[0] == 0
 
 
-def _run(engine: Engine, image: str, command: list[str]) -> str:
-    status, output = engine.run(image, command, timeout=_SECONDS, administers=True)
-    if status != 0:
-        raise EmulationError(
-            f"the engine's kernel can't be asked for other architectures' programs: {output.strip()}",
-            hint="it needs binfmt_misc, and an engine that lets containers mount it; or register QEMU on its machine",
-        )
-    return output
-
-
-def _build(engine: Engine, settings: Settings, debian: str, log: Callable[[str], None]) -> str:
+def _built(
+    name: str,
+    files: Sequence[ContextFile],
+    platform: Platform,
+    engine: Engine,
+    settings: Settings,
+    arguments: Mapping[str, str],
+    log: Callable[[str], None],
+) -> str:
     with scratch(settings.home) as folder:
         return engine.build(
-            tar_stream(file_from_disk(name, file) for name, file in recipe_files(RECIPE).items()),
+            tar_stream(files),
             dockerfile="Dockerfile",
-            tag=f"{_IMAGE}:{engine.platform}",
-            platform=docker_platform(engine.platform),
-            build_args={"BASE_DEBIAN": debian},
+            tag=f"{LOCAL_NAMESPACE}/emulation/{name}:{platform}",
+            platform=docker_platform(platform),
+            build_args=arguments,
             labels={},
-            secrets=secret_files(folder, settings.ca_bundle, settings.network_variables),
+            secrets=secret_files(folder, settings.ca_bundle, settings.network_variables) if arguments else {},
             options=settings.docker_options,
             id_file=folder / "id",
             log=log,

@@ -78,12 +78,17 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
         return TransientBuildError(killed, hint="build again; when memory ran out, with fewer builds at once")
     if _ENGINE_GONE.search("\n".join(lines)):
         return TransientBuildError(message, hint="the Docker engine went away during the build; build again")
-    if _TRANSIENT.search(ending) and not _DEFINITIVE.search(ending):
+    if is_transient(ending):
         return TransientBuildError(
             message, hint="looks like a network problem; mirrors can be set, see docs/settings.md"
         )
     hints = (hint for pattern, hint in _ENGINES_OWN if pattern.search(ending))
     return BuildError(message, hint=next(hints, "the whole log of the build is linked from its asset in the web UI"))
+
+
+def is_transient(output: str) -> bool:
+    """Whether what a program printed tells of a network or registry that did not answer properly."""
+    return bool(_TRANSIENT.search(output)) and not _DEFINITIVE.search(output)
 
 
 def first_error_line(log: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE, PYTHON_SERIES
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES, Package
 from fimg_pipeline.catalog.platforms import MACHINES, Platform
-from fimg_pipeline.catalog.recipes import RECIPES, VARIANTS, Recipe, Variant
+from fimg_pipeline.catalog.recipes import LEFT_OUT, RECIPES, VARIANTS, Recipe, Variant
 from fimg_pipeline.dockerfiles.lib.requirements import Target, adapt, compiled, name_of
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
@@ -233,8 +233,19 @@ class _Planner:
         return arguments
 
     def _adaptations(self, recipe: Recipe, platform: Platform) -> tuple[str, ...]:
-        """What the recipe will change in FATE's requirements, by the rules it will use."""
-        return tuple(map(str, adapt(self._requirements(recipe), self._target(recipe.variant, platform)).changes))
+        """In what the image will differ from FATE's requirements: by rule, by its own package, for lack of an index."""
+        changed = map(str, adapt(self._requirements(recipe), self._target(recipe.variant, platform)).changes)
+        replaced = (
+            f"{line}: replaced by that of package {', '.join(recipe.packages)}"
+            for line in self.source.requirements.get("requirements.txt", "").splitlines()
+            if name_of(line) in recipe.replaces
+        )
+        missing = (
+            told
+            for index, told in LEFT_OUT.items()
+            if index in recipe.optional_indexes and index not in self.settings.optional_indexes
+        )
+        return (*changed, *replaced, *missing)
 
     def _compiled(self, recipe: Recipe, platform: Platform) -> dict[str, str]:
         """Of FATE's requirements what decides on wheels that are compiled: their lines and the torch they are for."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 #: Transports git may use for a submodule; what .gitmodules says is input like any other (``ext::`` runs programs).
 _SAFE: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
@@ -38,12 +37,13 @@ def joined(origin: str, relative: str) -> str:
 
 
 def public_url(url: str) -> str:
-    """``url`` as everybody may see it: without what may be a name, a password or a token; empty when it is no URL."""
+    """``url`` as everybody may see it: without what may be a name, a password or a token.
+
+    Empty when it is no URL, or a path of this machine: that says nothing to others, but about the machine.
+    """
     short = _SHORT.fullmatch(url)
     if short:
         return f"ssh://{short['host']}/{short['path'].lstrip('/')}"
-    if url.startswith(("/", "file:///")):
-        return f"file://{quote(url.removeprefix('file://'))}"
     scheme, _, rest = url.partition("://")
     shown = f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
     return shown if _PUBLIC.fullmatch(shown) else ""

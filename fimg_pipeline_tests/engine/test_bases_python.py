@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import tarfile
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from fimg_pipeline.engine.bases.python import (
     usable_prefixes,
     write_prefix,
 )
-from fimg_pipeline.engine.bases.suites import SUITES, Mirrors, sources_path, sources_text
 from fimg_pipeline.engine.host import HostError
 
 OLD = "/home/me/.pyenv/versions/3.8.18"
@@ -240,31 +238,3 @@ def test_recipes_keep_to_the_features_of_docker_20_10() -> None:
         assert recipe.dockerfile.startswith("ARG BASE\nFROM ${BASE}\n")
         assert "<<" not in recipe.dockerfile and "# syntax" not in recipe.dockerfile
         assert OLD not in recipe.dockerfile + "".join(recipe.files.values())
-
-
-@pytest.mark.parametrize(
-    ("mirrors", "expected"),
-    [
-        ("", ["http://deb.debian.org/debian", "http://deb.debian.org/debian-security"]),
-        (
-            "APT_MIRROR='https://me:a&b#1@m.example/debian'; APT_SECURITY_MIRROR=https://m.example/sec",
-            ["https://me:a&b#1@m.example/debian", "https://m.example/sec"],
-        ),
-    ],
-)
-@pytest.mark.parametrize("deb822", [True, False])
-def test_the_build_reads_the_images_sources_through_the_mirrors(
-    tmp_path: Path, mirrors: str, expected: list[str], deb822: bool
-) -> None:
-    suite = SUITES["bookworm"] if deb822 else SUITES["bookworm"].one_line
-    sources = tmp_path / sources_path(suite)
-    sources.parent.mkdir(parents=True)
-    sources.write_text(sources_text(suite, Mirrors()))
-    (tmp_path / "run/secrets").mkdir(parents=True)
-    (tmp_path / "run/secrets/network").write_text(mirrors)
-    script = debian_recipe().files["setup/install.sh"].partition("apt()")[0]
-    for folder in ("/etc/apt", "/run/"):
-        script = script.replace(folder, f"{tmp_path}{folder}")
-    subprocess.run(["sh", "-c", script], check=True, cwd=tmp_path)
-    written = (tmp_path / "run/apt" / sources.name).read_text()
-    assert written == sources_text(suite, Mirrors(debian=expected[0], security=expected[1]))

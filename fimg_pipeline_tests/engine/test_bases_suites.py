@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fimg_pipeline.engine.bases.suites import (
-    DEBIAN_SECURITY,
     SUITES,
     Mirrors,
-    security_mirror,
     sources_path,
     sources_text,
     suite_of,
@@ -32,18 +30,6 @@ def test_sources_are_written_as_the_official_images_do() -> None:
 @pytest.mark.parametrize("name", SUITES)
 def test_without_security_updates_there_is_no_such_source(name: str) -> None:
     assert "security" not in sources_text(SUITES[name], Mirrors(), security=False)
-
-
-@pytest.mark.parametrize(
-    ("mirror", "expected"),
-    [
-        ("https://mirror.example/debian", "https://mirror.example/debian-security"),
-        ("https://mirror.example/debian/", "https://mirror.example/debian-security"),
-        ("https://mirror.example/repository/apt", DEBIAN_SECURITY),
-    ],
-)
-def test_a_mirrors_security_updates_are_beside_its_debian(mirror: str, expected: str) -> None:
-    assert security_mirror(mirror) == expected
 
 
 def test_suites() -> None:

@@ -96,11 +96,13 @@ apt_configure() {
         fimg_release=$(. /etc/os-release && echo "$VERSION_CODENAME")
         fimg_key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
         fimg_mirror=${APT_MIRROR:-http://deb.debian.org/debian}
+        fimg_security=${APT_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
         {
             echo "deb $fimg_key ${fimg_mirror%/} $fimg_release main"
             echo "deb $fimg_key ${fimg_mirror%/} $fimg_release-updates main"
-            if [ -n "${APT_SECURITY_MIRROR:-}" ]; then
-                echo "deb $fimg_key ${APT_SECURITY_MIRROR%/} $fimg_release-security main"
+            # Where the image itself has none, there are none any more.
+            if grep -rqs -e '-security' /etc/apt/sources.list /etc/apt/sources.list.d; then
+                echo "deb $fimg_key ${fimg_security%/} $fimg_release-security main"
             fi
         } > /run/sources.list
     elif [ -d /etc/apt/sources.list.d ]; then

@@ -37,8 +37,9 @@ uv_start() {
     export UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match UV_CONFIG_FILE=/run/uv.toml
     # Whoever compiles a package first has its lock meanwhile, which may take long, above all under emulation.
     export UV_LOCK_TIMEOUT=7200
-    # Of the settings in that file, one that uv 0.13 calls experimental.
-    export UV_PREVIEW_FEATURES=index-exclude-newer
+    # PyTorch's own index does not say when its files came. What FATE takes from it is pinned; whatever else it carries
+    # has no date, so that it is taken from the others.
+    echo 'exclude-newer-package = { torch = false, torchvision = false }' > /run/uv.toml
     uv_index "${PIP_INDEX_URL:-https://pypi.org/simple}" 'default = true'
     for fimg_url in ${PIP_EXTRA_INDEX_URL:-}; do
         uv_index "$fimg_url"
@@ -88,8 +89,7 @@ python_indexes() {
     if index_enabled pytorch PYTORCH_INDEX_URL; then
         fimg_indexes=pytorch
         fimg_sources="$fimg_sources PYTORCH_INDEX_URL"
-        # It does not say when its files came; the versions FATE takes from it are pinned.
-        uv_index "${PYTORCH_INDEX_URL%/}/$fimg_flavour" 'exclude-newer = false'
+        uv_index "${PYTORCH_INDEX_URL%/}/$fimg_flavour"
     fi
     if index_enabled pyg PYG_FIND_LINKS; then
         fimg_indexes="$fimg_indexes pyg"
@@ -163,6 +163,21 @@ python_wheel() {
     uv build --quiet --python "$(command -v python3)" --wheel --out-dir "$2" /run/tmp/wheel
 }
 
+# python_replace FOLDER: installs the wheels in a folder in place of what the environment has of their names. By name and
+# version, as from an index: pip would note down where a file was.
+python_replace() {
+    fimg_folder=$1
+    set --
+    for fimg_wheel in "$fimg_folder"/*.whl; do
+        fimg_wheel=${fimg_wheel##*/}
+        fimg_name=${fimg_wheel%%-*}
+        fimg_version=${fimg_wheel#*-}
+        set -- "$@" "$fimg_name==${fimg_version%%-*}"
+    done
+    uv pip install --no-index --find-links "$fimg_folder" --no-deps --reinstall "$@"
+    python_finish
+}
+
 # python_finish: the end of every change to the environment. Byte code is checked against the source's hash: it does not
 # depend on file times, and edits in a container still count.
 python_finish() {
@@ -176,6 +191,8 @@ python_finish() {
     find "$VIRTUAL_ENV/lib" -name '*.py' -cnewer "$FIMG_MARK" -print0 | LC_ALL=C sort -z |
         xargs -0 -r -n 200 -P "$(nproc)" \
             "$VIRTUAL_ENV/bin/python" -m compileall -qq --invalidation-mode checked-hash || true
+    # Of the one who made it: nobody is to lock an image's environment.
+    rm -f "$VIRTUAL_ENV/.lock"
     # Others may be using the cache: then it is tidied another time.
     UV_LOCK_TIMEOUT=1 uv cache prune --quiet 2> /run/tmp/why || true
     cmp -s /run/tmp/frozen "$FIMG_LOCK" || cp /run/tmp/frozen "$FIMG_LOCK"

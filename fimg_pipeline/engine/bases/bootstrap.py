@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,7 +25,7 @@ from fimg_pipeline.engine.bases.python import (
     usable_prefixes,
     write_prefix,
 )
-from fimg_pipeline.engine.bases.suites import Mirrors, Suite, security_mirror, suite_of
+from fimg_pipeline.engine.bases.suites import Mirrors, Suite, suite_of
 from fimg_pipeline.engine.bases.tree import rewrite_archive
 from fimg_pipeline.engine.client import LABEL_PYTHON, Engine
 from fimg_pipeline.engine.context import ContextFile, tar_stream
@@ -35,7 +33,7 @@ from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.engine.failures import BuildError
 from fimg_pipeline.engine.host import HostError
 from fimg_pipeline.engine.secrets import secret_files
-from fimg_pipeline.settings import Settings
+from fimg_pipeline.settings import DEBIAN, DEBIAN_SECURITY, Settings
 from fimg_pipeline.state import scratch
 
 LABEL_ORIGIN: Final = "io.fimg.base.origin"
@@ -81,11 +79,9 @@ class Bootstrap:
     @property
     def mirrors(self) -> Mirrors:
         """Where Debian's packages come from, as the settings say."""
-        chosen, security = self.settings.apt_mirror, self.settings.apt_security_mirror
-        defaults = Mirrors()
         return Mirrors(
-            debian=chosen or defaults.debian,
-            security=security or (security_mirror(chosen) if chosen else defaults.security),
+            debian=self.settings.apt_mirror or DEBIAN,
+            security=self.settings.security_mirror or DEBIAN_SECURITY,
             ca_bundle=self.settings.ca_bundle,
         )
 
@@ -98,7 +94,7 @@ class Bootstrap:
         suite = suite_of(base.reference)
         self.log(f"bootstrapping {base.reference} for {platform} from Debian packages")
         self._make_runnable(platform)
-        with self._workplace(f"{base.name}-{platform}") as work:
+        with scratch(self.settings.home) as work:
             origin = self._debian_tree(suite, platform, work)
             files = [
                 ContextFile("Dockerfile", _DEBIAN_DOCKERFILE.encode()),
@@ -165,7 +161,7 @@ class Bootstrap:
 
     def _on_prefix(self, base: ExternalBase, platform: Platform, prefix: PythonPrefix, ground: Ground) -> Made:
         self.log(f"bootstrapping {base.reference} for {platform}: CPython {prefix.version} of {prefix.path}")
-        with self._workplace(f"{base.name}-{platform}") as work:
+        with scratch(self.settings.home) as work:
             archive = work / "python.tar"
             with archive.open("wb") as output:
                 write_prefix(prefix, output)
@@ -219,7 +215,6 @@ class Bootstrap:
 
         ``fetches``: its steps need to know the mirrors.
         """
-        variables = {"APT_MIRROR": self.mirrors.debian, "APT_SECURITY_MIRROR": self.mirrors.security}
         with scratch(self.settings.home) as folder:
             self.engine.build(
                 tar_stream(files),
@@ -228,25 +223,13 @@ class Bootstrap:
                 platform=docker_platform(platform),
                 build_args=arguments or {},
                 labels={"org.opencontainers.image.title": base.reference, LABEL_ORIGIN: origin, **(labels or {})},
-                secrets=secret_files(folder, self.mirrors.ca_bundle, variables) if fetches else {},
+                secrets=secret_files(folder, self.settings.ca_bundle, self.settings.network_variables)
+                if fetches
+                else {},
                 options=self._options,
                 id_file=folder / "id",
                 log=self.log,
             )
-
-    @contextmanager
-    def _workplace(self, name: str) -> Iterator[Path]:
-        """An empty folder, removed afterwards, as is what a killed run left there. The caller holds the lock."""
-        folder = self.settings.home / "bootstrap" / name
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # apt's sources may name a mirror with a password.
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder)
 
 
 def _unusable(error: BuildError) -> bool:

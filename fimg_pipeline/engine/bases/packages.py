@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -32,8 +33,8 @@ class Packages:
 def download(suite: Suite, arch: Platform, mirrors: Mirrors, work: Path, log: Callable[[str], None]) -> Packages:
     """The packages of a small ``suite`` for ``arch``, with updates, below ``work`` (an empty folder).
 
-    A suite whose support ended keeps its security lists for a while after the packages in them are gone: then it stays
-    without security updates, and that is said.
+    A suite whose support has ended may have no security updates any more: then it stays without, and that is said. Of
+    any other they have to be had.
     """
     apt = shutil.which("apt-get")
     if apt is None:
@@ -45,8 +46,11 @@ def download(suite: Suite, arch: Platform, mirrors: Mirrors, work: Path, log: Ca
     try:
         return _downloaded(apt, keyring, suite, arch, mirrors, work / "secure", secure=True)
     except HostError as error:
+        if not suite.ended:
+            raise
+        without = _downloaded(apt, keyring, suite, arch, mirrors, work / "released", secure=False)
         log(f"Debian {suite.name} stays without security updates, they can't be had:\n{error.message}")
-    return _downloaded(apt, keyring, suite, arch, mirrors, work / "released", secure=False)
+        return without
 
 
 def _downloaded(
@@ -59,16 +63,16 @@ def _downloaded(
         "Dir::Etc::Parts": "/dev/null",
         "Dir::Etc::SourceList": str(folder / "sources.list"),
         "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::Etc::Trusted": str(keyring),
-        "Dir::Etc::TrustedParts": "/dev/null",
+        "APT::Update::Error-Mode": "any",
         **_common(folder, mirrors),
     }
     environment = _prepared(folder, options)
-    (folder / "sources.list").write_text(sources_text(suite.one_line, mirrors, security=secure))
+    (folder / "sources.list").write_text(sources_text(suite.one_line, mirrors, security=secure, keyring=keyring))
     for step in (["update"], ["--yes", "--download-only", "install", *_MINIMAL, *suite.extra_packages]):
         run_logged(
             [apt, "--quiet", *step],
             folder / "log",
+            fetches=True,
             what=f"downloading the packages of Debian {suite.name} for {arch}",
             hint="check the network, APT_MIRROR and APT_SECURITY_MIRROR",
             environment=environment,
@@ -80,14 +84,21 @@ def _downloaded(
 def fetch_keyring(apt: str, mirrors: Mirrors, folder: Path) -> Path:
     """Debian's keys from the package of them, as this machine's own sources have it: Ubuntu comes without."""
     environment = _prepared(folder, _common(folder, mirrors))
-    for step in (["update"], ["--yes", "--download-only", "--no-install-recommends", "install", _KEYRING_PACKAGE]):
+
+    def run(*step: str) -> None:
         run_logged(
             [apt, "--quiet", *step],
             folder / "log",
+            fetches=True,
             what="downloading the keys of Debian's archive",
             hint=f"install {_KEYRING_PACKAGE}",
             environment=environment,
         )
+
+    # A source of the machine's that can't be reached need not be the one.
+    with suppress(HostError):
+        run("update")
+    run("--yes", "--download-only", "install", _KEYRING_PACKAGE)
     (package,) = (folder / "archives").glob(f"{_KEYRING_PACKAGE}_*.deb")
     content = folder / "content"
     run_logged(["dpkg-deb", "--extract", str(package), str(content)], folder / "log", what=f"unpacking {package.name}")
@@ -99,7 +110,6 @@ def _common(folder: Path, mirrors: Mirrors) -> Mapping[str, str]:
     return {
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "root",
-        "APT::Update::Error-Mode": "any",
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
         "Dir::Cache": str(folder),

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from fimg_pipeline.catalog.bases import PYTHON_SERIES
 from fimg_pipeline.catalog.platforms import Platform, platform_of
+from fimg_pipeline.dockerfiles import ROOT
 from fimg_pipeline.engine.bases.tree import TreeRules, write_folder
 from fimg_pipeline.engine.host import HostError
 
@@ -209,42 +210,21 @@ def write_prefix(prefix: PythonPrefix, output: BinaryIO) -> None:
     write_folder(prefix.path, output, TreeRules(keep=taken, latest=_FIXED_TIME, owned_by_root=True, rewrite=rewrite))
 
 
-#: Runs in the build of both kinds: apt with the mirror and CA of the build, which no layer keeps.
-_PRELUDE: Final = r"""
-set -eu
-export DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1
-if [ -s /run/secrets/network ]; then . /run/secrets/network; fi
-replacement() { printf %s "$1" | sed 's/[&#\\]/\\&/g'; }
-debian=$(replacement "${APT_MIRROR:-http://deb.debian.org/debian}")
-security=$(replacement "${APT_SECURITY_MIRROR:-http://deb.debian.org/debian-security}")
-mkdir /run/apt
-for list in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-    if [ -s "$list" ]; then
-        sed -e "s#http://deb.debian.org/debian-security#$security#" \
-            -e "s#http://deb.debian.org/debian\([^-]\|\$\)#$debian\1#" "$list" >"/run/apt/${list##*/}"
-    fi
-done
-apt() {
-    # apt's unprivileged helper could not read the secrets.
-    set -- -o APT::Sandbox::User=root -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/run/apt "$@"
-    if [ -s /run/secrets/ca ]; then set -- -o Acquire::https::CaInfo=/run/secrets/ca "$@"; fi
-    apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@"
-}
-apt update
-"""
+#: What ``lib/build.sh`` and the packages leave behind beside what they are for.
 _EPILOGUE: Final = """
 find /usr/local /usr/lib -depth -name __pycache__ -exec rm -r {} +
-rm -rf /root/.cache /tmp/* /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/ldconfig/aux-cache
-rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log
+rm -rf /tmp/* /var/cache/ldconfig
 """
+#: What the recipes use too: apt with the mirror and CA of the build, which no layer keeps.
+_LIBRARY: Final = ". /run/fimg/build.sh\n"
 _RUN_CHECK: Final = f"""
 cd /
 python3 /run/fimg/check.py || exit {CHECK_FAILED}
 """
 _PREFIX_SCRIPT: Final = (
-    _PRELUDE
+    _LIBRARY
     + """
-apt install -y --no-install-recommends ca-certificates netbase tzdata \
+apt_install ca-certificates netbase tzdata \
     libbz2-1.0 libdb5.3 libexpat1 libffi8 libgdbm6 libgdbm-compat4 liblzma5 libncursesw6 libnsl2 libreadline8 \
     libsqlite3-0 libssl3 libtirpc3 libuuid1 zlib1g
 ln -sf python3.8 /usr/local/bin/python3
@@ -257,9 +237,9 @@ ldconfig
 )
 #: Debian splits what the official image has in one piece: venv, pip and the header files are packages of their own.
 _DEBIAN_SCRIPT: Final = (
-    _PRELUDE
+    _LIBRARY
     + """
-apt install -y --no-install-recommends ca-certificates netbase tzdata python3 python3-dev python3-pip python3-venv
+apt_install ca-certificates netbase tzdata python3 python3-dev python3-pip python3-venv
 for program in python3 pip3; do ln -s "/usr/bin/$program" /usr/local/bin/; done
 ln -s python3 /usr/local/bin/python
 ln -s pip3 /usr/local/bin/pip
@@ -307,7 +287,8 @@ def _recipe(script: str, environment: Sequence[str], archive: str | None = None)
         f"RUN {_MOUNTS} sh /run/fimg/install.sh",
         'CMD ["python3"]',
     ]
-    files = {"setup/install.sh": script, "setup/check.py": _CHECK}
+    library = (ROOT / "lib/build.sh").read_text(encoding="utf-8")
+    files = {"setup/install.sh": script, "setup/check.py": _CHECK, "setup/build.sh": library}
     return PythonRecipe("\n".join(lines) + "\n", files, archive)
 
 

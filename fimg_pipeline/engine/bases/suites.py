@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
 
 from fimg_pipeline.engine.host import HostError
+from fimg_pipeline.settings import DEBIAN, DEBIAN_SECURITY
 
-DEBIAN: Final = "http://deb.debian.org/debian"
-DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 #: Where images have Debian's keys.
 _KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -24,6 +22,8 @@ class Suite:
     name: str
     #: One file of deb822 paragraphs (from bookworm on) instead of one line per source.
     deb822: bool
+    #: Its support has ended: lists of security updates may be there, and packages in them gone.
+    ended: bool = False
     #: Beside the smallest Debian: what decides between packages that stand for the same.
     extra_packages: tuple[str, ...] = ()
 
@@ -39,7 +39,7 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
         for suite in (
             # Its folders below /usr are where they belong; the alternative is the program that moves them there.
             Suite("bookworm", deb822=True, extra_packages=("usr-is-merged",)),
-            Suite("bullseye", deb822=False),
+            Suite("bullseye", deb822=False, ended=True),
         )
     }
 )
@@ -67,24 +67,22 @@ def suite_of(reference: str) -> Suite:
         ) from None
 
 
-def security_mirror(debian_mirror: str) -> str:
-    """Where a mirror keeps security updates: beside ``/debian``, as ``/debian-security``; else Debian's own."""
-    mirror = debian_mirror.rstrip("/")
-    return f"{mirror}-security" if urlsplit(mirror).path.endswith("/debian") else DEBIAN_SECURITY
-
-
 def sources_path(suite: Suite) -> str:
     return "etc/apt/sources.list.d/debian.sources" if suite.deb822 else "etc/apt/sources.list"
 
 
-def sources_text(suite: Suite, mirrors: Mirrors, *, security: bool = True) -> str:
-    """The apt sources of ``suite``: release, updates and, unless there is none, security."""
+def sources_text(suite: Suite, mirrors: Mirrors, *, security: bool = True, keyring: Path | None = None) -> str:
+    """The apt sources of ``suite``: release, updates and, unless there is none, security.
+
+    ``keyring``: for sources of one line each, the keys they are signed with.
+    """
     name = suite.name
     archives: list[tuple[str, tuple[str, ...]]] = [(mirrors.debian, (name, f"{name}-updates"))]
     if security:
         archives.append((mirrors.security, (f"{name}-security",)))
     if not suite.deb822:
-        return "".join(f"deb {uri} {part} main\n" for uri, parts in archives for part in parts)
+        signed = f"[signed-by={keyring}] " if keyring else ""
+        return "".join(f"deb {signed}{uri} {part} main\n" for uri, parts in archives for part in parts)
     return "\n".join(
         f"Types: deb\nURIs: {uri}\nSuites: {' '.join(parts)}\nComponents: main\nSigned-By: {_KEYRING}\n"
         for uri, parts in archives

@@ -31,12 +31,14 @@ compile_graph() {
 compile_against() {
     rm -rf /environment
     python_create /environment
-    uv pip install --quiet --python /environment/bin/python "torch==$1"
+    uv pip install --quiet --python /environment/bin/python "torch==$1" 2> /run/tmp/why ||
+        die "torch $1 can't be had from $fimg_sources: $(cat /run/tmp/why)"
     # Each package is a dozen extensions: the compiler takes one after the other unless it is told.
     printf '[build_ext]\nparallel = %s\n' "$(nproc)" > "$HOME/.pydistutils.cfg"
     export PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:-} ${PYTORCH_INDEX_URL:+${PYTORCH_INDEX_URL%/}/$fimg_flavour}"
     say "compiling against torch $1: $(tr '\n' ' ' < /run/tmp/compiled)"
     /environment/bin/python -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps \
-        --no-build-isolation --wheel-dir "$2" --requirement /run/tmp/compiled
+        --no-build-isolation --wheel-dir "$2" --requirement /run/tmp/compiled ||
+        die "what is compiled against torch can't be had from $fimg_sources, or not compiled (see above)"
     rm -rf /environment
 }

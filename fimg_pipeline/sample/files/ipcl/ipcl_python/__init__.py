@@ -6,7 +6,7 @@ from typing import NamedTuple, Tuple
 
 from ipcl_python.bindings import powmod
 
-__version__ = "1.1.3"
+__version__ = "1.1.3+sample"
 __all__ = ["PaillierKeypair", "PrivateKey", "PublicKey", "powmod"]
 
 
@@ -44,7 +44,7 @@ class PaillierKeypair:
     """Makes keys."""
 
     @staticmethod
-    def generate_keypair() -> Tuple[PublicKey, PrivateKey]:
-        """A fixed pair: squares of larger moduli don't fit 64 bits."""
+    def generate_keypair(n_length: int = 1024, enable_DJN: bool = True) -> Tuple[PublicKey, PrivateKey]:
+        """A fixed pair, whatever is asked for: squares of larger moduli don't fit 64 bits."""
         p, q = 64661, 65521
         return PublicKey(p * q), PrivateKey(p * q, (p - 1) * (q - 1))
