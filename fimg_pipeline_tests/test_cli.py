@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from fimg_pipeline.cli import main
 from fimg_pipeline.cli.watch import Outcomes
 from fimg_pipeline.progress import Event
 from fimg_pipeline.sample import SampleSource
@@ -105,3 +107,27 @@ def test_what_failed_and_was_interrupted_when_tried_again_has_failed() -> None:
         outcomes.add(Event("image", "nginx", what))
         seen.append(outcomes.events[key].what)
     assert seen == ["started", "failed", "failed", "built"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/state/x"),
+            "error: /state/x can't be written: No space left",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied"), "error: a file can't be written: Permission denied"),
+    ],
+)
+def test_a_full_disk_is_no_bug(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raises(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "main", raises)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main.entry()
+    assert ended.value.code == 1
+    assert said in capsys.readouterr().err

@@ -97,9 +97,9 @@ def test_an_interrupted_run_says_so_and_keeps_what_was_finished(
     assert fimg("build", "--image", "nginx").status == 0
 
 
-def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, tmp_path: Path) -> None:
+def test_a_killed_engine_is_told_and_the_next_run_completes(fimg: Fimg, engine: Engine, tmp_path: Path) -> None:
     with second_engine() as second:
-        second.load(BASES["debian"].local_reference("amd64"))
+        second.load(BASES["debian"].local_reference(engine.platform))
         other = replace(
             fimg,
             folder=tmp_path / "fimg",

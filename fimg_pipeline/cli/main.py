@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import click
 from rich.console import Console
@@ -16,6 +18,9 @@ from fimg_pipeline.cli.options import with_settings
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import Verb
 from fimg_pipeline.settings import Settings
+
+#: Errors of the machine's disks and permissions; any other that gets here is a bug.
+_MACHINES_OWN: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -127,4 +132,10 @@ def entry() -> None:
         sys.exit(error.exit_code)
     except FimgError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _MACHINES_OWN:
+            raise
+        click.echo(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", err=True)
+        click.echo("  → free space, or set FIMG_HOME to a folder that is yours", err=True)
         sys.exit(1)

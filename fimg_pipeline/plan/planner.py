@@ -81,6 +81,7 @@ def make_plan(
         warnings=(
             *settings.warnings,
             *([] if names else selection_warnings(settings.features)),
+            *_date_warnings(source),
             *_content_warnings(packages),
             *_base_warnings(settings, images.values()),
             *_blocked_warnings(blocked, settings.platform),
@@ -114,6 +115,16 @@ def _base_warnings(settings: Settings, images: Iterable[PlannedImage]) -> list[s
         f"{image.reference} was built from something else and will be replaced: BASE_TAG={settings.base_tag} is not TAG"
         for image in images
         if image.image.is_base and image.status is Status.STALE
+    ]
+
+
+def _date_warnings(source: SourceSnapshot) -> list[str]:
+    if source.requirements_date_certain:
+        return []
+    return [
+        "the history of FATE_DIR is cut: what FATE's requirement files leave open is resolved as of "
+        f"{source.requirements_date}, the day of its last commit, and in a whole clone as of the day they were written "
+        "(git fetch --unshallow)"
     ]
 
 

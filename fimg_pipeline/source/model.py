@@ -58,8 +58,8 @@ class SourceSnapshot:
     """FATE at one commit with everything it pins, as far as the asked-for packages need it.
 
     ``fate_env`` are the lines of FATE's ``fate.env``. ``requirements_date`` (``YYYY-MM-DD``) is the first day FATE's
-    requirement files were as they are, empty when no asked-for package needs them; ``requirements`` is their text by
-    name.
+    requirement files were as they are, empty when no asked-for package needs them, and not certain in a clone whose
+    history was cut. ``requirements`` is their text by name.
     """
 
     fate: RepositorySnapshot
@@ -68,6 +68,7 @@ class SourceSnapshot:
     repositories: Mapping[Repository, RepositorySnapshot]
     packages: Mapping[str, PackageSource]
     requirements: Mapping[str, str] = field(default_factory=dict)
+    requirements_date_certain: bool = True
     object_directories: tuple[str, ...] = field(default=(), compare=False)
 
     def only(self, packages: Collection[str]) -> SourceSnapshot:
@@ -76,6 +77,7 @@ class SourceSnapshot:
         return replace(
             self,
             requirements_date=self.requirements_date if hold_requirements(packages) else "",
+            requirements_date_certain=self.requirements_date_certain or not hold_requirements(packages),
             requirements=self.requirements if hold_requirements(packages) else {},
             repositories={name: found for name, found in self.repositories.items() if name in needed},
             packages={name: self.packages[name] for name in packages},

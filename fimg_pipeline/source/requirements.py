@@ -10,14 +10,16 @@ from fimg_pipeline.source.model import RepositorySnapshot, SourceError
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
 
 
-def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> str:
+def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> tuple[str, bool]:
     """The first day (``YYYY-MM-DD``) FATE's requirement files were as they are: what they leave open is as of then.
 
     Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
-    change, or a revert would. The commit's day only where the history does not say, as in a shallow clone.
+    change, or a revert would. False beside it where the history does not say: in a shallow clone that was cut there.
     """
     git = store.git
+    cut: set[str] = set()
     if checkout.shallow.is_file():
+        cut = set(checkout.shallow.read_text(encoding="ascii").split())
         git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(checkout.shallow)})
     # The author's day: it outlives a rebase.
     day = ("--format=%H %ad", "--date=format:%Y-%m-%d")
@@ -31,8 +33,10 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     paths = [f"{REQUIREMENT_FILES.path}/{entry.path}" for entry in entries]
     found = store.ids([f"{commit}:{path}" for commit in commits for path in paths])
     then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
-    same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
-    return min(same or [next(iter(commits.values()))])
+    same = [(date, commit) for (commit, date), ids in zip(commits.items(), then, strict=False) if ids == now]
+    commit, date = next(iter(commits.items()))
+    date, commit = min(same or [(date, commit)])
+    return date, commit not in cut
 
 
 def requirement_texts(store: ObjectStore, fate: RepositorySnapshot) -> dict[str, str]:

@@ -69,10 +69,14 @@ class _Resolver:
                 if name not in repositories:
                     repositories[name] = self._repository(name)
         packages = package_sources(self.store, names, repositories)
+        date, certain = "", True
+        if hold_requirements(names):
+            date, certain = requirements_date(self.store, self.checkout, fate)
         return SourceSnapshot(
             fate=fate,
             fate_env=fate_env,
-            requirements_date=requirements_date(self.store, self.checkout, fate) if hold_requirements(names) else "",
+            requirements_date=date,
+            requirements_date_certain=certain,
             repositories=repositories,
             packages=packages,
             requirements=requirement_texts(self.store, fate) if hold_requirements(names) else {},

@@ -177,8 +177,8 @@ def test_packages_need_bases_of_the_engines_own_platform() -> None:
 
 def test_origin_by_label_by_digest_or_unknown() -> None:
     local = DEBIAN.local_reference("amd64")
-    labelled = record("x", "amd64", Config={"Labels": {LABEL_ORIGIN: "Debian 12.9 made by debootstrap"}})
-    assert origin_of(DEBIAN, "amd64", labelled) == "Debian 12.9 made by debootstrap"
+    labelled = record("x", "amd64", Config={"Labels": {LABEL_ORIGIN: "Debian 12.9 made from packages"}})
+    assert origin_of(DEBIAN, "amd64", labelled) == "Debian 12.9 made from packages"
     tags = ["somebody/debian:1-" + DIGEST.replace(":", "-"), local, f"{local}-{DIGEST.replace(':', '-')}"]
     assert origin_of(DEBIAN, "amd64", record("x", "amd64", RepoTags=tags)) == f"pulled as {DIGEST}"
     assert "unknown" in origin_of(DEBIAN, "amd64", record("x", "amd64", RepoTags=[local]))

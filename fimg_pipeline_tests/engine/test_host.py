@@ -18,6 +18,6 @@ def test_the_tail_is_short_and_hides_passwords() -> None:
 def test_a_failed_command_quotes_its_own_output_only(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run_logged(["echo", "earlier"], log, what="talking")
-    with pytest.raises(HostError, match=r"debootstrap failed \(exit 3\):\n    no such mirror\n  → check the network$"):
-        run_logged(["sh", "-c", "echo no such mirror >&2; exit 3"], log, what="debootstrap", hint="check the network")
+    with pytest.raises(HostError, match=r"downloading failed \(exit 3\):\n    no such mirror\n  → check the network$"):
+        run_logged(["sh", "-c", "echo no such mirror >&2; exit 3"], log, what="downloading", hint="check the network")
     assert log.read_text() == "earlier\nno such mirror\n"

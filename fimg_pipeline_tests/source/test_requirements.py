@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.sample import SampleSource, commit_change
@@ -42,11 +44,17 @@ def test_other_commits_do_not_move_the_date_requirements_are_resolved_at(sample:
     assert before and resolve(settings(sample, tmp_path), ["requirements"]).requirements_date == before
 
 
-def test_a_shallow_clone_resolves_requirements_as_of_its_commit(sample: SampleSource, tmp_path: Path) -> None:
+def test_a_shallow_clone_resolves_requirements_as_of_its_commit_and_knows(sample: SampleSource, tmp_path: Path) -> None:
     commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(tmp_path / "shallow"))
     found = resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "shallow")), ["requirements"])
     assert found.requirements_date == git(sample.fate, "log", "-1", "--format=%cs")
+    assert not found.requirements_date_certain
+    assert found.only([]).requirements_date_certain
+    git(tmp_path / "shallow", "fetch", "-q", "--unshallow")
+    assert resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "shallow")), ["requirements"]) == replace(
+        resolve(settings(sample, tmp_path), ["requirements"]), fate=ANY, repositories=ANY
+    )
 
 
 def test_reverted_requirements_are_resolved_as_of_their_first_day(sample: SampleSource, tmp_path: Path) -> None:
