@@ -21,10 +21,10 @@ SHELL = ("bash", "sed", "cp", "mkdir", "sleep", "ln")
 
 @dataclass(frozen=True)
 class Promise:
-    """``environment``: exact values; ``defined``: variables with any value; ``path``: folders PATH holds.
+    """``environment``: exact values; ``defined``: variables with any value; ``path``: folders PATH begins with.
 
-    ``command``: words that the start command has, in this order. ``programs`` are found by PATH, ``files`` exist,
-    ``writable`` folders can be written to.
+    ``command``: words that the start command has, in this order; ``None``: there is no command. ``programs`` are found
+    by PATH, ``files`` exist, ``same`` are further names of files, ``writable`` folders can be written to.
     """
 
     folder: str
@@ -33,10 +33,11 @@ class Promise:
     path: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] | None = ()
     stop_signal: str | None = None
     programs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    same: Mapping[str, str] = field(default_factory=dict)
     writable: tuple[str, ...] = ()
 
 
@@ -64,6 +65,7 @@ _FATEFLOW = Promise(
         f"{FATE}/conf/service_conf.yaml",
         f"{FATE}/eggroll/conf",
         f"{FATE}/examples",
+        f"{FATE}/fate/python/fate_arch",
         f"{FATE}/fate/python/federatedml",
         f"{FATE}/fate.env",
     ),
@@ -75,17 +77,21 @@ _FATEFLOW = Promise(
     ),
 )
 _SPARK_FILES = ("/spark/jars", "/data/projects/spark-3.1.3-bin-hadoop3.2/conf")
+#: Whatever version Spark has: KubeFATE mounts its defaults there.
+_SPARK_SAME = {"/data/projects/spark-3.1.3-bin-hadoop3.2": "/spark"}
 _FATEFLOW_SPARK = replace(
     _FATEFLOW,
     defined=("JAVA_HOME", "SPARK_HOME", "HADOOP_HOME"),
     programs=(*_FATEFLOW.programs, "java", "spark-submit", "hadoop"),
     files=(*_FATEFLOW.files, *_SPARK_FILES),
+    same=_SPARK_SAME,
 )
 _SPARK_BASE = Promise(
     folder="/",
     defined=("SPARK_VERSION", "HADOOP_VERSION", "JAVA_HOME", "PYTHONPATH"),
     programs=("python", "java", "spark-submit"),
     files=_SPARK_FILES,
+    same=_SPARK_SAME,
 )
 
 #: By recipe. Images whose recipe is not here only add to their parent, and keep its promises.
@@ -113,6 +119,7 @@ PROMISES: Final[Mapping[str, Promise]] = {
         },
         ports=(4670, 4671, 9370),
         entrypoint=("/tini", "--"),
+        command=None,
         # egg_pair's start script calls strace and takes the environment of VIRTUAL_ENV.
         programs=("python", "java", "strace"),
         files=(
@@ -207,12 +214,15 @@ def broken(promised: Promise, config: Mapping[str, Any]) -> list[str]:
         if environment.get(name) != value
     ]
     problems += [f"{name} is not set" for name in promised.defined if not environment.get(name)]
-    problems += [f"{folder} is not in PATH" for folder in promised.path if folder not in search]
+    if tuple(search[: len(promised.path)]) != promised.path:
+        problems.append(f"PATH begins with {search[: len(promised.path)]}, not {promised.path}")
     problems += [f"port {port} is not exposed" for port in promised.ports if port not in ports]
     if tuple(config.get("Entrypoint") or ()) != promised.entrypoint:
         problems.append(f"its entry point is {config.get('Entrypoint')}, not {promised.entrypoint}")
+    if promised.command is None and started:
+        problems.append(f"it has the command {started!r}")
     place = 0
-    for word in promised.command:
+    for word in promised.command or ():
         found = started.find(word, place)
         if found < 0:
             problems.append(f"its command {started!r} lacks {word!r}")
@@ -229,6 +239,7 @@ def inside(promised: Promise) -> list[str]:
         f"command -v {shlex.quote(name)} >/dev/null || echo no program {name}" for name in (*SHELL, *promised.programs)
     ]
     lines += [f"[ -e {shlex.quote(name)} ] || echo no {name}" for name in promised.files]
+    lines += [f"[ {shlex.quote(a)} -ef {shlex.quote(b)} ] || echo {a} is not {b}" for a, b in promised.same.items()]
     lines += [
         f"touch {shlex.quote(name)}/.promise && rm {shlex.quote(name)}/.promise || echo {name} is not writable"
         for name in promised.writable

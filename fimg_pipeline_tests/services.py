@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from fimg_pipeline_tests.rig.containers import Network, Service
 from fimg_pipeline_tests.rig.standins import standin
@@ -56,6 +57,64 @@ def compute_pi_on_spark(network: Network, reference: Reference) -> float:
     found = re.search(r"Pi is roughly ([0-9.]+)", output)
     assert found is not None, output
     return float(found[1])
+
+
+#: What KubeFATE has in Eggroll's configuration for services by these names.
+_EGGROLL = {
+    "clustermanager.jdbc.url": f"jdbc:mysql://mysql:3306/{DATABASE}?useSSL=false\\&serverTimezone=UTC"
+    "\\&characterEncoding=utf8\\&allowPublicKeyRetrieval=true",
+    "clustermanager.jdbc.username": "root",
+    "clustermanager.jdbc.password": DATABASE_PASSWORD,
+    "clustermanager.host": "clustermanager",
+    "process.tag": "fimg",
+    "bootstrap.egg_pair.venv": "/data/projects/python/venv",
+    "bootstrap.egg_pair.pythonpath": "/data/projects/fate/fate/python:/data/projects/fate/eggroll/python",
+}
+_EGGROLL_JOB = """
+from eggroll.core.session import ErSession
+from eggroll.roll_pair.roll_pair import RollPairContext
+session = ErSession(options={"eggroll.session.deploy.mode": "cluster"})
+try:
+    numbers = RollPairContext(session).parallelize(range(1000), options={"total_partitions": 2, "include_key": False})
+    doubled = numbers.map_values(lambda x: 2 * x)
+    print("the sum is", doubled.reduce(lambda a, b: a + b))
+finally:
+    session.stop()
+"""
+
+
+def compute_on_eggroll(network: Network, reference: Reference) -> str:
+    """What a job says that a cluster manager and a node manager compute, each started as KubeFATE starts it."""
+    database = start_database(network, DATABASE)
+    configured = "; ".join(
+        f"sed -i 's|^eggroll.resourcemanager.{name}=.*|eggroll.resourcemanager.{name}={value}|' conf/eggroll.properties"
+        for name, value in _EGGROLL.items()
+    )
+    names = {"clustermanager": ("CLUSTER_MANAGER", 4670), "nodemanager": ("NODE_MANAGER", 4671)}
+    services = {}
+    for name, (kind, port) in names.items():
+        main = f"com.webank.eggroll.core.resourcemanager.{kind.title().replace('_', '')}Bootstrap"
+        start = (
+            f"{configured}; exec java -Dlog4j.configurationFile=$EGGROLL_HOME/conf/log4j2.properties "
+            f"-cp '/data/projects/fate/eggroll/lib/*' com.webank.eggroll.core.Bootstrap --bootstraps {main} "
+            f"-c $EGGROLL_HOME/conf/eggroll.properties -p {port} -s fimg"
+        )
+        services[name] = network.start(name, reference("eggroll"), ["bash", "-c", f"sleep 2; {start}"])
+        if name == "clustermanager":
+            tables = services[name].execute("cat conf/create-eggroll-meta-tables.sql")
+            nodes = "".join(
+                "INSERT INTO server_node (name, server_cluster_id, host, port, node_type, status) "
+                f"VALUES ('', 0, '{host}', {number}, '{node}', 'HEALTHY');\n"
+                for host, (node, number) in names.items()
+            )
+            text = f"USE {DATABASE};\n{tables}\n{nodes}"
+            database.execute(f"mariadb <<'END'\n{text}\nEND")
+        services[name].wait_until("it listens", partial(_listens, services[name], port))
+    return services["nodemanager"].execute(f"python - <<'END'\n{_EGGROLL_JOB}\nEND")
+
+
+def _listens(service: Service, port: int) -> bool:
+    return bool(service.container.exec_run(["bash", "-c", f"</dev/tcp/{service.name}/{port}"]).exit_code == 0)
 
 
 def ask_proxy(network: Network, reference: Reference) -> bytes:

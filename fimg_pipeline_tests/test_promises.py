@@ -21,7 +21,7 @@ def test_what_is_not_kept_is_named() -> None:
     )
     kept = {
         "WorkingDir": "/x",
-        "Env": ["A=1", "PATH=/bin:/x/bin"],
+        "Env": ["A=1", "PATH=/x/bin:/bin"],
         "ExposedPorts": {"80/tcp": {}},
         "Cmd": ["serve", "--all"],
         "StopSignal": "SIGQUIT",
@@ -29,16 +29,20 @@ def test_what_is_not_kept_is_named() -> None:
     assert broken(promised, kept) == []
     for name, value in {
         "WorkingDir": "/y",
-        "Env": ["A=2", "PATH=/bin"],
+        "Env": ["A=1", "PATH=/bin:/x/bin"],
         "ExposedPorts": {},
         "Entrypoint": ["sh"],
         "Cmd": ["--all", "serve"],
         "StopSignal": "SIGTERM",
     }.items():
         assert broken(promised, {**kept, name: value}), name
+    assert broken(promised, {**kept, "Env": ["A=2", "PATH=/x/bin:/bin"]}) == ["A is '2', not '1'"]
+    assert broken(Promise("/", command=None), {"Cmd": ["sh"]}) == ["it has the command 'sh'"]
 
 
 def test_what_is_not_there_is_named() -> None:
-    promised = Promise("/", programs=("no-such-program",), files=("/no/file",), writable=("/no/folder",))
+    promised = Promise(
+        "/", programs=("no-such-program",), files=("/no/file",), same={"/etc": "/usr"}, writable=("/no/folder",)
+    )
     said = subprocess.run(inside(promised), capture_output=True, text=True, check=True).stdout.splitlines()
-    assert said == ["no program no-such-program", "no /no/file", "/no/folder is not writable"]
+    assert said == ["no program no-such-program", "no /no/file", "/etc is not /usr", "/no/folder is not writable"]

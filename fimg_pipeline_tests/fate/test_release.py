@@ -20,6 +20,7 @@ from fimg_pipeline_tests.services import (
     DATABASE_PASSWORD,
     ask_proxy,
     columns,
+    compute_on_eggroll,
     compute_pi_on_spark,
     start_database,
     upgrade_database,
@@ -52,7 +53,11 @@ def reference(name: str) -> str:
     return f"{settings.prefix}/{name}:{settings.base_tag if IMAGES[name].is_base else settings.tag}"
 
 
-@pytest.mark.parametrize("name", [name for name, image in IMAGES.items() if image.recipe.requirements])
+#: Images that put something into the Python environment.
+ENVIRONMENTS = [name for name, image in IMAGES.items() if image.recipe.requirements or image.recipe.replaces]
+
+
+@pytest.mark.parametrize("name", [*ENVIRONMENTS, "client", "fate-test", "fate-test-ipcl"])
 def test_python_environments_are_consistent(engine: Engine, name: str) -> None:
     status, output = engine.run(reference(name), ["python", "-m", "pip", "check"], timeout=120)
     assert status == 0, output
@@ -87,6 +92,27 @@ def test_fateflow_says_its_version(services: Network, settings: Settings) -> Non
     flow.wait_until("it answers", answered)
     version = settings.tag.removesuffix("-release")
     assert f'"FATE":"{version}"' in answers[-1].replace(" ", "")
+
+
+def test_fateboard_serves_its_page(services: Network) -> None:
+    assert b"<title>FATEBoard</title>" in services.start("fateboard", reference("fateboard")).wait_for(8080, "/")
+
+
+def test_a_job_runs_on_eggrolls_cluster_and_node_manager(services: Network) -> None:
+    assert "the sum is 999000" in compute_on_eggroll(services, reference)
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name.endswith("-all-gpu")])
+def test_large_language_models_have_what_they_need(engine: Engine, name: str) -> None:
+    code = "import accelerate, deepspeed, peft, transformers; import fate_llm.model_zoo.pellm.parameter_efficient_llm"
+    environment = 'PYTHONPATH="/data/projects/fate/fate/python:$PYTHONPATH"'
+    status, output = engine.run(reference(name), ["bash", "-c", f"{environment} python -c '{code}'"], timeout=300)
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name.endswith("-ipcl")])
+def test_intels_paillier_encrypts(engine: Engine, name: str) -> None:
+    assert engine.run(reference(name), IMAGES["base-image-ipcl"].recipe.smoke, timeout=120) == (0, "")
 
 
 def test_notebooks_are_served(services: Network) -> None:
