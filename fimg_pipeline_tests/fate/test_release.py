@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -95,7 +96,9 @@ def test_fateflow_says_its_version(services: Network, settings: Settings) -> Non
 
 
 def test_fateboard_serves_its_page(services: Network) -> None:
-    assert b"<title>FATEBoard</title>" in services.start("fateboard", reference("fateboard")).wait_for(8080, "/")
+    board = services.start("fateboard", reference("fateboard"))
+    script = re.search(rb"static/js/app\.[0-9a-f]+\.js", board.wait_for(8080, "/"))
+    assert script is not None and len(board.answer(8080, f"/{script[0].decode()}")) > 10_000
 
 
 def test_a_job_runs_on_eggrolls_cluster_and_node_manager(services: Network) -> None:
