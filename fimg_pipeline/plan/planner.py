@@ -82,6 +82,7 @@ def make_plan(
             *settings.warnings,
             *([] if names else selection_warnings(settings.features)),
             *_date_warnings(source),
+            *planner.requirement_warnings(images.values()),
             *_content_warnings(packages),
             *_base_warnings(settings, images.values()),
             *_blocked_warnings(blocked, settings.platform),
@@ -257,6 +258,25 @@ class _Planner:
             if index in recipe.optional_indexes and index not in self.settings.optional_indexes
         )
         return (*changed, *replaced, *missing)
+
+    def requirement_warnings(self, images: Iterable[PlannedImage]) -> list[str]:
+        """Builds of an index of their own that no rule knows: where none is configured, nothing will be found."""
+        if self.settings.optional_indexes & {"pytorch", "pyg"}:
+            return []
+        lines = dict.fromkeys(
+            line
+            for image in images
+            if image.status is not Status.UNBUILDABLE
+            for line in adapt(
+                self._requirements(image.image.recipe), self._target(image.image.recipe.variant, image.platform)
+            ).lines
+            if re.search(r"==[^;\s]*\+", line)
+        )
+        return [
+            f"{line} (FATE's requirement files): the public registries have no such build, and no rule replaces it "
+            "(PYTORCH_INDEX_URL, PYG_FIND_LINKS)"
+            for line in lines
+        ]
 
     def _compiled(self, recipe: Recipe, platform: Platform) -> dict[str, str]:
         """Of FATE's requirements what decides on wheels that are compiled: their lines and the torch they are for."""

@@ -131,6 +131,8 @@ def test_the_graph_packages_compute(engine: Engine, name: str) -> None:
 
 def old_code(checkout: Path, folder: Path) -> None:
     """Writes FATE and FATE Flow as they were at UPGRADED_FROM below ``folder``."""
+    if not (checkout / "fateflow/.git").exists():
+        raise RuntimeError(f"FATE_DIR={checkout} lacks its submodules: git submodule update --init")
     ref = f"v{UPGRADED_FROM}"
     pinned = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", f"{ref}:fateflow"], check=True, capture_output=True, text=True

@@ -160,6 +160,20 @@ def test_the_plan_says_what_is_changed_in_fates_requirements() -> None:
     assert set(found) == {name for name, image in IMAGES.items() if image.recipe.requirements} | {"base-image-ipcl"}
 
 
+def test_builds_that_no_rule_knows_are_told() -> None:
+    files = {"requirements.txt": "torch==1.13.1+cpu ; python_version >= '3.8'\nnumpy==1.23.1\n"}
+    source = replace(make_source(), requirements=files)
+    told = [text for text in make_plan(make_settings(ALL), source, engine_with(), digest).warnings if "torch" in text]
+    assert len(told) == 1 and "no rule replaces it" in told[0]
+    indexed = make_plan(make_settings(ALL, PYTORCH_INDEX_URL="https://index.invalid"), source, engine_with(), digest)
+    assert not [text for text in indexed.warnings if "torch" in text]
+    uncut = replace(make_source(), requirements_date_certain=False)
+    assert any(
+        "the history of FATE_DIR is cut" in text
+        for text in make_plan(make_settings(ALL), uncut, engine_with(), digest).warnings
+    )
+
+
 def test_what_is_changed_follows_indexes_platform_and_python() -> None:
     with_index = adaptations(index="https://index.invalid/whl")
     assert "base-image" not in with_index
