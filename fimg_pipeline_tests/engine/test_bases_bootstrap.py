@@ -61,9 +61,14 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The environment's mirrors and CA, with a state folder of its own."""
+    """The environment's mirrors and CA, with a state folder of its own; a Debian mirror is always set.
+
+    Alone it has to do for security updates too: what is in the bases and what is added to them must fit.
+    """
     folder = tmp_path_factory.mktemp("home")
-    return settings_module.load({"FIMG_HOME": str(folder)}, directory=folder)
+    own = {"FIMG_HOME": str(folder)}
+    mirror = settings_module.load(own, directory=folder).apt_mirror or settings_module.DEBIAN
+    return settings_module.load({**own, "APT_MIRROR": mirror}, directory=folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,42 @@
+"""The docker client as it is called, and what is kept of what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.failures import TransientBuildError
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """An engine whose client writes down its arguments, says what apt says, and fails."""
+    client = tmp_path / "docker"
+    client.write_text(
+        f"#!/bin/sh\ncat >/dev/null\necho \"$@\" >'{tmp_path}/arguments'\n"
+        "echo '#5 0.3 E: Failed to fetch http://me:s3cret@mirror.example/debian/x  503 Service Unavailable'\nexit 1\n"
+    )
+    client.chmod(0o755)
+    engine = Engine()
+    engine.__dict__["cli"] = str(client)
+    return engine
+
+
+def test_no_password_of_a_mirror_is_told(engine: Engine, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(TransientBuildError) as caught:
+        engine.build_archive(
+            [b"context"],
+            dockerfile="Dockerfile",
+            what="a tree",
+            platform="linux/amd64",
+            options=["--build-arg", "X=1"],
+            archive=tmp_path / "out.tar",
+            log=lines.append,
+        )
+    assert lines == ["#5 0.3 E: Failed to fetch http://***@mirror.example/debian/x  503 Service Unavailable"]
+    assert "s3cret" not in str(caught.value) and "503 Service Unavailable" in str(caught.value)
+    asked = (tmp_path / "arguments").read_text()
+    assert f"--output=type=tar,dest={tmp_path}/out.tar" in asked and "--platform=linux/amd64" in asked
