@@ -68,6 +68,13 @@ def test_the_mirror_and_its_certificates_are_apts(apt: Path, tmp_path: Path) -> 
     )
 
 
+def test_a_mirror_that_does_not_answer_is_no_reason_to_go_without(apt: Path, tmp_path: Path) -> None:
+    apt.write_text(apt.read_text().replace("404 Not Found", "503 Service Unavailable: Failed to fetch http://x 503"))
+    with pytest.raises(HostError) as caught:
+        download(SUITES["bullseye"], "amd64", Mirrors(), tmp_path / "work", lambda _: pytest.fail("went without"))
+    assert caught.value.transient
+
+
 def test_a_mirror_that_has_nothing_is_told(apt: Path, tmp_path: Path) -> None:
     apt.write_text("#!/bin/sh\necho 'E: no such host' >&2; exit 100\n")
     with pytest.raises(HostError, match=r"downloading the packages of Debian bookworm for amd64 failed") as caught:

@@ -34,7 +34,7 @@ def download(suite: Suite, arch: Platform, mirrors: Mirrors, work: Path, log: Ca
     """The packages of a small ``suite`` for ``arch``, with updates, below ``work`` (an empty folder).
 
     A suite whose support has ended may have no security updates any more: then it stays without, and that is said. Of
-    any other they have to be had.
+    any other, or when a mirror does not answer, they have to be had.
     """
     apt = shutil.which("apt-get")
     if apt is None:
@@ -46,7 +46,7 @@ def download(suite: Suite, arch: Platform, mirrors: Mirrors, work: Path, log: Ca
     try:
         return _downloaded(apt, keyring, suite, arch, mirrors, work / "secure", secure=True)
     except HostError as error:
-        if not suite.ended:
+        if error.transient or not suite.ended:
             raise
         without = _downloaded(apt, keyring, suite, arch, mirrors, work / "released", secure=False)
         log(f"Debian {suite.name} stays without security updates, they can't be had:\n{error.message}")
