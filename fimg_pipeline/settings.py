@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -81,7 +82,7 @@ class Settings:
         if self.apt_security_mirror or self.apt_mirror is None:
             return self.apt_security_mirror
         mirror = self.apt_mirror.rstrip("/")
-        return f"{mirror}-security" if mirror.endswith("/debian") else DEBIAN_SECURITY
+        return f"{mirror}-security" if urlsplit(mirror).path.endswith("/debian") else DEBIAN_SECURITY
 
     @property
     def network_variables(self) -> dict[str, str]:

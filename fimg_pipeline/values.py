@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.catalog.images import IMAGES
@@ -26,6 +26,11 @@ _REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _PATH_PATTERN: Final = re.compile(r"[\w./@+=~%-]+")
 _URL_PATTERN: Final = re.compile(r"(?:https?|ssh|git|file)://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
 _WEB_URL_PATTERN: Final = re.compile(r"https?://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
+_WEB_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+#: Loopback and what RFC 1918 and RFC 4193 keep for private use.
+_OWN_NETWORKS: Final = tuple(
+    map(ipaddress.ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"))
+)
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/'\"]+@")
 _SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/+-]+")
 _APT_SOURCE_PATTERN: Final = re.compile(
@@ -183,12 +188,19 @@ def web_url(text: str) -> str:
     """Where a package registry or a mirror is."""
     if not _WEB_URL_PATTERN.fullmatch(url(text)):
         raise ValueError("must be a URL that begins with http:// or https://")
+    parts = urlsplit(text)
+    if "@" in parts.path:
+        raise ValueError("has an '@' in its path: a password with '/' has to be another one")
+    if re.search(r"[\s'\"/@]", unquote(parts.netloc.rpartition("@")[0])):
+        raise ValueError("has a user or password with a quote, '/', '@' or blank, which apt and others can't be told")
     try:
-        host, _ = urlsplit(text).hostname, urlsplit(text).port
-    except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
-    if not host or not (re.fullmatch(_HOST, host) or _address(host)):
-        raise ValueError("must name a host: https://host/path")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("has no port from 1 to 65535 where it has one") from None
+    if port == 0:
+        raise ValueError("has the port 0: ports are 1 to 65535")
+    if not host or not (_WEB_HOST.fullmatch(host) or _address(host)):
+        raise ValueError("must name a host of letters, digits, '-', '_' and dots: https://host/path")
     return text
 
 
@@ -197,6 +209,12 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is this machine, or an address that only exists within somebody's own network."""
+    address = _address(host)
+    return host == "localhost" or any(address in network for network in _OWN_NETWORKS if address is not None)
 
 
 def proxy(text: str) -> str:
@@ -223,8 +241,7 @@ def apt_source(text: str) -> str:
             "must be an apt source: URL SUITE [COMPONENT…], such as https://host/cuda/repos/debian11/x86_64 /"
         )
     place = web_url(text.split(" ")[0])
-    address = _address(urlsplit(place).hostname or "")
-    if place.startswith("http:") and not (address and address.is_private):
+    if place.startswith("http:") and not _is_near(urlsplit(place).hostname or ""):
         raise ValueError("must begin with https://, which vouches for what comes; http:// only to a private address")
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -112,18 +113,23 @@ def test_what_failed_and_was_interrupted_when_tried_again_has_failed() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
+        (OSError(errno.ENOSPC, "No space left on device", "/state/x"), "error: /state/x: No space left on device"),
         (
-            OSError(errno.ENOSPC, "No space left on device", "/state/x"),
-            "error: /state/x can't be written: No space left",
+            OSError(errno.ENOSPC, "No space left on device", "/fate/x", None, "/state/x"),
+            "error: /state/x: No space left",
         ),
-        (PermissionError(errno.EACCES, "Permission denied"), "error: a file can't be written: Permission denied"),
+        (PermissionError(errno.EACCES, "Permission denied"), "error: a file: Permission denied"),
+        (sqlite3.OperationalError("database or disk is full"), "error: Dagster's database: database or disk is full"),
     ],
 )
 def test_a_full_disk_is_no_bug(
-    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def raises(**_: object) -> None:
-        raise error
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("what Dagster makes of it") from cause
 
     monkeypatch.setattr(main, "main", raises)
     monkeypatch.setattr("signal.signal", lambda *_: None)
@@ -131,3 +137,13 @@ def test_a_full_disk_is_no_bug(
         main.entry()
     assert ended.value.code == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_bug_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(**_: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(main, "main", raises)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        main.entry()

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from types import FrameType
@@ -133,9 +134,19 @@ def entry() -> None:
     except FimgError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in _MACHINES_OWN:
+    except Exception as error:
+        told = _machine_says(error)
+        if told is None:
             raise
-        click.echo(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", err=True)
-        click.echo("  → free space, or set FIMG_HOME to a folder that is yours", err=True)
+        click.echo(f"error: {told}", err=True)
+        click.echo("  → free space and check permissions, or set FIMG_HOME to a folder that is yours", err=True)
         sys.exit(1)
+
+
+def _machine_says(error: BaseException | None) -> str | None:
+    """What the machine's disks or permissions stand in the way of; ``None`` when it is something else, a bug."""
+    if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
+        return f"{error.filename2 or error.filename or 'a file'}: {error.strerror}"
+    if isinstance(error, sqlite3.OperationalError):
+        return f"Dagster's database: {error}"
+    return None if error is None else _machine_says(error.__cause__ or error.__context__)

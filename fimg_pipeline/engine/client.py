@@ -46,6 +46,8 @@ _ADMINISTRATOR: Final[Mapping[str, Any]] = {
     "pid_mode": "host",
     "security_opt": ["apparmor=unconfined", "label=disable"],
 }
+#: Status of what :meth:`Engine.run` stopped waiting for, as of ``timeout``.
+TIMED_OUT: Final = 124
 _LOG_KEPT: Final = 400
 
 
@@ -164,7 +166,7 @@ class Engine:
             try:
                 status = int(container.wait(timeout=timeout)["StatusCode"])
             except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
-                return 124, f"did not end within {timeout} s"
+                return TIMED_OUT, f"did not end within {timeout} s"
             return status, container.logs().decode("utf-8", "replace")
         finally:
             container.remove(force=True, v=True)

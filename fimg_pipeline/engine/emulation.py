@@ -14,7 +14,7 @@ from typing import Final
 from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.catalog.platforms import Platform, docker_platform
 from fimg_pipeline.dockerfiles import recipe_files
-from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.client import TIMED_OUT, Engine, EngineError
 from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.settings import Settings
@@ -107,7 +107,11 @@ def runs(arch: Platform, engine: Engine, settings: Settings) -> bool:
         ContextFile("program", program(arch), executable=True),
     ]
     image = _built("program", files, arch, engine, settings, {}, lambda _: None)
-    return engine.run(image, ["/program"], timeout=_SECONDS)[0] == 0
+    status, output = engine.run(image, ["/program"], timeout=_SECONDS)
+    if status == TIMED_OUT:
+        # Nothing is known then, and what works must not be replaced.
+        raise EmulationError(f"whether {arch} programs run can't be told: {output}", hint="the engine is overloaded")
+    return status == 0
 
 
 def _built(

@@ -17,7 +17,8 @@ _TRANSIENT: Final = re.compile(
     r"|incompleteread|econnreset|etimedout|eai_again|network is unreachable|ssl.*unexpected.eof|tls.*unexpected eof"
     r"|failed to create endpoint"
     r"|(?:http error |status code:? |error code )(?:429|500|502|503|504)|too many requests"
-    r"|hash sum mismatch|could not connect to|failed to fetch .*(?:5\d\d|connection)"
+    r"|hash sum mismatch|could not connect to|failed to fetch .*(?:\s5\d\d\s|connection)"
+    r"|mirror sync in progress|could not handshake|unable to connect|408 request timeout"
     r"|premature end of (?:content-length|chunk)",
     re.IGNORECASE,
 )

@@ -124,7 +124,7 @@ def _date_warnings(source: SourceSnapshot) -> list[str]:
         return []
     return [
         "the history of FATE_DIR is cut: what FATE's requirement files leave open is resolved as of "
-        f"{source.requirements_date}, the day of its last commit, and in a whole clone as of the day they were written "
+        f"{source.requirements_date}, and in a whole clone as of the day they were first as they are "
         "(git fetch --unshallow)"
     ]
 
@@ -261,7 +261,7 @@ class _Planner:
 
     def requirement_warnings(self, images: Iterable[PlannedImage]) -> list[str]:
         """Builds of an index of their own that no rule knows: where none is configured, nothing will be found."""
-        if self.settings.optional_indexes & {"pytorch", "pyg"}:
+        if self.settings.pip_extra_index_url:
             return []
         lines = dict.fromkeys(
             line
@@ -270,7 +270,8 @@ class _Planner:
             for line in adapt(
                 self._requirements(image.image.recipe), self._target(image.image.recipe.variant, image.platform)
             ).lines
-            if re.search(r"==[^;\s]*\+", line)
+            if (build := re.search(r"==[^;\s]*\+(pt)?", line))
+            and ("pyg" if build[1] else "pytorch") not in self.settings.optional_indexes
         )
         return [
             f"{line} (FATE's requirement files): the public registries have no such build, and no rule replaces it "

@@ -33,10 +33,9 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     paths = [f"{REQUIREMENT_FILES.path}/{entry.path}" for entry in entries]
     found = store.ids([f"{commit}:{path}" for commit in commits for path in paths])
     then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
-    same = [(date, commit) for (commit, date), ids in zip(commits.items(), then, strict=False) if ids == now]
-    commit, date = next(iter(commits.items()))
-    date, commit = min(same or [(date, commit)])
-    return date, commit not in cut
+    same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
+    # Before a commit at which the history was cut they may have been the same, whatever they were there.
+    return min(same or [next(iter(commits.values()))]), not cut & commits.keys()
 
 
 def requirement_texts(store: ObjectStore, fate: RepositorySnapshot) -> dict[str, str]:

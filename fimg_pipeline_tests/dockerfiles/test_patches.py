@@ -53,6 +53,17 @@ def test_where_it_is_asked_for_does_not_matter(tmp_path: Path) -> None:
     assert asked(tmp_path) == {"dependencies": {"sass-loader": "7.3.1", "sass": "1.32.13"}, "devDependencies": {}}
 
 
+def test_each_is_asked_for_once(tmp_path: Path) -> None:
+    patches.patch(front(tmp_path, {"dependencies": {"sass-loader": "7"}, "devDependencies": {"node-sass": "4"}}))
+    assert asked(tmp_path) == {"dependencies": {"sass-loader": "7.3.1"}, "devDependencies": {"sass": "1.32.13"}}
+
+
+def test_only_styles_are_rewritten(tmp_path: Path) -> None:
+    script = "<script>\nimport C from '@/components/deep/C.vue'\n</script>"
+    patches.patch(front(tmp_path, page=f"{script}\n{STYLE}"))
+    assert (tmp_path / "src/page.vue").read_text() == f"{script}\n{STYLE.replace('/deep/', '::v-deep')}"
+
+
 def test_a_front_end_that_has_moved_on_stays_as_it_is(tmp_path: Path) -> None:
     assert patches.patch(front(tmp_path, {"devDependencies": {"sass": "1.60.0"}})) == []
     assert (tmp_path / "src/style.vue").read_text() == STYLE
@@ -60,7 +71,13 @@ def test_a_front_end_that_has_moved_on_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["import sha from 'hmac_sha1'", "const x = require('hmac_sha1')", 'import "hmac_sha1/lib"']
+    "code",
+    [
+        "import sha from 'hmac_sha1'",
+        "const x = require ('hmac_sha1')",
+        'import "hmac_sha1/lib"',
+        "const y = import(/* later */ 'hmac_sha1')",
+    ],
 )
 def test_what_is_imported_can_not_be_dropped(
     tmp_path: Path, code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -78,5 +95,19 @@ def test_a_comment_is_no_import(tmp_path: Path) -> None:
 
 def test_another_loader_is_another_patch(tmp_path: Path) -> None:
     newer = {**ASKED, "devDependencies": {"node-sass": "^4.11.0", "sass-loader": "^10.1.0"}}
-    with pytest.raises(patches.PatchError, match=r"made for sass-loader 7\.x, here it is \^10"):
+    with pytest.raises(patches.PatchError, match=r"made for sass-loader 7, here it is \^10"):
         patches.patch(front(tmp_path, newer))
+
+
+def test_the_builds_own_files_count_too(tmp_path: Path) -> None:
+    (front(tmp_path) / "vue.config.js").write_text("module.exports = { sass: require('node-sass') }\n")
+    with pytest.raises(
+        patches.PatchError, match=r"node-sass can't be had any more, and is imported by vue\.config\.js"
+    ):
+        patches.patch(tmp_path)
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    (front(tmp_path) / "src/old.vue").write_bytes("中文".encode("gbk"))
+    with pytest.raises(patches.PatchError, match=r"src/old\.vue is not in UTF-8"):
+        patches.patch(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -162,11 +163,14 @@ def test_nothing_to_upgrade_needs_no_database(
 
 
 class Cluster(BaseHTTPRequestHandler):
-    """A Kubernetes API with one stateful set `python`, whose pod goes away some looks after it was scaled.
+    """A Kubernetes API with one workload `python`, whose pod goes away some looks after it was scaled.
+
+    Its controller sees that it was scaled at the first of these looks only; until then it has counted nothing.
 
     It allows what the Role of KubeFATE's chart allows: to get and patch workloads.
     """
 
+    kind: str
     replicas: int
     pods: int
     looks_left: int
@@ -178,21 +182,16 @@ class Cluster(BaseHTTPRequestHandler):
                 type(self).looks_left -= 1
             if self.looks_left <= 0:
                 type(self).pods = 0
-            seen = 1 if self.replicas or self.looks_left > 1 else 2
-            self._answer(
-                200,
-                {
-                    "metadata": {"generation": 1 if self.replicas else 2},
-                    "status": {"observedGeneration": seen, **({"replicas": self.pods} if self.pods else {})},
-                },
-            )
+            seen = self.looks_left <= 1
+            status = {"observedGeneration": 2 if seen else 1, **({"replicas": self.pods} if seen and self.pods else {})}
+            self._answer(200, {"metadata": {"generation": 1 if self.replicas else 2}, "status": status})
 
     def do_PATCH(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self._allowed():
             assert self.headers["Content-Type"] == "application/merge-patch+json"
             type(self).replicas = body["spec"]["replicas"]
-            self._answer(200, {})
+            self._answer(200, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 0.2}}}})
 
     def _allowed(self) -> bool:
         workload = re.fullmatch(r"/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets)/[^/]+", self.path)
@@ -200,7 +199,7 @@ class Cluster(BaseHTTPRequestHandler):
             self._answer(401, {"message": "Unauthorized"})
         elif not workload or self.refuses:
             self._answer(403, {"message": "fum may not do that"})
-        elif self.path != "/apis/apps/v1/namespaces/fate-9999/statefulsets/python":
+        elif self.path != f"/apis/apps/v1/namespaces/fate-9999/{self.kind}/python":
             self._answer(404, {"message": "not found"})
         else:
             return True
@@ -217,7 +216,7 @@ class Cluster(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api() -> Iterator[HTTPServer]:
-    Cluster.replicas, Cluster.pods, Cluster.looks_left, Cluster.refuses = 1, 1, 3, False
+    Cluster.kind, Cluster.replicas, Cluster.pods, Cluster.looks_left, Cluster.refuses = "statefulsets", 1, 1, 3, False
     server = HTTPServer(("127.0.0.1", 0), Cluster)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -235,6 +234,15 @@ def test_shutdown_waits_for_the_end(api: HTTPServer, capsys: pytest.CaptureFixtu
     flow.shutdown(cluster(api), "fate-9999", timeout=10, pause=0.01)
     assert (Cluster.replicas, Cluster.pods, Cluster.looks_left) == (0, 0, 0)
     assert capsys.readouterr().out.splitlines() == ["statefulset python: scaled to 0", "FATE Flow is stopped."]
+
+
+def test_pods_of_a_deployment_get_their_time_to_end(api: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """It counts them no longer once they were told to."""
+    Cluster.kind = "deployments"
+    begun = time.monotonic()
+    flow.shutdown(cluster(api), "fate-9999", timeout=10, pause=0.01)
+    assert time.monotonic() - begun >= 0.2
+    assert "deployment python: scaled to 0" in capsys.readouterr().out
 
 
 def test_shutdown_gives_up_in_the_end(api: HTTPServer) -> None:

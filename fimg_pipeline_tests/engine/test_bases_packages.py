@@ -68,11 +68,28 @@ def test_the_mirror_and_its_certificates_are_apts(apt: Path, tmp_path: Path) -> 
     )
 
 
-def test_a_mirror_that_does_not_answer_is_no_reason_to_go_without(apt: Path, tmp_path: Path) -> None:
-    apt.write_text(apt.read_text().replace("404 Not Found", "503 Service Unavailable: Failed to fetch http://x 503"))
+@pytest.mark.parametrize(
+    ("said", "transient"),
+    [
+        ("Failed to fetch http://m.example/x.deb  503 Service Unavailable", True),
+        ("File has unexpected size (1 != 2). Mirror sync in progress?", True),
+        ("Could not handshake: Error in the pull function.", True),
+        ("No space left on device", False),
+        ("The following signatures were invalid: BADSIG", False),
+        ("Clearsigned file isn't valid (does the network require authentication?)", False),
+    ],
+)
+def test_only_what_is_not_there_any_more_is_gone_without(apt: Path, tmp_path: Path, said: str, transient: bool) -> None:
+    apt.write_text(apt.read_text().replace('"E: 404 Not Found"', f'"E: {said}"'))
     with pytest.raises(HostError) as caught:
         download(SUITES["bullseye"], "amd64", Mirrors(), tmp_path / "work", lambda _: pytest.fail("went without"))
-    assert caught.value.transient
+    assert caught.value.transient is transient
+
+
+def test_a_port_is_no_status(apt: Path, tmp_path: Path) -> None:
+    gone = "Failed to fetch http://m.example:5000/debian-security/x.deb  404  Not Found"
+    apt.write_text(apt.read_text().replace('"E: 404 Not Found"', f'"E: {gone}"'))
+    assert not download(SUITES["bullseye"], "amd64", Mirrors(), tmp_path / "work", lambda _: None).secure
 
 
 def test_a_mirror_that_has_nothing_is_told(apt: Path, tmp_path: Path) -> None:

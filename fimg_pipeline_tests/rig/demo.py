@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from fimg_pipeline.sample import commit_change, create_sample
 from fimg_pipeline_tests.rig.command import Fimg, switches
 
 #: Of this run alone: another one on the same engine must not take its names away.
-PREFIX = f"fimg-test.invalid:5000/run{os.getpid()}"
+PREFIX = f"fimg-test.invalid:5000/run-{uuid.uuid4().hex[:12]}"
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def demo(folder: Path) -> Iterator[Fimg]:
     engine = Engine()
     for image in engine.state().images:
         for name in image.references:
-            if name.startswith(PREFIX):
+            if name.startswith(f"{PREFIX}/"):
                 engine.remove(name)
 
 

@@ -57,6 +57,18 @@ def test_a_shallow_clone_resolves_requirements_as_of_its_commit_and_knows(sample
     )
 
 
+def test_a_cut_history_is_never_sure(sample: SampleSource, tmp_path: Path) -> None:
+    """They may have been the same before it was cut, though they were others where it was."""
+    text = (sample.fate / "python/requirements.txt").read_text()
+    commit_later(sample.fate, "python/requirements.txt", text + "six\n")
+    commit_later(sample.fate, "python/requirements.txt", text)
+    for depth in (1, 2):
+        clone = tmp_path / f"depth{depth}"
+        git(tmp_path, "clone", "-q", f"--depth={depth}", f"file://{sample.fate}", str(clone))
+        found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["requirements"])
+        assert (found.requirements_date, found.requirements_date_certain) == ("2030-01-01", False)
+
+
 def test_reverted_requirements_are_resolved_as_of_their_first_day(sample: SampleSource, tmp_path: Path) -> None:
     wanted = settings(sample, tmp_path)
     before = resolve(wanted, ["requirements"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -33,8 +34,8 @@ class Packages:
 def download(suite: Suite, arch: Platform, mirrors: Mirrors, work: Path, log: Callable[[str], None]) -> Packages:
     """The packages of a small ``suite`` for ``arch``, with updates, below ``work`` (an empty folder).
 
-    A suite whose support has ended may have no security updates any more: then it stays without, and that is said. Of
-    any other, or when a mirror does not answer, they have to be had.
+    A suite whose support has ended may have no security updates any more (its mirror answers 404): then it stays
+    without, and that is said. Otherwise they have to be had.
     """
     apt = shutil.which("apt-get")
     if apt is None:
@@ -46,7 +47,7 @@ def download(suite: Suite, arch: Platform, mirrors: Mirrors, work: Path, log: Ca
     try:
         return _downloaded(apt, keyring, suite, arch, mirrors, work / "secure", secure=True)
     except HostError as error:
-        if error.transient or not suite.ended:
+        if not suite.ended or error.transient or not re.search(r"\b404\b", error.message):
             raise
         without = _downloaded(apt, keyring, suite, arch, mirrors, work / "released", secure=False)
         log(f"Debian {suite.name} stays without security updates, they can't be had:\n{error.message}")

@@ -21,6 +21,8 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KINDS = ("deployments", "statefulsets")
 # What KubeFATE's charts call the workload: the first name in older ones, the second in newer ones.
 NAMES = ("python", "fateflow")
+# Seconds that Kubernetes gives pods to end where they say nothing else.
+GRACE = 30
 
 
 class ShutdownError(Exception):
@@ -84,12 +86,18 @@ def _message(error: urllib.error.HTTPError) -> str:
 def shutdown(cluster: Cluster, namespace: str, timeout: float, pause: float = 2.0) -> None:
     """Scales FATE Flow to 0 and returns when none of it is left."""
     stopping: List[str] = []
+    grace = 0.0
     for kind in KINDS:
         for name in NAMES:
             path = f"/apis/apps/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/{kind}/{name}"
-            if cluster.request("PATCH", path, {"spec": {"replicas": 0}}) is not None:
+            workload = cluster.request("PATCH", path, {"spec": {"replicas": 0}})
+            if workload is not None:
                 print(f"{kind[:-1]} {name}: scaled to 0", flush=True)
                 stopping.append(path)
+                if kind == "deployments":
+                    # It does not count pods that are about to end, and they can't be asked for.
+                    pods = workload["spec"]["template"]["spec"]
+                    grace = max(grace, float(pods.get("terminationGracePeriodSeconds", GRACE)))
     if not stopping:
         raise ShutdownError(f"namespace {namespace} has no deployment or stateful set named {' or '.join(NAMES)}")
 
@@ -97,6 +105,9 @@ def shutdown(cluster: Cluster, namespace: str, timeout: float, pause: float = 2.
     while True:
         stopping = [path for path in stopping if _is_there(cluster.request("GET", path))]
         if not stopping:
+            if grace:
+                print(f"Its pods have {grace:.0f} s to end.", flush=True)
+                time.sleep(grace)
             print("FATE Flow is stopped.")
             return
         if time.monotonic() > end:
@@ -106,7 +117,7 @@ def shutdown(cluster: Cluster, namespace: str, timeout: float, pause: float = 2.
 
 
 def _is_there(workload: Optional[Dict[str, Any]]) -> bool:
-    """Whether a workload has pods, as far as its controller has seen what it was told."""
+    """Whether a workload counts pods of its own, or its controller has not seen yet what it was told."""
     if workload is None:
         return False
     status = workload.get("status", {})

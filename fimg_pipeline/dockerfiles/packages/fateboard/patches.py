@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-SECTIONS = ("dependencies", "devDependencies")
-SOURCES = (".vue", ".scss", ".css", ".sass", ".js")
+SECTIONS = ("dependencies", "devDependencies", "optionalDependencies")
+SOURCES = (".js", ".jsx", ".mjs", ".ts", ".vue")
+STYLES = (".css", ".sass", ".scss", ".vue")
+# Of a .vue file what styles are.
+STYLE = re.compile(r"<style\b.*?</style>", re.DOTALL)
+WHOLE = re.compile(r".+", re.DOTALL)
 LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
 
 
@@ -26,7 +30,7 @@ class Patch:
     """``package`` is dropped, and ``instead`` (versions by name) put into its place.
 
     ``beside``: versions (their beginning) of packages that the patch is made for. ``pattern`` is written ``replacement``
-    in all sources; nothing may import the package itself.
+    in all styles; nothing may import the package itself.
     """
 
     package: str
@@ -47,7 +51,7 @@ PATCHES = (
         "node-sass",
         "it downloads a binary from GitHub or compiles one with Python 2; sass compiles the same styles",
         instead={"sass": "1.32.13", "sass-loader": "7.3.1"},
-        beside={"sass-loader": "7."},
+        beside={"sass-loader": "7"},
         pattern="/deep/",
         replacement="::v-deep",
     ),
@@ -68,14 +72,26 @@ class FrontEnd:
                 return str(self.manifest[section][package])
         return None
 
-    def sources(self) -> List[Path]:
-        return sorted(path for path in (self.folder / "src").rglob("*") if path.suffix in SOURCES and path.is_file())
+    def files(self, *suffixes: str) -> List[Path]:
+        """Files of the front end's own, by the endings of their names."""
+        found = (path for path in self.folder.rglob("*") if path.suffix in suffixes and path.is_file())
+        return sorted(path for path in found if not {"node_modules", "dist"} & set(path.relative_to(self.folder).parts))
 
     def importers(self, package: str) -> List[str]:
-        """Sources that import ``package``, or a part of it."""
-        statement = re.compile(rf"(?m)^(?!\s*//).*(?:from|require\(|import)\s*['\"]~?{re.escape(package)}(?:/[^'\"]*)?['\"]")
-        found = (path for path in self.sources() if statement.search(path.read_text(encoding="utf-8")))
-        return [str(path.relative_to(self.folder)) for path in found]
+        """Sources that import `package`, or a part of it."""
+        name = re.escape(package)
+        statement = re.compile(
+            rf"""(?m)^(?!\s*//).*(?:\bfrom|\brequire\s*\(|\bimport\b\s*\(?)\s*(?:/\*.*?\*/\s*)?['"]{name}(?:/[^'"]*)?['"]"""
+        )
+        return [
+            str(path.relative_to(self.folder)) for path in self.files(*SOURCES) if statement.search(self.read(path))
+        ]
+
+    def read(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except ValueError as error:
+            raise PatchError(f"{path.relative_to(self.folder)} is not in UTF-8") from error
 
     def apply(self, patch: Patch) -> None:
         importers = self.importers(patch.package)
@@ -83,18 +99,20 @@ class FrontEnd:
             raise PatchError(f"{patch.package} can't be had any more, and is imported by {', '.join(importers)}")
         for name, begins in (patch.beside or {}).items():
             version = self.version(name) or "none"
-            if not version.lstrip("^~=v").startswith(begins):
-                raise PatchError(f"the patch for {patch.package} is made for {name} {begins}x, here it is {version}")
+            if version.lstrip("^~=v").partition(".")[0] != begins:
+                raise PatchError(f"the patch for {patch.package} is made for {name} {begins}, here it is {version}")
         for section in SECTIONS:
             packages = self.manifest.get(section, {})
-            if patch.package in packages:
-                del packages[patch.package]
-                packages.update(patch.instead or {})
-        if patch.pattern:
-            for path in self.sources():
-                text = path.read_text(encoding="utf-8")
-                if patch.pattern in text:
-                    path.write_text(text.replace(patch.pattern, patch.replacement), encoding="utf-8")
+            dropped = packages.pop(patch.package, None) is not None
+            for name, version in (patch.instead or {}).items():
+                # What the package works with may be asked for in another section.
+                if name in packages or (dropped and self.version(name) is None):
+                    packages[name] = version
+        for path in self.files(*STYLES) if patch.pattern else ():
+            text = self.read(path)
+            patched = _restyled(text, patch, STYLE if path.suffix == ".vue" else WHOLE)
+            if patched != text:
+                path.write_text(patched, encoding="utf-8")
 
     def save(self) -> None:
         (self.folder / "package.json").write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
@@ -102,6 +120,10 @@ class FrontEnd:
             # Its pins are those of the unpatched manifest.
             if (self.folder / name).exists():
                 (self.folder / name).unlink()
+
+
+def _restyled(text: str, patch: Patch, styles: "re.Pattern[str]") -> str:
+    return styles.sub(lambda found: found[0].replace(patch.pattern, patch.replacement), text)
 
 
 def patch(folder: Path) -> List[str]:
