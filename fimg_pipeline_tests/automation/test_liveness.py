@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from fimg_pipeline.automation.liveness import TAG_COMMAND, close_abandoned_runs
+from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
 
 POOL = "a_pool"
-#: Shows a run alive until it is told to end, or killed.
-_HOLDER = """
-import sys
-import dagster as dg
-from fimg_pipeline.automation.liveness import alive
-with dg.DagsterInstance.from_config(sys.argv[1]) as instance, alive(instance, sys.argv[2]):
-    print("alive", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -31,11 +23,41 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield found
 
 
-def start_holder(instance: dg.DagsterInstance, name: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _HOLDER, instance.root_directory, name]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.readline() == b"alive\n"
-    return process
+@dataclass(frozen=True)
+class Holder:
+    """A process of its own that shows a run alive until it is told to end, or killed."""
+
+    pid: int
+    to_it: int
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        assert os.waitpid(self.pid, 0)[1] == signal.SIGKILL
+
+    def end(self) -> None:
+        os.close(self.to_it)
+        assert os.waitpid(self.pid, 0)[1] == 0
+
+
+def start_holder(instance: dg.DagsterInstance, name: str) -> Holder:
+    """Forked, since Dagster's import would take longer than the test."""
+    (waits, ends), (ready, says) = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(ends)
+            with alive(instance, name):
+                os.write(says, b"alive")
+                os.read(waits, 1)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(waits)
+    os.close(says)
+    assert os.read(ready, 5) == b"alive"
+    os.close(ready)
+    return Holder(pid, ends)
 
 
 def start_run(instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> str:
@@ -64,7 +86,6 @@ def test_a_killed_run_is_closed_and_gives_its_place_back(instance: dg.DagsterIns
     assert close_abandoned_runs(instance) == []
     assert state(instance, run_id) == (dg.DagsterRunStatus.STARTED, 1)
     holder.kill()
-    holder.wait()
     assert close_abandoned_runs(instance) == [run_id]
     assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, 0)
     assert close_abandoned_runs(instance) == []
@@ -75,7 +96,6 @@ def test_a_run_dies_with_the_command_that_executes_it(instance: dg.DagsterInstan
     run_id = start_run(instance, {TAG_COMMAND: "c0ffee"})
     assert close_abandoned_runs(instance) == []
     holder.kill()
-    holder.wait()
     assert close_abandoned_runs(instance) == [run_id]
 
 
@@ -84,12 +104,11 @@ def test_a_run_that_lives_is_let_be_though_it_inherited_the_tag_of_a_dead_comman
 ) -> None:
     dead = start_holder(instance, "c0ffee")
     dead.kill()
-    dead.wait()
     run_id = start_run(instance, {TAG_COMMAND: "c0ffee"})
     living = start_holder(instance, run_id)
     assert close_abandoned_runs(instance) == []
     assert state(instance, run_id) == (dg.DagsterRunStatus.STARTED, 1)
-    living.communicate(b"")
+    living.end()
 
 
 def test_a_tag_is_no_path(instance: dg.DagsterInstance) -> None:
@@ -97,7 +116,6 @@ def test_a_tag_is_no_path(instance: dg.DagsterInstance) -> None:
     victim.touch()
     dead = start_holder(instance, "dead")
     dead.kill()
-    dead.wait()
     start_run(instance, {TAG_COMMAND: "../victim"})
     assert close_abandoned_runs(instance) == []
     assert victim.exists()
@@ -111,6 +129,5 @@ def test_runs_without_a_file_here_are_let_be(instance: dg.DagsterInstance) -> No
 
 def test_a_run_that_ends_leaves_no_file(instance: dg.DagsterInstance) -> None:
     holder = start_holder(instance, "ended")
-    holder.communicate(b"")
-    assert holder.returncode == 0
+    holder.end()
     assert list((Path(instance.root_directory) / "alive").iterdir()) == []

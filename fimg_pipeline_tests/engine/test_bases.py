@@ -154,11 +154,11 @@ def test_watched_gives_the_result_or_raises_the_error() -> None:
 def test_watched_gives_up_on_silence_only() -> None:
     def slow(beat: Callable[[], None]) -> str:
         for _ in range(14):
-            time.sleep(0.05)
+            time.sleep(0.03)
             beat()
         return "done"
 
-    assert watched(slow, 0.6) == "done"
+    assert watched(slow, 0.4) == "done"
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         watched(lambda _: time.sleep(2), 0.1)
