@@ -196,7 +196,7 @@ def web_url(text: str) -> str:
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("has no port from 1 to 65535 where it has one") from None
+        raise ValueError("has a port that is none: ports are 1 to 65535") from None
     if port == 0:
         raise ValueError("has the port 0: ports are 1 to 65535")
     if not host or not (_WEB_HOST.fullmatch(host) or _address(host)):

@@ -139,11 +139,14 @@ def test_a_full_disk_is_no_bug(
     assert said in capsys.readouterr().err
 
 
-def test_a_bug_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EBADF, "Bad file descriptor"), sqlite3.OperationalError("no such table: runs")]
+)
+def test_a_bug_stays_one(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(**_: object) -> None:
-        raise OSError(errno.EBADF, "Bad file descriptor")
+        raise error
 
     monkeypatch.setattr(main, "main", raises)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    with pytest.raises(OSError, match="Bad file descriptor"):
+    with pytest.raises(type(error)):
         main.entry()

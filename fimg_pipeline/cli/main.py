@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -22,6 +23,8 @@ from fimg_pipeline.settings import Settings
 
 #: Errors of the machine's disks and permissions; any other that gets here is a bug.
 _MACHINES_OWN: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+#: The same, as SQLite says it.
+_DATABASES_OWN: Final = re.compile(r"disk is full|readonly database|unable to open database|disk I/O error")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,6 +150,6 @@ def _machine_says(error: BaseException | None) -> str | None:
     """What the machine's disks or permissions stand in the way of; ``None`` when it is something else, a bug."""
     if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
         return f"{error.filename2 or error.filename or 'a file'}: {error.strerror}"
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError) and _DATABASES_OWN.search(str(error)):
         return f"Dagster's database: {error}"
-    return None if error is None else _machine_says(error.__cause__ or error.__context__)
+    return None if error is None else _machine_says(error.__cause__)
