@@ -13,11 +13,14 @@ from fimg_pipeline.engine.bases.suites import SUITES, Mirrors, Suite, sources_pa
 KEY = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
 
 
-def configured(root: Path, suite: Suite, network: str, *, security: bool = True) -> dict[str, str]:
-    """What ``apt_configure`` leaves in ``/run`` of an image of ``suite``, below ``root``: sources by file name."""
+def configured(root: Path, suite: Suite, network: str, *, text: str | None = None) -> dict[str, str]:
+    """What ``apt_configure`` leaves in ``/run`` of an image of ``suite``, below ``root``: sources by file name.
+
+    ``text`` is what the image has for sources, unless it is what all have.
+    """
     sources = root / sources_path(suite)
     sources.parent.mkdir(parents=True)
-    sources.write_text(sources_text(suite, Mirrors(), security=security))
+    sources.write_text(sources_text(suite, Mirrors()) if text is None else text)
     (root / "etc/os-release").write_text(f"VERSION_CODENAME={suite.name}\n")
     (root / "run/secrets").mkdir(parents=True)
     (root / "run/secrets/network").write_text(network)
@@ -39,10 +42,13 @@ def test_mirrors_take_the_place_of_debians_archives(tmp_path: Path, name: str) -
     }
 
 
-def test_an_image_without_security_updates_gets_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("commented", ["", "# deb http://deb.debian.org/debian-security bullseye-security main\n"])
+def test_an_image_without_security_updates_gets_none(tmp_path: Path, commented: str) -> None:
     """Its suite's are gone: with such a source nothing could be installed."""
     network = "export APT_MIRROR=http://m.example/debian APT_SECURITY_MIRROR=http://m.example/debian-security\n"
-    found = configured(tmp_path, SUITES["bullseye"], network, security=False)
+    suite = SUITES["bullseye"]
+    text = sources_text(suite, Mirrors(), security=False) + commented
+    found = configured(tmp_path, suite, network, text=text)
     assert "bullseye-updates" in found["sources.list"] and "security" not in found["sources.list"]
 
 

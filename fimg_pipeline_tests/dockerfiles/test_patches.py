@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fimg_pipeline.dockerfiles import ROOT
 from fimg_pipeline_tests.dockerfiles.loading import load
 
 patches = load("packages/fateboard/patches.py")
@@ -111,3 +112,16 @@ def test_another_encoding_is_told(tmp_path: Path) -> None:
     (front(tmp_path) / "src/old.vue").write_bytes("中文".encode("gbk"))
     with pytest.raises(patches.PatchError, match=r"src/old\.vue is not in UTF-8"):
         patches.patch(tmp_path)
+
+
+def test_the_lock_pins_what_the_patched_front_end_asks_for(tmp_path: Path) -> None:
+    """Every package by its hash, from no registry in particular, and none of what is dropped."""
+    lock = json.loads((ROOT / "packages/fateboard/package-lock.json").read_text())["packages"]
+    root = lock.pop("")
+    assert len(lock) > 1000
+    assert [path for path, pinned in lock.items() if not pinned.get("integrity", "").startswith("sha512-")] == []
+    assert [path for path, pinned in lock.items() if "resolved" in pinned] == []
+    for patch in patches.PATCHES:
+        assert not any(path.endswith(f"node_modules/{patch.package}") for path in lock)
+        for name, version in (patch.instead or {}).items():
+            assert root["devDependencies"][name] == lock[f"node_modules/{name}"]["version"] == version

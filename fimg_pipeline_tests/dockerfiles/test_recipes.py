@@ -122,8 +122,8 @@ def test_the_steps_that_images_share_are_the_same() -> None:
     eggroll, fateflow = (_final_stage(f"modules/{name}") for name in ("eggroll", "fateflow"))
     assert eggroll[:5] == fateflow[:5]
     spark, base = (_final_stage(f"modules/{name}") for name in ("fateflow-spark", "spark-base"))
-    assert spark[:5] == base[:5]
-    assert spark[4].startswith("RUN")
+    assert spark[:3] == base[:3]
+    assert spark[2].startswith("RUN")
     toolchains = [_stage(path, "toolchain") for path in ("base/basic", "packages/graph", "modules/gpu")]
     assert toolchains[0] == toolchains[1] == toolchains[2]
     assert toolchains[0][1].startswith("RUN")

@@ -101,7 +101,7 @@ apt_configure() {
             echo "deb $fimg_key ${fimg_mirror%/} $fimg_release main"
             echo "deb $fimg_key ${fimg_mirror%/} $fimg_release-updates main"
             # Where the image itself has none, there are none any more.
-            if grep -rqs -e '-security' /etc/apt/sources.list /etc/apt/sources.list.d; then
+            if grep -rqs '^[^#]*-security' /etc/apt/sources.list /etc/apt/sources.list.d; then
                 echo "deb $fimg_key ${fimg_security%/} $fimg_release-security main"
             fi
         } > /run/sources.list

@@ -8,6 +8,10 @@ export PYTHONHASHSEED=0
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
 UV_VERSION=0.13.9
+# Its builds for x86-64 and, by age of glibc, arm64.
+UV_SUMS='d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19
+    5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe
+    ecb6028d79dc96fbeafffe5c8af62a7099487ebc05a701e76714eebcffd06375'
 if [ -z "${SOURCE_DATE:-}" ] && [ -f "$FIMG_LOCK" ]; then
     SOURCE_DATE=$(sed -n '1s/^# as of //p' "$FIMG_LOCK")
 fi
@@ -27,9 +31,14 @@ uv_start() {
     fimg_uv=/run/cache/python/uv-$UV_VERSION-$(uname -m)
     if [ ! -d "$fimg_uv" ]; then
         fimg_new=$(mktemp -d /run/cache/python/new.XXXXXX)
+        {
+            printf 'uv==%s' "$UV_VERSION"
+            # shellcheck disable=SC2086  # one for each
+            printf ' --hash=sha256:%s' $UV_SUMS
+        } > /run/tmp/uv.txt
         # By environment: the pip of Debian 11 does not know the option.
         PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
-            --no-cache-dir --target "$fimg_new" "uv==$UV_VERSION"
+            --no-cache-dir --require-hashes --target "$fimg_new" -r /run/tmp/uv.txt
         # Another step may have been faster.
         mv -T "$fimg_new" "$fimg_uv" 2> /run/tmp/why || rm -rf "$fimg_new"
     fi
@@ -146,21 +155,23 @@ python_install() {
     python_finish
 }
 
-# python_project FOLDER...: installs checkouts (their folder stays as it is) with the build tools of the environment.
+# python_project FOLDER...: installs checkouts (they stay as they are) with the build tools of the environment.
 python_project() {
-    fimg_projects=
-    for fimg_folder in "$@"; do
-        cp -r "$fimg_folder" /run/tmp/
-        fimg_projects="$fimg_projects /run/tmp/$(basename "$fimg_folder")"
+    for fimg_project in "$@"; do
+        python_wheel "$fimg_project" /run/tmp/projects --python "$VIRTUAL_ENV/bin/python" --no-build-isolation
     done
-    # shellcheck disable=SC2086  # the paths are ours and have no spaces
-    python_install --no-build-isolation $fimg_projects
+    uv pip install --constraints "$FIMG_LOCK" /run/tmp/projects/*.whl
+    python_replace /run/tmp/projects
 }
 
-# python_wheel FOLDER TARGET: a wheel of a checkout, which stays as it is, in the folder TARGET.
+# python_wheel FOLDER TARGET [OPTION...]: a wheel of a checkout, which stays as it is, in the folder TARGET; with options
+# of `uv build`.
 python_wheel() {
-    cp -r "$1" /run/tmp/wheel
-    uv build --quiet --python "$(command -v python3)" --wheel --out-dir "$2" /run/tmp/wheel
+    fimg_source=/run/tmp/wheel-$(basename "$1")
+    cp -r "$1" "$fimg_source"
+    fimg_target=$2
+    shift 2
+    uv build --quiet --wheel --python "$(command -v python3)" --out-dir "$fimg_target" "$@" "$fimg_source"
 }
 
 # python_replace FOLDER: installs the wheels in a folder in place of what the environment has of their names. By name and
@@ -187,10 +198,12 @@ python_finish() {
         sed '/ @ /d; /^pip==/d' /run/tmp/installed
     } > /run/tmp/frozen
     # What a compiler wrote before influences what it writes next, hence the fixed portions and their order. Some
-    # packages ship files for other Pythons (templates, Python 2): those stay without byte code.
+    # packages ship files for other Pythons (templates, Python 2): those stay without byte code (123: a portion had
+    # such a file; compilers that end otherwise are an error).
     find "$VIRTUAL_ENV/lib" -name '*.py' -cnewer "$FIMG_MARK" -print0 | LC_ALL=C sort -z |
         xargs -0 -r -n 200 -P "$(nproc)" \
-            "$VIRTUAL_ENV/bin/python" -m compileall -qq --invalidation-mode checked-hash || true
+            "$VIRTUAL_ENV/bin/python" -m compileall -qq --invalidation-mode checked-hash || [ $? -eq 123 ] ||
+        die "byte code can't be written"
     # Of the one who made it: nobody is to lock an image's environment.
     rm -f "$VIRTUAL_ENV/.lock"
     # Others may be using the cache: then it is tidied another time.

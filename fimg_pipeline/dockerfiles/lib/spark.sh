@@ -4,7 +4,7 @@
 #   /spark                                    SPARK_HOME, a link to pyspark's folder in the environment
 #   /data/projects/spark-3.1.3-bin-hadoop3.2  the same; KubeFATE mounts spark-defaults.conf below it, whatever the
 #                                             version that is installed
-#   /data/projects/hadoop                     HADOOP_HOME: configuration folder and `hadoop fs`
+#   /data/projects/hadoop                     HADOOP_HOME: core-site.xml and hadoop-command, which is `hadoop fs`
 
 . /run/fimg/python.sh
 
@@ -22,5 +22,7 @@ spark_install() {
     chmod 755 "$home"/bin/* "$home"/sbin/*
     ln -s "$home" /spark
     ln -s "$home" /data/projects/spark-3.1.3-bin-hadoop3.2
+    install -D -m 755 /run/fimg/hadoop-command /data/projects/hadoop/bin/hadoop
+    install -D -m 644 /run/fimg/core-site.xml /data/projects/hadoop/etc/hadoop/core-site.xml
     settle /data /spark
 }
