@@ -158,20 +158,21 @@ python_install() {
 # python_project FOLDER...: installs checkouts (they stay as they are) with the build tools of the environment.
 python_project() {
     for fimg_project in "$@"; do
-        python_wheel "$fimg_project" /run/tmp/projects --python "$VIRTUAL_ENV/bin/python" --no-build-isolation
+        python_wheel "$fimg_project" /run/tmp/projects "$VIRTUAL_ENV/bin/python" --no-build-isolation
     done
     uv pip install --constraints "$FIMG_LOCK" /run/tmp/projects/*.whl
     python_replace /run/tmp/projects
 }
 
-# python_wheel FOLDER TARGET [OPTION...]: a wheel of a checkout, which stays as it is, in the folder TARGET; with options
-# of `uv build`.
+# python_wheel FOLDER TARGET PYTHON [OPTION...]: a wheel of a checkout, which stays as it is, in the folder TARGET; made
+# with PYTHON and options of `uv build`.
 python_wheel() {
     fimg_source=/run/tmp/wheel-$(basename "$1")
     cp -r "$1" "$fimg_source"
     fimg_target=$2
-    shift 2
-    uv build --quiet --wheel --python "$(command -v python3)" --out-dir "$fimg_target" "$@" "$fimg_source"
+    fimg_python=$3
+    shift 3
+    uv build --quiet --wheel --python "$fimg_python" --out-dir "$fimg_target" "$@" "$fimg_source"
 }
 
 # python_replace FOLDER: installs the wheels in a folder in place of what the environment has of their names. By name and
