@@ -8,19 +8,20 @@ from typing import Any
 
 import dagster as dg
 
+from fimg_pipeline.assets.bundles import BUNDLE_ASSETS
 from fimg_pipeline.assets.images import IMAGE_ASSETS
 from fimg_pipeline.assets.packages import PACKAGE_ASSETS
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.source import source
 from fimg_pipeline.automation.executor import EXECUTOR
-from fimg_pipeline.automation.jobs import BUILD, build_jobs
+from fimg_pipeline.automation.jobs import BUILD, BUNDLE, build_jobs
 from fimg_pipeline.settings import Settings, load
 
 
 def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Fresh definitions; ``resources`` replace the real ones, for tests."""
     return dg.Definitions(
-        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS],
+        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS, *BUNDLE_ASSETS],
         jobs=build_jobs(settings or load()),
         resources={"pipeline": Pipeline(), **(resources or {})},
         executor=EXECUTOR,
@@ -29,13 +30,18 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
 
 def build_job() -> dg.JobDefinition:
     """The job over everything, as ``dg.reconstructable`` needs it: a module-level function without arguments."""
-    return _build_job()
+    return _job(BUILD)
+
+
+def bundle_job() -> dg.JobDefinition:
+    """The job that writes bundles, likewise."""
+    return _job(BUNDLE)
 
 
 @cache
-def _build_job() -> dg.JobDefinition:
+def _job(name: str) -> dg.JobDefinition:
     """Made once: every step asks for it several times, and the server that steps are forked from has it ready."""
-    return build_defs().resolve_job_def(BUILD)
+    return build_defs().resolve_job_def(name)
 
 
 defs = build_defs()

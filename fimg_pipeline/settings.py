@@ -47,6 +47,8 @@ class Settings:
     platform: Platform
 
     home: Path
+    bundle_dir: Path | None
+    third_party_images: tuple[str, ...]
     fate_llm_url: str
     ipcl_url: str
     git_mirror: str | None
@@ -75,6 +77,11 @@ class Settings:
         """Indexes beyond the public registries that are configured: with them recipes install other builds."""
         configured = {"pytorch": self.pytorch_index_url, "pyg": self.pyg_find_links, "cuda": self.cuda_apt_repository}
         return frozenset(name for name, value in configured.items() if value is not None)
+
+    @property
+    def bundles(self) -> Path:
+        """Where folders of bundles are."""
+        return self.bundle_dir or self.home / "bundles"
 
     @property
     def security_mirror(self) -> str | None:
@@ -212,9 +219,9 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
             f"PYTHON_PREFIX={python_prefix} ({raw['PYTHON_PREFIX'].origin}): no CPython {PYTHON_SERIES} is there "
             f"(bin/python{PYTHON_SERIES})"
         )
-    home = parsed.get("home")
-    if home is not None:
-        problems += [f"FIMG_HOME={home} ({raw['FIMG_HOME'].origin}): {why}" for why in _source_problems(home, parsed)]
+    for name, folder in (("FIMG_HOME", parsed.get("home")), ("BUNDLE_DIR", parsed.get("bundle_dir"))):
+        if folder is not None:
+            problems += [f"{name}={folder} ({raw[name].origin}): {why}" for why in _source_problems(folder, parsed)]
     for name, value in others.items():
         found = _instance_problems(value.text, parsed) if name == "DAGSTER_HOME" else _proxy_problems(value.text)
         problems += [f"{name}={_shown(value.text)} ({value.origin}): {why}" for why in found]

@@ -22,6 +22,9 @@ TAG_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PREFIX_PATTERN: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
+_IMAGE_PATTERN: Final = re.compile(
+    rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*:{TAG_PATTERN.pattern}(?:@sha256:[0-9a-f]{{64}})?"
+)
 _REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _PATH_PATTERN: Final = re.compile(r"[\w./@+=~%-]+")
 _URL_PATTERN: Final = re.compile(r"(?:https?|ssh|git|file)://[A-Za-z0-9._~:/@%?=&+,\[\]-]+")
@@ -46,6 +49,9 @@ _MAX_COMPONENT: Final = 255
 _MAX_REF: Final = 255
 #: A command line holds more, but not endlessly more.
 _MAX_OPTIONS: Final = 16_384
+
+#: Below it files would be split into more parts than anybody carries.
+SMALLEST_PART: Final = 1 << 20
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 #: ``docker build`` options that make sense in ``Docker_Options``, with what their values have to look like (``None``:
@@ -256,6 +262,26 @@ def mirror(text: str) -> str:
         )
     _check_port(host)
     return text
+
+
+def images(text: str) -> tuple[str, ...]:
+    """A list of images, each NAME:TAG, with the digest it must have if that is said."""
+    found = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip(" ,"))))
+    for reference in found:
+        if len(reference) > _MAX_NAME + _MAX_REF or not _IMAGE_PATTERN.fullmatch(reference):
+            raise ValueError("must be NAME:TAG or NAME:TAG@sha256:DIGEST, several with commas between them")
+    return found
+
+
+def part_size(text: str) -> int:
+    """How large the parts of a file may be, in bytes; ``M``, ``G`` and ``T`` are powers of 1024."""
+    found = re.fullmatch(r"(\d{1,15})([MGT]?)", text, re.IGNORECASE)
+    if found is None:
+        raise ValueError("must be a size such as 700M or 2G")
+    size = int(found[1]) << {"": 0, "M": 20, "G": 30, "T": 40}[found[2].upper()]
+    if size < SMALLEST_PART:
+        raise ValueError("must be at least 1M")
+    return size
 
 
 def options(text: str) -> tuple[str, ...]:

@@ -47,6 +47,14 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("Build_LLM_VERSION", "llm_version", "v1.2.0", values.git_ref, "FATE-LLM's tag, branch or commit"),
     Variable("Platform", "platform", "amd64", values.platform, "amd64 or arm64"),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
+    Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
+    Variable(
+        "THIRD_PARTY_IMAGES",
+        "third_party_images",
+        "mysql:8.0.28",
+        values.images,
+        "what a deployment needs beside FATE's images, for its bundle",
+    ),
     Variable(
         "FATE_LLM_URL",
         "fate_llm_url",

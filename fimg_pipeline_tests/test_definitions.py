@@ -14,7 +14,8 @@ import pytest
 import yaml
 from sqlalchemy.exc import IntegrityError
 
-from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
+from fimg_pipeline.assets.bundles import BUNDLES, FATE
+from fimg_pipeline.assets.keys import SOURCE, bundle_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.features import Feature
@@ -37,8 +38,8 @@ def test_definitions_are_loadable() -> None:
     dg.Definitions.validate_loadable(build_defs(make_settings()))
 
 
-def test_every_image_and_package_is_an_asset_whatever_the_switches_say() -> None:
-    wanted = {SOURCE, *map(image_key, IMAGES), *map(package_key, PACKAGES)}
+def test_every_image_package_and_bundle_is_an_asset_whatever_the_switches_say() -> None:
+    wanted = {SOURCE, *map(image_key, IMAGES), *map(package_key, PACKAGES), *map(bundle_key, BUNDLES)}
     assert set(specs()) == wanted
 
 
@@ -52,6 +53,19 @@ def test_lineage_follows_the_catalog() -> None:
         assert upstream
     for name in PACKAGES:
         assert {dep.asset_key for dep in found[package_key(name)].deps} == {SOURCE}
+
+
+def test_a_bundle_follows_the_images_that_are_published() -> None:
+    upstream = {dep.asset_key for dep in specs()[bundle_key(FATE)].deps}
+    assert upstream == {image_key(image.name) for image in IMAGES.values() if image.published}
+    assert len(upstream) == 27
+
+
+def test_a_build_writes_no_bundles() -> None:
+    defs = build_defs(make_settings())
+    for job in ("build", "build_amd64"):
+        assert not set(map(bundle_key, BUNDLES)) & set(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
+    assert set(defs.resolve_job_def("bundle").asset_layer.executable_asset_keys) == set(map(bundle_key, BUNDLES))
 
 
 def test_what_most_images_wait_for_goes_first() -> None:
@@ -69,7 +83,7 @@ def test_all_builds_share_one_pool() -> None:
 
 def test_groups_are_those_a_person_understands() -> None:
     groups = {spec.group_name for spec in specs().values()}
-    assert groups == {"source", "packages", "base", "eggroll", "spark", "nn", "gpu", "llm", "ipcl", "tools"}
+    assert groups == {"source", "packages", "base", "eggroll", "spark", "nn", "gpu", "llm", "ipcl", "tools", "bundles"}
 
 
 def test_every_asset_is_described_owned_and_partitioned() -> None:

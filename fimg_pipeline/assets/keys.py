@@ -1,4 +1,7 @@
-"""Asset keys: an image's key is its name; packages, which share names with images, stand below ``package``."""
+"""Asset keys: an image's key is its name; packages, which share names with images, stand below ``package``.
+
+Bundles stand below ``bundle``.
+"""
 
 from __future__ import annotations
 
@@ -23,3 +26,7 @@ def image_key(name: str) -> dg.AssetKey:
 
 def package_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["package", name])
+
+
+def bundle_key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(["bundle", name])

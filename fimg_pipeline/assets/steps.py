@@ -54,7 +54,7 @@ def step(context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Kind, name
 
             yield session, log
     except FimgError as error:
-        report(home, run_id, Event(kind, name, "failed", time.monotonic() - started, error.message))
+        report(home, run_id, Event(kind, name, "failed", time.monotonic() - started, str(error)))
         raise dg.Failure(
             str(error), metadata={"log": dg.MetadataValue.path(str(path))}, allow_retries=error.transient
         ) from None

@@ -1,4 +1,4 @@
-"""Jobs: one per platform whose selection follows the switches, and one over everything for hand-picked selections."""
+"""Jobs: one per platform whose selection follows the switches, and for hand-picked selections those over everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.bundles import BUNDLES
+from fimg_pipeline.assets.keys import SOURCE, bundle_key, image_key, package_key
 from fimg_pipeline.assets.pipeline import TAG_PLATFORM
 from fimg_pipeline.catalog.images import unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
@@ -14,18 +15,26 @@ from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
 
-#: Everything that can be made; what a run makes of it is chosen at launch.
+#: Everything that can be built; what a run makes of it is chosen at launch.
 BUILD: Final = "build"
+#: What carries finished images elsewhere.
+BUNDLE: Final = "bundle"
 
 
 def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     """All jobs; ``settings`` only choose the default selections."""
+    bundles = dg.AssetSelection.assets(*map(bundle_key, BUNDLES))
     everything = dg.define_asset_job(
         BUILD,
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - bundles,
         description="All images and packages: pick assets and a partition, or use `fimg build`.",
     )
-    return [everything, *(_platform_job(settings, platform) for platform in PLATFORMS)]
+    bundle = dg.define_asset_job(
+        BUNDLE,
+        selection=bundles,
+        description="The offline bundles of a platform and tag, of images that are up to date. As `fimg save`.",
+    )
+    return [everything, bundle, *(_platform_job(settings, platform) for platform in PLATFORMS)]
 
 
 def _platform_job(settings: Settings, platform: Platform) -> dg.UnresolvedAssetJobDefinition:

@@ -16,7 +16,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from fimg_pipeline.cli.options import with_settings
+from fimg_pipeline.cli.options import part_size, with_settings
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import Verb
 from fimg_pipeline.settings import Settings
@@ -64,6 +64,23 @@ def build(settings: Settings, flags: dict[str, str], verb: str, images: tuple[st
     from fimg_pipeline.cli.build import build as build_images
 
     sys.exit(build_images(settings, flags, Verb(verb), images))
+
+
+@main.command()
+@with_settings
+@click.option("--output", metavar="DIR", default="", help="Where the bundles' folder is made. Default: BUNDLE_DIR.")
+@click.option("--max-size", metavar="SIZE", callback=part_size, help="Split into files of at most this: 2G, 700M.")
+@click.option("--since", metavar="LOCK", default="", help="Leave out what the images of this images.lock.json have.")
+@click.option(
+    "--single", "singles", multiple=True, metavar="NAME", help="Write this image (repeatable) as a tar of its own too."
+)
+def save(
+    settings: Settings, flags: dict[str, str], output: str, max_size: int | None, since: str, singles: tuple[str, ...]
+) -> None:
+    """Write the offline bundles of what the switches select, with what loads and verifies them."""
+    from fimg_pipeline.cli.save import save as save_bundles
+
+    sys.exit(save_bundles(settings, flags, output=output, part_size=max_size, since=since, singles=singles))
 
 
 @main.command()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from fimg_pipeline import values
 from fimg_pipeline.settings import Settings, exported, load
 
 _FLAGS: Final[dict[str, str]] = {
@@ -18,6 +19,14 @@ _FLAGS: Final[dict[str, str]] = {
     "prefix": "PREFIX",
     "platform": "Platform",
 }
+
+
+def part_size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Reads the size of parts in bytes (a click callback)."""
+    try:
+        return None if text is None else values.part_size(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} {error}") from None
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:

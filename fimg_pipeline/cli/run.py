@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
@@ -58,6 +61,10 @@ def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey, partition: dg.Mult
     return (materialization.tags or {}).get("fimg/fingerprint") if materialization else None
 
 
+def _kind(item: Planned) -> Kind:
+    return "package" if isinstance(item, PlannedPackage) else "image"
+
+
 def _key(item: Planned) -> dg.AssetKey:
     return package_key(item.name) if isinstance(item, PlannedPackage) else image_key(item.name)
 
@@ -74,21 +81,77 @@ def _execute(
 ) -> int:
     from fimg_pipeline.definitions import build_job
 
-    command = uuid.uuid4().hex
-    key = partition_key(plan.platform, plan.tag)
-    overrides = given_settings(settings, dict(flags))
     console.print(
         f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make, name or record for {plan.platform}, "
         f"tag {plan.tag}"
     )
-    watcher = Watcher(instance, settings, command, len(todo), console)
+    steps = {_key(item).to_python_identifier(): (_kind(item), item.name) for item in todo}
+    ended = execute(
+        instance, settings, flags, plan, source_key, console, build_job, [SOURCE, *map(_key, todo)], len(todo), {}
+    )
+    if ended.stopped is None:
+        ended.add_failures({SOURCE.to_python_identifier(): ("source", "source"), **steps})
+    print_summary(console, settings.home, plan, ended.outcomes, time.monotonic() - started, todo=todo)
+    return ended.status(console, "what was finished is kept, the rest is built by the next run")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: Dagster's result, what its steps said, and which signal had asked it to stop."""
+
+    result: dg.ExecuteJobResult
+    outcomes: Outcomes
+    stopped: signal.Signals | None
+
+    def status(self, console: Console, kept: str) -> int:
+        """The exit status, after telling what is not told yet; ``kept``: what becomes of an interrupted run's work."""
+        if self.stopped is not None and not self.result.success:
+            console.print(f"interrupted; {kept}")
+            return 128 + self.stopped
+        if not self.result.success:
+            console.print(f"run {self.result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
+        return 0 if self.result.success else 1
+
+    def add_failures(self, steps: Mapping[str, tuple[Kind, str]]) -> None:
+        """What failed without saying so itself: a step whose process was killed, or that never came to its work."""
+        for event in self.result.all_events:
+            if event.event_type is dg.DagsterEventType.STEP_FAILURE and event.step_key in steps:
+                error = event.step_failure_data.error
+                message = error.message.partition(": ")[2].strip() if error else ""
+                self.outcomes.add_failure(
+                    *steps[event.step_key],
+                    message or "its process was killed; the system's log says whether memory ran out",
+                )
+
+
+def execute(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    flags: Mapping[str, str],
+    plan: Plan,
+    source_key: str,
+    console: Console,
+    job: Callable[[], dg.JobDefinition],
+    selection: Sequence[dg.AssetKey],
+    total: int,
+    configuration: Mapping[str, Any],
+) -> Ended:
+    """Executes ``selection`` of ``job`` for the plan's partition, shown live: ``total`` steps that report something.
+
+    ``configuration`` of ops, by name.
+    """
+    command = uuid.uuid4().hex
+    key = partition_key(plan.platform, plan.tag)
+    overrides = given_settings(settings, dict(flags))
+    watcher = Watcher(instance, settings, command, total, console)
     log = settings.home / "logs" / f"{command}.log"
     with alive(instance, command), interruptions() as interrupted, watcher, quiet(log):
         result = dg.execute_job(
-            dg.reconstructable(build_job),
+            dg.reconstructable(job),
             instance,
             run_config={
                 "resources": {"pipeline": {"config": {"overrides": overrides, "source": source_key}}},
+                "ops": {name: {"config": values} for name, values in configuration.items()},
                 # The terminal shows our own progress; Dagster's event log keeps everything.
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
@@ -101,31 +164,7 @@ def _execute(
                 # It has no place from which a daemon could start it again.
                 "dagster/max_retries": "0",
             },
-            asset_selection=[SOURCE, *map(_key, todo)],
+            asset_selection=list(selection),
         )
         stopped = interrupted()
-    if stopped is None:
-        _add_failures(watcher.outcomes, result, todo)
-    print_summary(console, settings.home, plan, watcher.outcomes, time.monotonic() - started, todo=todo)
-    if stopped is not None and not result.success:
-        console.print("interrupted; what was finished is kept, the rest is built by the next run")
-        return 128 + stopped
-    if not result.success:
-        console.print(f"run {result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
-    return 0 if result.success else 1
-
-
-def _add_failures(outcomes: Outcomes, result: dg.ExecuteJobResult, todo: Sequence[Planned]) -> None:
-    """What failed without saying so itself: a step whose process was killed, or that never came to its work."""
-    steps: dict[str, tuple[Kind, str]] = {SOURCE.to_python_identifier(): ("source", "source")}
-    for item in todo:
-        kind: Kind = "package" if isinstance(item, PlannedPackage) else "image"
-        steps[_key(item).to_python_identifier()] = (kind, item.name)
-    for event in result.all_events:
-        if event.event_type is dg.DagsterEventType.STEP_FAILURE and event.step_key in steps:
-            error = event.step_failure_data.error
-            message = error.message.partition(": ")[2].strip() if error else ""
-            outcomes.add_failure(
-                *steps[event.step_key],
-                message or "its process was killed; the system's log says whether memory ran out",
-            )
+    return Ended(result, watcher.outcomes, stopped)

@@ -10,21 +10,23 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import docker
 import docker.errors
 import requests.exceptions
 
 from fimg_pipeline.catalog.platforms import Platform, platform_of
-from fimg_pipeline.engine.failures import build_failure
+from fimg_pipeline.engine.failures import build_failure, engine_is_gone, engines_own_hint
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
 from fimg_pipeline.values import PROXY_VARIABLES, without_credentials
@@ -137,6 +139,29 @@ class Engine:
             self._call(lambda: self.sdk.api.remove_image(reference, noprune=False))
         except docker.errors.ImageNotFound:
             return
+
+    @contextmanager
+    def save(self, image_ids: Sequence[str]) -> Iterator[IO[bytes]]:
+        """The archive of images, as a stream to be read to its end in the block: each layer once, in one of two forms.
+
+        Raises what the engine says when it ends early, even if the block took that for something else.
+        """
+        process = subprocess.Popen(
+            [self.cli, "save", *image_ids],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            yield process.stdout
+        finally:
+            process.stdout.close()
+            said = process.stderr.read().decode("utf-8", "replace").strip()
+            process.stderr.close()
+            # A block that stopped reading breaks the client's pipe.
+            if process.wait() not in (0, -signal.SIGPIPE) and "broken pipe" not in said:
+                raise _client_failure("docker save", process.returncode, said)
 
     def run(
         self, reference: str, command: Sequence[str], *, timeout: int, administers: bool = False
@@ -320,6 +345,13 @@ class _Feeder(threading.Thread):
                 # Closing would look like the end of the context: a build of half of it must not succeed.
                 self._client.kill()
                 self.error = error
+
+
+def _client_failure(command: str, status: int, said: str) -> EngineError:
+    message = f"{command} ended with {status}: {without_credentials(said) or 'it said nothing'}"
+    if engine_is_gone(said):
+        return EngineUnreachableError(message, hint="the Docker engine went away; run it again")
+    return EngineError(message, hint=engines_own_hint(said))
 
 
 def _by_name(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -8,17 +8,16 @@ with rights over the engine's machine.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
-from fimg_pipeline.catalog.platforms import Platform, docker_platform
+from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.dockerfiles import recipe_files
 from fimg_pipeline.engine.client import TIMED_OUT, Engine, EngineError
-from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
-from fimg_pipeline.engine.secrets import secret_files
+from fimg_pipeline.engine.context import ContextFile, file_from_disk
+from fimg_pipeline.engine.tools import build_tool
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.state import locked, scratch
+from fimg_pipeline.state import locked
 
 #: Below ``dockerfiles/``.
 RECIPE: Final = "emulation"
@@ -88,7 +87,7 @@ def ensure_emulation(
         log(f"registering QEMU with the engine's kernel, for running {arch} programs on {engine.platform}")
         handler = _HANDLERS[arch]
         files = [file_from_disk(name, file) for name, file in recipe_files(RECIPE).items()]
-        qemu = _built("qemu", files, engine.platform, engine, settings, {"BASE_DEBIAN": debian()}, log)
+        qemu = build_tool("emulation/qemu", files, engine.platform, engine, settings, {"BASE_DEBIAN": debian()}, log)
         _, config = engine.run(qemu, ["cat", f"/usr/lib/binfmt.d/{handler}.conf"], timeout=_SECONDS)
         command = ["sh", "-ec", _REGISTER, "sh", handler, registration(config, handler)]
         status, output = engine.run(qemu, command, timeout=_SECONDS, administers=True)
@@ -106,33 +105,9 @@ def runs(arch: Platform, engine: Engine, settings: Settings) -> bool:
         ContextFile("Dockerfile", b"FROM scratch\nCOPY program /\n"),
         ContextFile("program", program(arch), executable=True),
     ]
-    image = _built("program", files, arch, engine, settings, {}, lambda _: None)
+    image = build_tool("emulation/program", files, arch, engine, settings, {}, lambda _: None)
     status, output = engine.run(image, ["/program"], timeout=_SECONDS)
     if status == TIMED_OUT:
         # Nothing is known then, and what works must not be replaced.
         raise EmulationError(f"whether {arch} programs run can't be told: {output}", hint="the engine is overloaded")
     return status == 0
-
-
-def _built(
-    name: str,
-    files: Sequence[ContextFile],
-    platform: Platform,
-    engine: Engine,
-    settings: Settings,
-    arguments: Mapping[str, str],
-    log: Callable[[str], None],
-) -> str:
-    with scratch(settings.home) as folder:
-        return engine.build(
-            tar_stream(files),
-            dockerfile="Dockerfile",
-            tag=f"{LOCAL_NAMESPACE}/emulation/{name}:{platform}",
-            platform=docker_platform(platform),
-            build_args=arguments,
-            labels={},
-            secrets=secret_files(folder, settings.ca_bundle, settings.network_variables) if arguments else {},
-            options=settings.docker_options,
-            id_file=folder / "id",
-            log=log,
-        )

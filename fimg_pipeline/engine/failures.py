@@ -77,14 +77,24 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
     if status < 0:
         killed = f"{what}: the docker client was killed by signal {-status}"
         return TransientBuildError(killed, hint="build again; when memory ran out, with fewer builds at once")
-    if _ENGINE_GONE.search("\n".join(lines)):
+    if engine_is_gone("\n".join(lines)):
         return TransientBuildError(message, hint="the Docker engine went away during the build; build again")
     if is_transient(ending):
         return TransientBuildError(
             message, hint="looks like a network problem; mirrors can be set, see docs/settings.md"
         )
-    hints = (hint for pattern, hint in _ENGINES_OWN if pattern.search(ending))
-    return BuildError(message, hint=next(hints, "the whole log of the build is linked from its asset in the web UI"))
+    hint = engines_own_hint(ending) or "the whole log of the build is linked from its asset in the web UI"
+    return BuildError(message, hint=hint)
+
+
+def engine_is_gone(output: str) -> bool:
+    """Whether what a client printed says that the engine went away."""
+    return bool(_ENGINE_GONE.search(output))
+
+
+def engines_own_hint(output: str) -> str | None:
+    """What the engine's owner can do about what a client printed."""
+    return next((hint for pattern, hint in _ENGINES_OWN if pattern.search(output)), None)
 
 
 def is_transient(output: str) -> bool:

@@ -13,7 +13,7 @@ from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.dockerfiles import ROOT, recipe_files
-from fimg_pipeline.engine import emulation
+from fimg_pipeline.engine import emulation, second
 from fimg_pipeline_tests.dockerfiles.dockerfile import (
     global_arguments,
     parse,
@@ -22,6 +22,8 @@ from fimg_pipeline_tests.dockerfiles.dockerfile import (
     stage_arguments,
 )
 
+#: Recipes of what the pipeline runs for its own ends.
+TOOLS = (emulation.RECIPE, second.RECIPE)
 STEP = (
     "RUN --mount=type=tmpfs,target=/run --mount=type=bind,source=lib/build.sh,target=/run/fimg/build.sh "
     "--mount=type=secret,id=ca --mount=type=secret,id=network . /run/fimg/build.sh; apt_install curl"
@@ -30,7 +32,7 @@ STEP = (
 
 def test_there_is_a_folder_for_every_recipe_and_no_other() -> None:
     folders = {str(file.parent.relative_to(ROOT)) for file in ROOT.rglob("Dockerfile")}
-    assert folders == {*RECIPES, emulation.RECIPE}
+    assert folders == {*RECIPES, *TOOLS}
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if not path.startswith("packages/")])
@@ -42,7 +44,7 @@ def test_the_catalog_knows_what_requirements_a_recipe_installs(path: str) -> Non
     assert [(variant, tuple(Path(file).name for file in files.split())) for variant, files in installed] == wanted
 
 
-@pytest.mark.parametrize("path", [*RECIPES, emulation.RECIPE])
+@pytest.mark.parametrize("path", [*RECIPES, *TOOLS])
 def test_recipe_keeps_the_rules(path: str) -> None:
     text = (ROOT / path / "Dockerfile").read_text(encoding="utf-8")
     assert list(problems(text, recipe_files(path))) == []

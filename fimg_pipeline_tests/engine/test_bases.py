@@ -17,7 +17,8 @@ from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine import bases
 from fimg_pipeline.engine.bases import ensure_base, origin_of, wanted_bases
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Made
-from fimg_pipeline.engine.bases.hub import (
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.hub import (
     MirrorError,
     MirrorUnreachableError,
     PullFailure,
@@ -26,7 +27,6 @@ from fimg_pipeline.engine.bases.hub import (
     mirrored,
     watched,
 )
-from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import Settings
 
 DEBIAN, PYTHON = BASES["debian"], BASES["python"]

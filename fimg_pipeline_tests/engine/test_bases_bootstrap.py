@@ -25,11 +25,11 @@ from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.engine.bases import ensure_base
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
 from fimg_pipeline.engine.bases.debian import write_unpacked
-from fimg_pipeline.engine.bases.hub import MirrorError, MirrorUnreachableError
 from fimg_pipeline.engine.bases.packages import download, fetch_keyring
 from fimg_pipeline.engine.bases.suites import SUITES
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.emulation import ensure_emulation, runs
+from fimg_pipeline.engine.hub import MirrorError, MirrorUnreachableError
 from fimg_pipeline.settings import Settings
 
 pytestmark = pytest.mark.engine

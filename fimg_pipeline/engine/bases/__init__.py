@@ -19,8 +19,8 @@ from typing import Any, Final
 from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
-from fimg_pipeline.engine.bases.hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import locked
 

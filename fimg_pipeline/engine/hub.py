@@ -1,4 +1,4 @@
-"""Base images from Docker Hub or the registry configured in its place (``DOCKER_HUB_MIRROR``).
+"""Images from Docker Hub or the registry configured in its place (``DOCKER_HUB_MIRROR``), and from other registries.
 
 An image is resolved to a digest first and pulled by it: the question costs one request, so an unreachable hub is
 known in seconds, and pulling by digest leaves the user's own ``debian:bookworm-slim`` where it is.
@@ -77,14 +77,24 @@ def mirrored(reference: str, mirror: str | None) -> str:
     """
     if mirror is None:
         return reference
-    host, slash, _ = mirror.partition("/")
-    if not slash and not re.search(r"[.:]", host) and host != "localhost":
+    if is_of_docker_hub(f"{mirror}/"):
         raise MirrorError(
             f"DOCKER_HUB_MIRROR={mirror} is no registry: Docker would take it for a namespace on Docker Hub",
             hint="write HOST:PORT or a host name with a dot",
         )
     name = reference if "/" in reference else f"library/{reference}"
     return f"{mirror.rstrip('/')}/{name}"
+
+
+def is_of_docker_hub(reference: str) -> bool:
+    """Whether Docker asks its hub for ``reference``, not a registry it names."""
+    return registry_of(reference) == DOCKER_HUB
+
+
+def registry_of(reference: str) -> str:
+    """The registry a reference names (distribution/reference: a first part with '.' or ':', or localhost)."""
+    first, slash, _ = reference.partition("/")
+    return first if slash and (re.search(r"[.:]", first) or first == "localhost") else DOCKER_HUB
 
 
 def failure(message: str) -> PullFailure:
@@ -107,14 +117,17 @@ def mirror_error(reference: str, mirror: str, problem: PullFailure) -> MirrorErr
 
 
 def pull(engine: Engine, reference: str, platform: Platform, log: Callable[[str], None]) -> Pulled | PullFailure:
-    """Brings ``reference`` for ``platform`` to the engine, or says why the registry gives none."""
+    """Brings ``reference`` (``NAME:TAG`` or ``NAME@sha256:…``) for ``platform`` to the engine, without a name.
+
+    Or says why the registry gives none.
+    """
     api: Any = engine.sdk.api
     try:
         found = watched(lambda _: api.inspect_distribution(reference), _ASK_SECONDS)
         digest = str(found["Descriptor"]["digest"])
         if not _offers(found, platform):
             return PullFailure(True, f"it doesn't have the image for {platform}")
-        repository = reference.rpartition(":")[0]
+        repository = reference.partition("@")[0] if "@" in reference else reference.rpartition(":")[0]
         _free_digest(engine, f"{repository}@{digest}", platform)
         log(f"pulling {reference} for {platform} ({digest})")
         watched(lambda beat: _pull(engine, repository, digest, platform, beat), _SILENCE_SECONDS)

@@ -1,0 +1,167 @@
+"""Bundle assets: the images of one platform and tag as files, for engines that no registry reaches."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+from pydantic import Field
+
+from fimg_pipeline import values
+from fimg_pipeline.assets.keys import bundle_key, image_key, log_page
+from fimg_pipeline.assets.partitions import MATRIX
+from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.assets.source import commit_metadata
+from fimg_pipeline.assets.steps import POOL, RETRIES, Log, step
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.progress import Event, log_path, report
+from fimg_pipeline.ship import trial
+from fimg_pipeline.ship.layers import LayerStore, ShipError
+from fimg_pipeline.ship.lock import Lock, LockedImage
+from fimg_pipeline.ship.save import Saved, Wanted, save
+from fimg_pipeline.ship.third_party import third_party
+from fimg_pipeline.ship.wanted import fate_images, folder_name, header, read_base
+
+FATE: Final = "fate"
+THIRD_PARTY: Final = "third-party"
+#: The bundles of a folder, by name.
+BUNDLES: Final = (FATE, THIRD_PARTY)
+LOADS: Final = "loads_into_an_empty_engine"
+
+
+class BundleConfig(dg.Config):
+    """How a bundle is written."""
+
+    output: str = Field("", description="Where its folder is made; empty: BUNDLE_DIR.")
+    part_size: int | None = Field(
+        None, ge=values.SMALLEST_PART, description="Largest size of a file in bytes; null: the bundle is one file."
+    )
+    singles: list[str] = Field(
+        [], description="Images that get an archive of their own too, for containerd and Kuscia: fateflow."
+    )
+    since: str = Field("", description="An images.lock.json: what its images have is left out.")
+
+
+def bundle_asset(
+    name: str, description: str, deps: list[dg.AssetKey], images: Callable[[Session, Plan, Log], list[LockedImage]]
+) -> dg.AssetsDefinition:
+    """The asset that writes bundle ``name`` of ``images``."""
+    key = bundle_key(name)
+
+    @dg.asset(
+        key=key,
+        deps=deps,
+        partitions_def=MATRIX,
+        group_name="bundles",
+        kinds={"docker", "gzip"},
+        owners=["team:fate-release"],
+        code_version="1",
+        pool=POOL,
+        retry_policy=RETRIES,
+        check_specs=[
+            dg.AssetCheckSpec(
+                LOADS, asset=key, description="`load.sh` loads it into an empty engine, where every image has its id."
+            )
+        ],
+        description=description,
+    )
+    def write(context: dg.AssetExecutionContext, pipeline: Pipeline, config: BundleConfig) -> dg.MaterializeResult:
+        with step(context, pipeline, "bundle", name) as (session, log):
+            settings, run_id = session.settings, context.run.run_id
+            plan = session.plan(())
+            base = read_base(_path(config.since), settings.platform) if config.since else None
+            lock = header(plan, base)
+            folder = (_path(config.output) if config.output else settings.bundles) / folder_name(lock)
+            saved = save(
+                session.engine,
+                LayerStore(settings.home / "store"),
+                folder,
+                Wanted(name, images(session, plan, log), config.part_size, base, frozenset(config.singles)),
+                lock,
+                settings.home,
+                log,
+            )
+            check = _loads(session, folder, name, saved, lock, log)
+            report(settings.home, run_id, Event("bundle", name, "reused" if saved.reused else "built", saved.seconds))
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(_version(saved)),
+                metadata={
+                    "result": "reused: it was there, whole" if saved.reused else "written",
+                    "folder": dg.MetadataValue.path(str(folder)),
+                    "load": dg.MetadataValue.md(f"`sh load.sh {name}` in that folder"),
+                    "commit": commit_metadata(plan.source.fate),
+                    **_metadata(saved, lock),
+                    "log": dg.MetadataValue.url(log_page(run_id, key)),
+                    "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, f"bundle-{name}"))),
+                },
+                check_results=[check],
+            )
+
+    return write
+
+
+def _metadata(saved: Saved, lock: Lock) -> dict[str, Any]:
+    files = [
+        dg.TableRecord({"name": file.name, "size": file.size, "sha256": file.sha256}) for file in saved.bundle.files
+    ]
+    return {
+        "images": len(saved.bundle.images),
+        "layers": sum(layer.included for layer in saved.bundle.layers.values()),
+        "size_mb": round(saved.bundle.size / 1e6, 1),
+        "files": dg.MetadataValue.table(files),
+        **({"stands on": lock.since} if lock.since else {}),
+        "seconds": round(saved.seconds, 1),
+    }
+
+
+def _path(text: str) -> Path:
+    try:
+        return values.path(text)
+    except ValueError as error:
+        raise ShipError(f"{text!r} {error}") from None
+
+
+def _version(saved: Saved) -> str:
+    """Changes when an image does, or a file."""
+    images = [(image.reference, image.id) for image in saved.bundle.images]
+    files = [file.sha256 for file in saved.bundle.all_files]
+    return hashlib.sha256(json.dumps([images, files]).encode()).hexdigest()
+
+
+def _loads(session: Session, folder: Path, name: str, saved: Saved, lock: Lock, log: Log) -> dg.AssetCheckResult:
+    """Tries loading, unless this very bundle passed before: its bytes can't have changed."""
+    passed_before = session.settings.home / "loaded" / _version(saved)
+    if passed_before.is_file():
+        return dg.AssetCheckResult(passed=True, check_name=LOADS, description="these bytes were loaded before")
+    tried = trial.load(session.engine, session.settings, folder, name, saved.bundle, lock.since, log)
+    if tried.passed:
+        passed_before.parent.mkdir(parents=True, exist_ok=True)
+        passed_before.touch()
+    return dg.AssetCheckResult(
+        passed=bool(tried.passed),
+        check_name=LOADS,
+        # One that could not be tried is none that failed.
+        severity=dg.AssetCheckSeverity.WARN if tried.passed is None else dg.AssetCheckSeverity.ERROR,
+        description=tried.summary,
+        metadata={"output": dg.MetadataValue.md(f"```\n{tried.output[-2000:]}\n```")},
+    )
+
+
+BUNDLE_ASSETS: Final = [
+    bundle_asset(
+        FATE,
+        "FATE's images in one archive for `docker load`, with `load.sh`, `SHA256SUMS` and `images.lock.json`.\n\n"
+        "Those the switches select and that are published; all have to be up to date.",
+        [image_key(image.name) for image in IMAGES.values() if image.published],
+        lambda session, plan, log: fate_images(plan, session.engine),
+    ),
+    bundle_asset(
+        THIRD_PARTY,
+        "What a deployment needs beside them (`THIRD_PARTY_IMAGES`), pulled by digest when it is not there.",
+        [],
+        lambda session, plan, log: third_party(session.settings, session.engine, session.settings.platform, log),
+    ),
+]

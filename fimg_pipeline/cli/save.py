@@ -1,0 +1,116 @@
+"""``fimg save``: the offline bundles, by a Dagster run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from fimg_pipeline import values
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.planning import current_plan
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship.wanted import folder_name, header, read_base, require_current
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def save(
+    settings: Settings,
+    flags: Mapping[str, str],
+    *,
+    output: str,
+    part_size: int | None,
+    since: str,
+    singles: Sequence[str],
+) -> int:
+    """Writes the bundles of what the switches select; the process's exit status."""
+    console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, soft_wrap=True)
+    started = time.monotonic()
+    root = _path("--output", output) if output else settings.bundles
+    base = read_base(_path("--since", since), settings.platform) if since else None
+    source_key = uuid.uuid4().hex
+    plan = current_plan(settings, Engine(), source_key=source_key)
+    require_current(plan)
+    unknown = sorted(set(singles) - set(plan.bundle))
+    if unknown:
+        raise FimgError(
+            f"--single {unknown[0]}: that image is not in the bundle", hint=f"it holds {', '.join(plan.bundle)}"
+        )
+    folder = root / folder_name(header(plan, base))
+
+    # Loading Dagster takes longer than finding out that there is nothing to load it for.
+    from fimg_pipeline.assets.bundles import BUNDLES, FATE
+    from fimg_pipeline.assets.keys import bundle_key
+    from fimg_pipeline.assets.partitions import add_tag
+    from fimg_pipeline.automation.liveness import close_abandoned_runs
+    from fimg_pipeline.cli.instance import open_instance
+    from fimg_pipeline.cli.run import execute
+    from fimg_pipeline.definitions import bundle_job
+
+    keys = {name: bundle_key(name) for name in BUNDLES}
+    configuration = {
+        name: {
+            "output": str(root),
+            "part_size": part_size,
+            "since": str(_path("--since", since)) if since else "",
+            "singles": list(singles) if name == FATE else [],
+        }
+        for name in BUNDLES
+    }
+    with open_instance(settings) as instance:
+        close_abandoned_runs(instance)
+        add_tag(instance, plan.tag)
+        console.print(f"{len(plan.bundle)} images for {plan.platform}, tag {plan.tag}, to {escape(str(folder))}")
+        ended = execute(
+            instance,
+            settings,
+            flags,
+            plan,
+            source_key,
+            console,
+            bundle_job,
+            list(keys.values()),
+            len(keys),
+            {keys[name].to_python_identifier(): given for name, given in configuration.items()},
+        )
+        if ended.stopped is None:
+            ended.add_failures({key.to_python_identifier(): ("bundle", name) for name, key in keys.items()})
+    console.print()
+    for (_, name), event in ended.outcomes.events.items():
+        if event.what == "failed":
+            console.print(f"[red]failed[/]  {name}: {escape(event.message)}")
+    damaged = _print_checks(ended.result, console)
+    console.print(f"{escape(str(folder))}; {time.monotonic() - started:.0f} s")
+    return ended.status(console, "what was finished is kept") or damaged
+
+
+def _print_checks(result: dg.ExecuteJobResult, console: Console) -> int:
+    """What the bundles' checks found; 1 when one failed."""
+    import dagster as dg
+
+    status = 0
+    for event in result.all_events:
+        if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        found = event.asset_check_evaluation_data
+        style = "green" if found.passed else "yellow" if found.severity is dg.AssetCheckSeverity.WARN else "red"
+        console.print(f"[{style}]{escape(found.description or found.check_name)}[/]")
+        status |= not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
+    return status
+
+
+def _path(option: str, text: str) -> Path:
+    try:
+        return values.path(text)
+    except ValueError as error:
+        raise FimgError(f"{option} {text!r}: {error}") from None

@@ -1,0 +1,90 @@
+"""A second Docker engine, empty, in a container on the first: what is loaded into it harms nobody's images."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import docker.errors
+
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.dockerfiles import recipe_files
+from fimg_pipeline.engine.bases import ensure_base
+from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.context import file_from_disk
+from fimg_pipeline.engine.tools import build_tool
+from fimg_pipeline.settings import Settings
+
+#: Below ``dockerfiles/``.
+RECIPE: Final = "engine"
+_READY_SECONDS: Final = 60
+#: What an engine needs to unpack images. Less than a privileged container, which an
+#: engine that is in a container itself may not be able to give.
+RIGHTS: Final[Mapping[str, Any]] = {
+    "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
+    "security_opt": ["apparmor=unconfined", "seccomp=unconfined"],
+    "cgroupns": "host",
+    "tmpfs": {"/run": ""},
+}
+#: Its own images are on a volume: an engine can't keep them on top of another's.
+IMAGES_VOLUME: Final = "/var/lib/docker"
+
+
+def second_image(engine: Engine, settings: Settings, log: Callable[[str], None]) -> str:
+    """The image of the second engine, built if it is not there."""
+    debian = ensure_base(BASES["debian"], engine.platform, settings, engine, log=log).local
+    files = [file_from_disk(name, file) for name, file in recipe_files(RECIPE).items()]
+    return build_tool("engine", files, engine.platform, engine, settings, {"BASE_DEBIAN": debian}, log)
+
+
+@dataclass(frozen=True)
+class SecondEngine:
+    """A started engine, by its container; its own client is in there too."""
+
+    container: Any
+
+    def run(self, command: Sequence[str]) -> tuple[int, str]:
+        """Runs a command in its container: status and output."""
+        done = self.container.exec_run(list(command))
+        return int(done.exit_code), done.output.decode("utf-8", "replace")
+
+
+@contextmanager
+def second_engine(engine: Engine, image: str, mounts: Mapping[Path, str]) -> Iterator[SecondEngine]:
+    """Starts one for the block. ``mounts``: folders of the engine's machine by where they are to be read in there.
+
+    Raises :class:`EngineError` when it does not start: engines without rights over their machine can't have a second.
+    """
+    sdk = engine.sdk
+    name = f"fimg-second-{uuid.uuid4().hex[:12]}"
+    try:
+        container = sdk.containers.create(
+            image,
+            ["--bridge=none", "--iptables=false"],
+            name=name,
+            network_mode="none",
+            volumes=[IMAGES_VOLUME, *(f"{folder}:{place}:ro" for folder, place in mounts.items())],
+            **RIGHTS,
+        )
+    except docker.errors.APIError as error:
+        raise EngineError(f"no second engine can be made: {error.explanation or error}") from None
+    try:
+        container.start()
+        second = SecondEngine(container)
+        deadline = time.monotonic() + _READY_SECONDS
+        while second.run(["docker", "version"])[0] != 0:
+            container.reload()
+            if container.status != "running" or time.monotonic() > deadline:
+                said = container.logs(tail=5).decode("utf-8", "replace").strip()
+                raise EngineError(f"the second engine did not start: {said}")
+            time.sleep(0.2)
+        yield second
+    except docker.errors.APIError as error:
+        raise EngineError(f"the second engine did not start: {error.explanation or error}") from None
+    finally:
+        container.remove(force=True, v=True)

@@ -1,0 +1,1 @@
+"""Carrying images elsewhere: offline bundles. Reads images through ``engine/``; never builds or names one."""

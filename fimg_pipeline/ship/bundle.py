@@ -1,0 +1,164 @@
+"""The archive that ``docker load`` takes: every image's configuration, and every layer once.
+
+A tar with ``manifest.json`` first, the layers in it gzips from the store: an engine that has a layer does not unpack it
+again. The gzip around it does not compress. Equal images are an equal file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from isal import igzip
+
+from fimg_pipeline.ship.gzipped import Sink, StoredGzip, stored_size
+from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError, digest_of
+from fimg_pipeline.ship.parts import File, PartReader, PartWriter
+from fimg_pipeline.ship.saved import SavedImage
+
+MANIFEST: Final = "manifest.json"
+_BUFFER: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Content:
+    """What goes into one archive: images under their names, and the layers that the target has already."""
+
+    images: Mapping[str, SavedImage]
+    left_out: frozenset[str] = frozenset()
+
+    def layers(self, store: LayerStore) -> list[Layer]:
+        """The layers that are in the archive, each once, in the order of the images; an error when one is not kept."""
+        wanted = dict.fromkeys(diff_id for image in self.images.values() for diff_id in image.diff_ids)
+        found = {diff_id: store.find(diff_id) for diff_id in wanted if diff_id not in self.left_out}
+        lost = [diff_id for diff_id, layer in found.items() if layer is None]
+        if lost:
+            raise ShipError(f"layer {lost[0]} is not kept any more", hint="it was removed meanwhile: run it again")
+        return [layer for layer in found.values() if layer is not None]
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """The files that are no layers, by name, as they come first in the archive."""
+        manifest = [
+            {
+                "Config": _config_name(image),
+                "RepoTags": [reference],
+                "Layers": [_layer_name(diff_id) for diff_id in image.diff_ids],
+            }
+            for reference, image in self.images.items()
+        ]
+        configs = {_config_name(image): image.config for image in self.images.values()}
+        return {MANIFEST: json.dumps(manifest, separators=(",", ":")).encode(), **configs}
+
+
+def size_of(content: Content, store: LayerStore) -> int:
+    """How many bytes the archive will have."""
+    sizes = [len(document) for document in content.documents.values()]
+    sizes += [layer.packed_size for layer in content.layers(store)]
+    blocks = sum(512 + -(-size // 512) * 512 for size in sizes) + 1024
+    return stored_size(-(-blocks // tarfile.RECORDSIZE) * tarfile.RECORDSIZE)
+
+
+def write(
+    content: Content,
+    store: LayerStore,
+    folder: Path,
+    name: str,
+    *,
+    compressed: bool = True,
+    max_size: int | None = None,
+) -> list[File]:
+    """Writes the archive as ``name`` (or parts of it, of ``max_size`` bytes) in ``folder``; the files it became.
+
+    ``compressed``: as a gzip, which ``.tar.gz`` promises.
+    """
+    with PartWriter(folder, name, max_size) as output:
+        if compressed:
+            with StoredGzip(output) as sink:
+                _write_tar(content, store, sink)
+        else:
+            _write_tar(content, store, output)
+    return output.files
+
+
+def verify(
+    content: Content, store: LayerStore, folder: Path, files: Sequence[File], *, compressed: bool = True
+) -> None:
+    """Reads what :func:`write` wrote back from the disk: it has to be whole, and hold exactly what it should."""
+    expected = {name: digest_of(document) for name, document in content.documents.items()}
+    expected |= {_layer_name(layer.diff_id): layer.packed_digest for layer in content.layers(store)}
+    found: dict[str, str] = {}
+    with PartReader(folder, [file.name for file in files]) as reader:
+        raw = io.BufferedReader(reader, _BUFFER)  # type: ignore[type-var]  # typeshed asks for more than it does
+        source: Any = igzip.IGzipFile(fileobj=raw) if compressed else raw
+        try:
+            with tarfile.open(fileobj=source, mode="r|", bufsize=_BUFFER) as tar:
+                for member in tar:
+                    file = tar.extractfile(member)
+                    found[member.name] = "" if file is None else _digest_of_file(file)
+            # The archive ends before its file does.
+            while source.read(_BUFFER):
+                pass
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise ShipError(f"{files[0].name} could not be read back from {folder}: {error}") from None
+        if found != expected or reader.files != list(files):
+            raise ShipError(
+                f"{files[0].name} is not on the disk as it was written to {folder}",
+                hint="check the disk, and run it again",
+            )
+
+
+def _write_tar(content: Content, store: LayerStore, sink: Sink) -> None:
+    stream: Any = sink
+    with tarfile.open(fileobj=stream, mode="w|", bufsize=_BUFFER, format=tarfile.GNU_FORMAT) as tar:
+        for name, document in content.documents.items():
+            tar.addfile(_member(name, len(document)), io.BytesIO(document))
+        for layer in content.layers(store):
+            with store.path(layer).open("rb") as file:
+                hashed = _Hashing(file)
+                tar.addfile(_member(_layer_name(layer.diff_id), layer.packed_size), hashed)
+            if f"sha256:{hashed.digest.hexdigest()}" != layer.packed_digest:
+                store.drop(layer)
+                raise ShipError(
+                    f"{store.path(layer)} is damaged", hint="it is forgotten: run it again, and check the disk"
+                )
+
+
+class _Hashing:
+    """Reads ``file`` and hashes what it reads."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data
+
+
+def _digest_of_file(file: IO[bytes]) -> str:
+    hashing = _Hashing(file)
+    while hashing.read(_BUFFER):
+        pass
+    return f"sha256:{hashing.digest.hexdigest()}"
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member
+
+
+def _config_name(image: SavedImage) -> str:
+    return f"{image.image_id.partition(':')[2]}.json"
+
+
+def _layer_name(diff_id: str) -> str:
+    return f"{diff_id.partition(':')[2]}.tar.gz"

@@ -1,0 +1,115 @@
+"""A folder of bundles: archives, ``images.lock.json``, ``load.sh``, and ``SHA256SUMS`` that says they belong together.
+
+``SHA256SUMS`` goes first and comes last: a folder without it is one that is just being changed, and ``load.sh`` refuses
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.layers import ShipError
+from fimg_pipeline.ship.lock import Lock, LockedBundle, LockedFile
+from fimg_pipeline.ship.parts import file_of
+from fimg_pipeline.state import NEW
+
+SUMS: Final = "SHA256SUMS"
+LOADER: Final = "load.sh"
+_STAGING: Final = f".fimg{NEW}"
+_TEMPLATE: Final = Path(__file__).with_name(LOADER)
+
+
+def archive_name(bundle: str) -> str:
+    return f"{bundle}.images.tar.gz"
+
+
+def single_name(image: str) -> str:
+    return f"{image}.image.tar"
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """An empty folder within ``folder``, for the block, which holds the lock of ``folder``."""
+    new = folder / _STAGING
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+    except OSError as error:
+        raise ShipError(f"{new} can't be made: {error.strerror}", hint="choose a folder that is yours") from None
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def current(folder: Path) -> Lock | None:
+    """The lock of a folder that is whole; ``None`` when it is not, or not one of this version."""
+    if not (folder / SUMS).is_file():
+        return None
+    try:
+        return locks.read(folder / locks.NAME)
+    except ShipError:
+        return None
+
+
+def is_whole(folder: Path, files: Sequence[LockedFile]) -> bool:
+    """Whether ``files`` are on the disk as they were written."""
+    try:
+        return all(LockedFile(**vars(file_of(folder / file.name))) == file for file in files)
+    except OSError:
+        return False
+
+
+def publish(folder: Path, new: Path, lock: Lock) -> None:
+    """Moves the archives in ``new`` to ``folder``, which holds what ``lock`` says then, and nothing else of ours."""
+    (new / locks.NAME).write_text(lock.text(), encoding="utf-8")
+    (new / LOADER).write_text(loader(lock), encoding="utf-8")
+    (new / LOADER).chmod(0o755)
+    known = {file.name: file.sha256 for bundle in lock.bundles.values() for file in bundle.all_files}
+    known |= {name: file_of(new / name).sha256 for name in (locks.NAME, LOADER)}
+    sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items()))
+    if (folder / SUMS).is_file() and (folder / SUMS).read_text(encoding="utf-8") == sums:
+        return
+    (new / SUMS).write_text(sums, encoding="utf-8")
+    for file in new.iterdir():
+        _to_disk(file)
+    (folder / SUMS).unlink(missing_ok=True)
+    for file in sorted(new.iterdir(), key=lambda file: file.name == SUMS):
+        file.replace(folder / file.name)
+    _to_disk(folder)
+    for stale in (*folder.glob(f"{archive_name('*')}*"), *folder.glob(single_name("*"))):
+        if stale.name not in known:
+            stale.unlink()
+
+
+def loader(lock: Lock) -> str:
+    """``load.sh`` for what ``lock`` says. Its values are of narrow grammars, and the shell reads them as text."""
+    lines = [f"platform {lock.platform}"]
+    for name, bundle in lock.bundles.items():
+        lines.append(f"bundle {name}")
+        lines += [f"file {name} {file.name}" for file in bundle.files]
+        lines += [f"image {name} {image.reference} {image.id} {' '.join(image.layers)}" for image in bundle.images]
+        lines += _needs(name, bundle, lock.since)
+    return _TEMPLATE.read_text(encoding="utf-8").replace("@CONTENT@", "\n".join(lines))
+
+
+def _needs(name: str, bundle: LockedBundle, since: str | None) -> list[str]:
+    if since is None:
+        return []
+    lines = [f"since {name} {since}"]
+    return lines + [f"needs {name} {base} {' '.join(chain)}" for base, chain in bundle.needs.items()]
+
+
+def _to_disk(path: Path) -> None:
+    """What is renamed must not be empty after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

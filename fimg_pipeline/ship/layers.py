@@ -1,0 +1,167 @@
+"""Compressed layers, kept by what they hold: each is compressed once, whatever images and bundles it is in.
+
+A layer's name is its diff id, the digest of the uncompressed tar, which is what images list in their configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from isal import igzip_threaded
+
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.state import NEW
+
+#: ISA-L's lowest level that still looks for repetitions: 21 times as fast as gzip -6 for a seventh more bytes.
+_LEVEL: Final = 1
+_CHUNK: Final = 1 << 20
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class ShipError(FimgError):
+    """Images can't be carried elsewhere, or what was to carry them is damaged."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """``diff_id`` and ``size`` of the tar; ``packed_digest`` and ``packed_size`` of its gzip. Sizes in bytes."""
+
+    diff_id: str
+    size: int
+    packed_digest: str
+    packed_size: int
+
+
+class LayerStore:
+    """Layers and images' configurations below ``folder``. Several processes may fill it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, diff_id: str) -> Layer | None:
+        """The layer, if it is kept."""
+        try:
+            found = Layer(**json.loads(self._record(diff_id).read_text(encoding="ascii")))
+            kept = self.path(found).stat().st_size
+        except (OSError, ValueError, TypeError):
+            return None
+        return found if found.diff_id == diff_id and found.packed_size == kept else None
+
+    def path(self, layer: Layer) -> Path:
+        """Where its gzip is."""
+        return self.folder / "layers" / f"{_hex(layer.diff_id)}.tar.gz"
+
+    def add(self, read: Callable[[int], bytes]) -> Layer:
+        """Compresses the tar that ``read(size)`` gives until it gives nothing; keeps it unless it is kept already."""
+        digest, size = hashlib.sha256(), 0
+        with self._new() as new:
+            with new.open("wb") as file:
+                packed = _Hashed(file)
+                with igzip_threaded.open(packed, "wb", compresslevel=_LEVEL, threads=1) as sink:
+                    for chunk in _chunks(read):
+                        digest.update(chunk)
+                        size += len(chunk)
+                        sink.write(chunk)
+            layer = Layer(f"sha256:{digest.hexdigest()}", size, f"sha256:{packed.digest.hexdigest()}", packed.size)
+            if self.find(layer.diff_id) is None:
+                new.replace(self.path(layer))
+                self._write(self._record(layer.diff_id), json.dumps(asdict(layer)).encode())
+        return layer
+
+    def drop(self, layer: Layer) -> None:
+        """Forgets a layer that turned out to be damaged."""
+        self._record(layer.diff_id).unlink(missing_ok=True)
+
+    def config(self, image_id: str) -> bytes | None:
+        """An image's configuration, byte by byte as its id has it, if it is kept."""
+        try:
+            found = (self.folder / "configs" / f"{_hex(image_id)}.json").read_bytes()
+        except OSError:
+            return None
+        return found if digest_of(found) == image_id else None
+
+    def add_config(self, config: bytes) -> str:
+        """Keeps an image's configuration; the image's id."""
+        image_id = digest_of(config)
+        self._write(self.folder / "configs" / f"{_hex(image_id)}.json", config)
+        return image_id
+
+    def diff_id(self, name: str) -> str | None:
+        """The layer an engine calls ``name``, if it is known."""
+        try:
+            return (self.folder / "names" / name).read_text(encoding="ascii")
+        except OSError:
+            return None
+
+    def remember(self, name: str, diff_id: str) -> None:
+        """Engines name layers by what is in them and below them: seen once, a layer needs not be read again."""
+        self._write(self.folder / "names" / name, diff_id.encode())
+
+    def _record(self, diff_id: str) -> Path:
+        return self.folder / "layers" / f"{_hex(diff_id)}.json"
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with self._new() as new:
+            new.write_bytes(content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new.replace(path)
+
+    @contextmanager
+    def _new(self) -> Iterator[Path]:
+        """A file for the block, which may be moved away; on the store's file system, so that moving is renaming."""
+        for folder in ("layers", "new"):
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
+        path = self.folder / "new" / f"{uuid.uuid4().hex}{NEW}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class _Hashed(io.RawIOBase):
+    """Writes to ``file`` and hashes what it writes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.digest.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+
+def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """What ``read`` gives in pieces of one size: the compressor's blocks are those it is handed."""
+    pending = bytearray()
+    while data := read(_CHUNK):
+        pending += data
+        if len(pending) >= _CHUNK:
+            yield bytes(pending[:_CHUNK])
+            del pending[:_CHUNK]
+    if pending:
+        yield bytes(pending)
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _hex(digest: str) -> str:
+    """A digest as a file's name; it comes from engines and lock files."""
+    if not _DIGEST.fullmatch(digest):
+        raise ShipError(f"{digest!r} is no digest (sha256:…)")
+    return digest.partition(":")[2]

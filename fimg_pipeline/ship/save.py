@@ -1,0 +1,215 @@
+"""Bundles from an engine's images: what the store lacks is read from the engine, the rest is put together from it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.ship import bundle as archives
+from fimg_pipeline.ship import folder as folders
+from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.layers import LayerStore, ShipError
+from fimg_pipeline.ship.lock import (
+    Lock,
+    LockedBundle,
+    LockedFile,
+    LockedImage,
+    LockedLayer,
+    base_chains,
+    leave_out,
+    needs,
+)
+from fimg_pipeline.ship.saved import SavedImage, kept, read_saved
+from fimg_pipeline.state import locked
+
+#: What is left free on a disk that is written to.
+_SPARE: Final = 64 << 20
+#: How large layers are compressed, at most as a rule; images of FATE are a third.
+_PACKED_SHARE: Final = 0.5
+_SPACE_HINT: Final = "free space there, or choose another folder (--output, BUNDLE_DIR, FIMG_HOME)"
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A bundle to be: its name, its images as they are to be locked (``layers`` empty), how large a file may be.
+
+    ``base``: the lock of what the target has; its layers are left out. ``singles``: names (``fateflow``) of images that
+    get an archive of their own too, whole, for containerd, which can't load several or parts.
+    """
+
+    name: str
+    images: Sequence[LockedImage]
+    part_size: int | None = None
+    base: Lock | None = None
+    singles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a bundle: ``reused`` when the folder had it already. ``seconds`` of wall time."""
+
+    bundle: LockedBundle
+    reused: bool
+    seconds: float
+
+
+def collect(engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Log) -> dict[str, SavedImage]:
+    """The images by id, their parts in the store; read from the engine at once, as far as it lacks them."""
+    lacking = [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
+    if lacking:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        require_space(store.folder, int(_to_read(engine, store, lacking) * _PACKED_SHARE))
+        log(f"reading {len(lacking)} of {len(set(image_ids))} images from the engine")
+        try:
+            with engine.save(lacking) as archive:
+                read_saved(archive, store, log)
+        except OSError as error:
+            raise ShipError(f"{store.folder} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
+    found = {image_id: kept(store, image_id) for image_id in image_ids}
+    lost = [image_id for image_id, image in found.items() if image is None]
+    if lost:
+        raise ShipError(f"the engine saved something else than image {lost[0]}")
+    return {image_id: image for image_id, image in found.items() if image is not None}
+
+
+def _to_read(engine: Engine, store: LayerStore, image_ids: Sequence[str]) -> int:
+    """About how many bytes of layers the store lacks: what images are larger by than those they stand on."""
+    sizes: dict[tuple[str, ...], int] = {}
+    for image in engine.state().images:
+        record = engine.inspect(image.image_id)
+        if record is not None:
+            sizes[tuple(record["RootFS"].get("Layers") or ())] = record["Size"]
+    parts: dict[tuple[str, ...], int] = {}
+    for record in filter(None, map(engine.inspect, image_ids)):
+        below = 0
+        for chain in locks.chains(record["RootFS"]["Layers"]):
+            if chain in sizes:
+                parts[chain], below = max(0, sizes[chain] - below), sizes[chain]
+    return sum(size for chain, size in parts.items() if store.find(chain[-1]) is None)
+
+
+def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header: Lock, home: Path, log: Log) -> Saved:
+    """Makes the bundle part of ``folder``, unless it is there. ``header``: the lock without bundles.
+
+    The other bundles of the folder stay as they are, if they are of the same tag and platform.
+    """
+    started = time.monotonic()
+    images = collect(engine, store, [image.id for image in wanted.images], log)
+    content = archives.Content(
+        {image.reference: images[image.id] for image in wanted.images}, _left_out(images, wanted.base)
+    )
+    planned = _locked(wanted, content, store)
+    with locked(home / "locks" / f"bundles-{header.platform}"), folders.staging(folder) as new:
+        before = folders.current(folder)
+        others = {} if before is None or not _belongs(before, header) else dict(before.bundles)
+        there = others.get(wanted.name)
+        whole = there is not None and _without_files(there) == planned and folders.is_whole(folder, there.all_files)
+        if there is not None and whole and there.singles.keys() == _singles(wanted).keys():
+            log(f"{folder / folders.archive_name(wanted.name)} holds these images already")
+            done, reused = there, True
+        else:
+            done, reused = _written(planned, content, store, new, wanted, log), False
+        folders.publish(folder, new, header.model_copy(update={"bundles": {**others, wanted.name: done}}))
+    return Saved(done, reused, time.monotonic() - started)
+
+
+def _singles(wanted: Wanted) -> dict[str, str]:
+    """References of the images that get an archive of their own, with its name."""
+    found = {image.reference: image.reference.rpartition(":")[0].rpartition("/")[2] for image in wanted.images}
+    return {reference: folders.single_name(name) for reference, name in found.items() if name in wanted.singles}
+
+
+def _without_files(bundle: LockedBundle) -> LockedBundle:
+    return bundle.model_copy(update={"files": (), "singles": {}})
+
+
+def _written(
+    planned: LockedBundle, content: archives.Content, store: LayerStore, new: Path, wanted: Wanted, log: Log
+) -> LockedBundle:
+    singles = {
+        reference: (name, archives.Content({reference: content.images[reference]}))
+        for reference, name in _singles(wanted).items()
+    }
+    require_space(
+        new, sum(archives.size_of(each, store) for each in (content, *(each for _, each in singles.values())))
+    )
+    name = folders.archive_name(wanted.name)
+    files = _archive(name, content, store, new, log, part_size=wanted.part_size)
+    alone = {
+        reference: _archive(name, each, store, new, log, compressed=False)[0]
+        for reference, (name, each) in singles.items()
+    }
+    return planned.model_copy(update={"files": files, "singles": alone})
+
+
+def _archive(
+    name: str,
+    content: archives.Content,
+    store: LayerStore,
+    new: Path,
+    log: Log,
+    *,
+    compressed: bool = True,
+    part_size: int | None = None,
+) -> tuple[LockedFile, ...]:
+    log(f"writing {name}: {archives.size_of(content, store) / 1e6:.1f} MB, {len(content.images)} images")
+    try:
+        files = archives.write(content, store, new, name, compressed=compressed, max_size=part_size)
+    except OSError as error:
+        raise ShipError(f"{new / name} can't be written: {error.strerror}") from None
+    log(f"reading {name} back")
+    archives.verify(content, store, new, files, compressed=compressed)
+    return tuple(LockedFile(**vars(file)) for file in files)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """:class:`ShipError` when ``folder``'s file system has no ``size`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE:
+        raise ShipError(
+            f"{folder} has {free / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed",
+            hint=_SPACE_HINT,
+        )
+
+
+def _left_out(images: Mapping[str, SavedImage], base: Lock | None) -> frozenset[str]:
+    if base is None:
+        return frozenset()
+    return leave_out([image.diff_ids for image in images.values()], base_chains(base))
+
+
+def _locked(wanted: Wanted, content: archives.Content, store: LayerStore) -> LockedBundle:
+    """The lock's entry, but for the files."""
+    layers: dict[str, LockedLayer] = {}
+    for image in content.images.values():
+        for diff_id in image.diff_ids:
+            layer = store.find(diff_id)
+            if layer is None:
+                raise ShipError(f"layer {diff_id} is not kept any more", hint="it was removed meanwhile: run it again")
+            layers[diff_id] = LockedLayer(
+                size=layer.size,
+                packed_size=layer.packed_size,
+                packed_digest=layer.packed_digest,
+                included=diff_id not in content.left_out,
+            )
+    every = [image.diff_ids for image in content.images.values()]
+    return LockedBundle(
+        files=(),
+        part_size=wanted.part_size,
+        images=tuple(
+            image.model_copy(update={"layers": content.images[image.reference].diff_ids}) for image in wanted.images
+        ),
+        layers=layers,
+        needs={} if wanted.base is None else needs(every, content.left_out, base_chains(wanted.base)),
+    )
+
+
+def _belongs(before: Lock, header: Lock) -> bool:
+    return (before.tag, before.platform, before.since) == (header.tag, header.platform, header.since)

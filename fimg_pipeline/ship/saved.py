@@ -1,0 +1,136 @@
+"""Reading what an engine saves: its images' configurations and layers, from a stream, into the store.
+
+Engines write one of two forms of the same archive: until Docker 24 a folder per layer (``ID/layer.tar``, or a link to
+the same layer under another id), later an OCI layout (``blobs/sha256/…``, layers perhaps compressed). Both end with a
+``manifest.json`` that says which files make which image.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import posixpath
+import re
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any, Final
+
+from isal import igzip
+
+from fimg_pipeline.ship.layers import LayerStore, ShipError, digest_of
+
+#: Larger files of an archive are layers.
+_MAX_DOCUMENT: Final = 8 << 20
+_BUFFER: Final = 1 << 20
+_GZIP: Final = b"\x1f\x8b"
+_LAYER: Final = re.compile(r"(?:blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})/layer\.tar)")
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """An image whose parts are all in the store: its id (the digest of ``config``) and its layers, lowest first."""
+
+    image_id: str
+    config: bytes
+    diff_ids: tuple[str, ...]
+
+
+def image_of(config: bytes) -> SavedImage:
+    """The image a configuration describes; :class:`ShipError` when it is none."""
+    try:
+        diff_ids = tuple(map(str, json.loads(config)["rootfs"]["diff_ids"]))
+    except (ValueError, KeyError, TypeError):
+        raise ShipError("the engine saved an image without a configuration that can be read") from None
+    return SavedImage(digest_of(config), config, diff_ids)
+
+
+def kept(store: LayerStore, image_id: str) -> SavedImage | None:
+    """The image, if all of its parts are in the store."""
+    config = store.config(image_id)
+    if config is None:
+        return None
+    image = image_of(config)
+    return image if all(store.find(diff_id) for diff_id in image.diff_ids) else None
+
+
+def read_saved(archive: IO[bytes], store: LayerStore, log: Callable[[str], None]) -> list[SavedImage]:
+    """Puts the images of ``archive``, a stream, into the store; :class:`ShipError` when it is not whole."""
+    reader = _Reader(store, log)
+    try:
+        with tarfile.open(fileobj=archive, mode="r|", bufsize=_BUFFER) as tar:
+            for member in tar:
+                reader.read(tar, member)
+    except tarfile.TarError as error:
+        raise ShipError(f"the engine's archive can't be read: {error}") from None
+    return reader.images()
+
+
+@dataclass
+class _Reader:
+    store: LayerStore
+    log: Callable[[str], None]
+    documents: dict[str, bytes] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def read(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        if member.issym() or member.islnk():
+            folder = posixpath.dirname(member.name) if member.issym() else ""
+            self.links[member.name] = posixpath.normpath(posixpath.join(folder, member.linkname))
+            return
+        if not member.isfile():
+            return
+        name = _LAYER.fullmatch(member.name)
+        known = self.store.diff_id(name[1] or name[2]) if name else None
+        if known is not None and self.store.find(known):
+            self.layers[member.name] = known
+            return
+        file = tar.extractfile(member)
+        assert file is not None
+        if name is None or member.size <= _MAX_DOCUMENT:
+            content = file.read()
+            if name is None or _is_document(content):
+                self.documents[member.name] = content
+                return
+            file = io.BytesIO(content)
+        self.layers[member.name] = self._layer(file, name[1] or name[2])
+
+    def _layer(self, file: IO[bytes], name: str) -> str:
+        buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # typeshed asks for more than it does
+        packed = buffered.peek(2)[:2] == _GZIP
+        layer = self.store.add(igzip.IGzipFile(fileobj=buffered).read if packed else buffered.read)
+        self.log(f"layer {layer.diff_id[7:19]}: {layer.size / 1e6:.1f} MB, compressed {layer.packed_size / 1e6:.1f} MB")
+        self.store.remember(name, layer.diff_id)
+        return layer.diff_id
+
+    def images(self) -> list[SavedImage]:
+        try:
+            entries: list[dict[str, Any]] = json.loads(self.documents["manifest.json"])
+            found = [
+                (self.documents[entry["Config"]], [self._of(path) for path in entry["Layers"]]) for entry in entries
+            ]
+        except KeyError as error:
+            raise ShipError(f"the engine's archive lacks {error}") from None
+        images: list[SavedImage] = []
+        for config, diff_ids in found:
+            image = image_of(config)
+            if list(image.diff_ids) != diff_ids:
+                raise ShipError(f"the engine saved other layers than image {image.image_id} has")
+            self.store.add_config(config)
+            images.append(image)
+        return images
+
+    def _of(self, path: str) -> str:
+        return self.layers[self.links.get(path, path)]
+
+
+def _is_document(content: bytes) -> bool:
+    """Whether a small blob is JSON; layers begin with the name of a file, or with gzip's mark."""
+    if not content.startswith(b"{"):
+        return False
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True

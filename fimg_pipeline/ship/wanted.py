@@ -1,0 +1,79 @@
+"""From a plan to what is carried elsewhere: which images, under which names, made of what; all or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.plan.model import Plan, Status
+from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.layers import ShipError
+from fimg_pipeline.ship.lock import Lock, LockedImage, Source
+
+_REVISION = "org.opencontainers.image.revision"
+
+
+def require_current(plan: Plan) -> None:
+    """:class:`ShipError` when what would be carried elsewhere is not what a build would give."""
+    outdated = [image for image in map(plan.image, plan.bundle) if image.status is not Status.CURRENT]
+    if outdated:
+        raise ShipError(
+            f"{len(outdated)} of {len(plan.bundle)} images are not up to date for {plan.platform}, tag {plan.tag}: "
+            + ", ".join(f"{image.name} ({image.reason})" for image in outdated),
+            hint="build them first: `fimg build`",
+        )
+    if not plan.bundle:
+        raise ShipError("the switches select no image that is published", hint="`fimg plan` says what they select")
+
+
+def fate_images(plan: Plan, engine: Engine) -> list[LockedImage]:
+    """The published images the switches select, in build order."""
+    require_current(plan)
+    found: list[LockedImage] = []
+    for planned in map(plan.image, plan.bundle):
+        record = engine.inspect(planned.reference)
+        if record is None:
+            raise ShipError(f"{planned.reference} is gone from the engine", hint="build it again: `fimg build`")
+        found.append(
+            LockedImage(
+                reference=planned.reference,
+                id=record["Id"],
+                layers=(),
+                fingerprint=planned.fingerprint,
+                commit=record["Config"]["Labels"].get(_REVISION),
+            )
+        )
+    return found
+
+
+def header(plan: Plan, base: Lock | None) -> Lock:
+    """The lock of a folder for ``plan``, before there is a bundle in it."""
+    return Lock(
+        tag=plan.tag,
+        platform=plan.platform,
+        sources={
+            name: Source(ref=repository.ref, commit=repository.commit, dirty=repository.dirty)
+            for name, repository in plan.source.repositories.items()
+        },
+        since=base.tag if base else None,
+        left_out={
+            image.name: image.reason
+            for image in plan.images
+            if image.status is Status.UNBUILDABLE and image.image.published
+        },
+        bundles={},
+    )
+
+
+def folder_name(lock: Lock) -> str:
+    """What the folder of a lock is called."""
+    return f"{lock.tag}-{lock.platform}" + (f"-since-{lock.since}" if lock.since else "")
+
+
+def read_base(path: Path, platform: Platform) -> Lock:
+    """The lock of what the target has; its layers may themselves have come in several steps."""
+    base = locks.read(path)
+    if base.platform != platform:
+        raise ShipError(f"{path} is of images for {base.platform}, and the bundle is for {platform}")
+    return base

@@ -1,0 +1,253 @@
+"""Offline bundles of the sample's images, loaded where operators load them: into engines that have nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.second import SecondEngine, second_engine, second_image
+from fimg_pipeline.sample import commit_change
+from fimg_pipeline.settings import load
+from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.parts import file_of
+from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.demo import PREFIX, ids, reference
+from fimg_pipeline_tests.rig.registry import registry
+
+pytestmark = pytest.mark.engine
+
+#: A file of FATE that is in one published image only.
+ONLY_IN_FUM = "deploy/upgrade/sql/1.10.0-1.11.1.sql"
+FUM = "fate-upgrade-manager"
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where bundles are written; second engines see it as ``/shelf``."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+@pytest.fixture(scope="module")
+def saving(fimg: Fimg, engine: Engine, shelf: Path) -> Fimg:
+    """The command with all images built, and an image for others' that is there."""
+    assert fimg("build", "all").status == 0
+    others = BASES["debian"].local_reference(engine.platform)
+    return replace(fimg, settings={**fimg.settings, "BUNDLE_DIR": str(shelf), "THIRD_PARTY_IMAGES": others})
+
+
+@pytest.fixture(scope="module")
+def small(saving: Fimg, shelf: Path) -> Fimg:
+    """The same with one image selected, so that bundles are quickly written."""
+    return replace(saving, settings={**saving.settings, **switches(Feature.FUM), "BUNDLE_DIR": str(shelf / "small")})
+
+
+@pytest.fixture
+def second(engine: Engine, shelf: Path) -> Iterator[SecondEngine]:
+    """An engine that has nothing."""
+    with second_engine(engine, second_image(engine, load(), print), {shelf: "/shelf"}) as started:
+        yield started
+
+
+def folder_of(fimg: Fimg, name: str = "demo-amd64") -> Path:
+    return Path(fimg.settings["BUNDLE_DIR"]) / name
+
+
+def at(folder: Path, shelf: Path) -> str:
+    """Where a second engine has a folder of the shelf."""
+    return f"/shelf/{folder.relative_to(shelf)}"
+
+
+def loaded(second: SecondEngine) -> dict[str, str]:
+    """Ids of the images an engine has, by name."""
+    status, output = second.run(["docker", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"])
+    assert status == 0, output
+    return dict(line.split() for line in output.splitlines())
+
+
+def test_all_published_images_are_in_one_archive_that_loads(saving: Fimg, engine: Engine) -> None:
+    result = saving("save")
+    assert result.status == 0, result.output
+    assert "fate: 27 images loaded and verified" in result.output
+    assert "third-party: 1 images loaded and verified" in result.output
+    folder = folder_of(saving)
+    lock = locks.read(folder / "images.lock.json")
+    there = ids(engine)
+    published = {reference(image.name): there[image.name] for image in IMAGES.values() if image.published}
+    assert {image.reference: image.id for image in lock.bundles["fate"].images} == published
+    plan = json.loads(saving("plan", "--json").output)
+    assert lock.sources["fate"].commit == plan["source"]["commit"]
+    fingerprints = {image["reference"]: image["fingerprint"] for image in plan["images"]}
+    for image in lock.bundles["fate"].images:
+        assert image.fingerprint == fingerprints[image.reference] and image.commit
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert file_of(folder / name).sha256 == digest
+
+
+def test_what_is_there_is_not_written_again(saving: Fimg) -> None:
+    archive = folder_of(saving) / "fate.images.tar.gz"
+    before = archive.stat()
+    result = saving("save")
+    assert result.status == 0 and result.output.count("reused") == 2, result.output
+    assert archive.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_equal_images_are_equal_bytes_though_all_is_compressed_again(saving: Fimg) -> None:
+    archive = folder_of(saving) / "fate.images.tar.gz"
+    before = archive.read_bytes()
+    shutil.rmtree(folder_of(saving))
+    shutil.rmtree(saving.home / "store")
+    assert saving("save").status == 0
+    assert archive.read_bytes() == before
+
+
+def test_an_empty_engine_has_every_image_under_its_id(
+    saving: Fimg, engine: Engine, second: SecondEngine, shelf: Path
+) -> None:
+    status, output = second.run(["sh", f"{at(folder_of(saving), shelf)}/load.sh"])
+    assert status == 0, output
+    there = ids(engine)
+    wanted = {reference(image.name): there[image.name] for image in IMAGES.values() if image.published}
+    assert len(wanted) == 27 and wanted.items() <= loaded(second).items()
+    # And again, now that it has all of them.
+    assert second.run(["sh", f"{at(folder_of(saving), shelf)}/load.sh"])[0] == 0
+
+
+def test_a_stale_image_is_carried_nowhere(small: Fimg) -> None:
+    commit_change(small.sample.fate, ONLY_IN_FUM, f"-- stale {time.time()}\n", "Change")
+    result = small("save")
+    assert result.status == 1, result.output
+    assert f"1 of 1 images are not up to date for amd64, tag demo: {FUM}" in result.output
+    assert "fimg build" in result.output and not folder_of(small).exists()
+    assert small("build").status == 0
+
+
+def test_parts_are_joined_by_the_loader(small: Fimg, second: SecondEngine, shelf: Path, engine: Engine) -> None:
+    result = small("save", "--max-size", "20M")
+    assert result.status == 0, result.output
+    parts = sorted(path.name for path in folder_of(small).glob("fate.images.tar.gz*"))
+    assert parts[:2] == ["fate.images.tar.gz.part-001", "fate.images.tar.gz.part-002"]
+    status, output = second.run(["sh", f"{at(folder_of(small), shelf)}/load.sh", "fate"])
+    assert status == 0, output
+    assert loaded(second)[reference(FUM)] == ids(engine)[FUM]
+    # As one file again, the parts are gone.
+    assert small("save").status == 0
+    assert [path.name for path in folder_of(small).glob("fate.images.tar.gz*")] == ["fate.images.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("truncate --size=-1000 fate.images.tar.gz", "fate.images.tar.gz is damaged: its SHA-256 is"),
+        ("printf x | dd of=fate.images.tar.gz seek=70000 bs=1 conv=notrunc", "fate.images.tar.gz is damaged"),
+        ("rm fate.images.tar.gz", "fate.images.tar.gz is missing: carry the whole folder"),
+        ("rm SHA256SUMS", "SHA256SUMS is missing: carry the whole folder"),
+        ("sed -i 's/amd64/arm64/' images.lock.json", "images.lock.json is damaged"),
+    ],
+)
+def test_what_was_harmed_on_the_way_is_refused(
+    small: Fimg, second: SecondEngine, shelf: Path, harm: str, told: str
+) -> None:
+    assert small("save").status == 0
+    carried = f"cp -r {at(folder_of(small), shelf)} /carried; cd /carried; {harm}"
+    status, output = second.run(["sh", "-ec", carried])
+    assert status == 0, output
+    status, output = second.run(["sh", "/carried/load.sh"])
+    assert status == 1 and told in output, output
+    assert loaded(second) == {}, "nothing is loaded before all is verified"
+
+
+def test_an_image_that_is_not_the_saved_one_is_told(small: Fimg, second: SecondEngine, shelf: Path) -> None:
+    """As after an archive that was repacked by somebody, with sums of its own."""
+    assert small("save").status == 0
+    image_id = locks.read(folder_of(small) / "images.lock.json").bundles["fate"].images[0].id
+    harm = f"cp -r {at(folder_of(small), shelf)} /carried; cd /carried; sed -i s/{image_id[7:]}/{'0' * 64}/ load.sh"
+    assert second.run(["sh", "-ec", harm])[0] == 0
+    status, output = second.run(["sh", "/carried/load.sh"])
+    assert status == 1 and "these images are not there as they were saved" in output and reference(FUM) in output
+
+
+def test_a_delta_stands_on_what_is_there(small: Fimg, second: SecondEngine, shelf: Path, engine: Engine) -> None:
+    assert small("save").status == 0
+    base = folder_of(small)
+    full = (base / "fate.images.tar.gz").stat().st_size
+    commit_change(small.sample.fate, ONLY_IN_FUM, f"-- changed {time.time()}\n", "Change")
+    assert small("build").status == 0
+    result = small("save", "--since", str(base / "images.lock.json"))
+    assert result.status == 0, result.output
+    assert "refused by an empty engine: it stands on demo" in result.output
+    delta = folder_of(small, "demo-amd64-since-demo")
+    assert (delta / "fate.images.tar.gz").stat().st_size < full / 10
+    status, output = second.run(["sh", f"{at(delta, shelf)}/load.sh", "fate"])
+    assert status == 1 and f"  {reference(FUM)}" in output, output
+    assert loaded(second) == {}
+    assert second.run(["sh", f"{at(base, shelf)}/load.sh", "fate"])[0] == 0
+    status, output = second.run(["sh", f"{at(delta, shelf)}/load.sh", "fate"])
+    assert status == 0, output
+    assert loaded(second)[reference(FUM)] == ids(engine)[FUM]
+
+
+def test_a_single_image_is_imported_by_containerd(small: Fimg, second: SecondEngine, shelf: Path) -> None:
+    result = small("save", "--single", FUM)
+    assert result.status == 0, result.output
+    ctr = ["ctr", "--address", "/run/docker/containerd/containerd.sock", "--namespace", "k8s.io", "images"]
+    status, output = second.run([*ctr, "import", f"{at(folder_of(small), shelf)}/{FUM}.image.tar"])
+    assert status == 0, output
+    status, output = second.run([*ctr, "check"])
+    assert status == 0 and reference(FUM) in output and "complete" in output and "incomplete" not in output, output
+
+
+def test_images_of_others_are_pulled_by_digest(small: Fimg, engine: Engine, tmp_path: Path) -> None:
+    name = f"fimg-test/run-{uuid.uuid4().hex[:12]}"
+    with registry() as hub:
+        digest = hub.push(BASES["debian"].local_reference(engine.platform), name, "8.0.28")
+        result = small(
+            "save",
+            "--output",
+            str(tmp_path),
+            DOCKER_HUB_MIRROR=hub.name,
+            THIRD_PARTY_IMAGES=f"{name}:8.0.28",
+        )
+    assert result.status == 0, result.output
+    (image,) = locks.read(tmp_path / "demo-amd64" / "images.lock.json").bundles["third-party"].images
+    assert (image.reference, image.digest) == (f"{name}:8.0.28", digest)
+    engine.remove(f"{name}:8.0.28")
+
+
+def test_what_no_registry_has_fails_with_what_to_do_and_harms_no_other_bundle(small: Fimg, tmp_path: Path) -> None:
+    name = f"{PREFIX}/nowhere:1"
+    result = small("save", "--output", str(tmp_path), THIRD_PARTY_IMAGES=name)
+    assert result.status == 1, result.output
+    assert f"{name} is not on the engine for amd64, and can't be pulled" in result.output
+    assert "THIRD_PARTY_IMAGES" in result.output and "Traceback" not in result.output
+    assert set(locks.read(tmp_path / "demo-amd64" / "images.lock.json").bundles) == {"fate"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--max-size", "much"], "must be a size such as 700M or 2G"),
+        (["--max-size", "1000"], "must be at least 1M"),
+        (["--single", "nginx"], "--single nginx: that image is not in the bundle"),
+        (["--since", "/nowhere.json"], "/nowhere.json can't be read"),
+        (["--output", "/a b"], "--output '/a b': must be a path"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_done(small: Fimg, arguments: list[str], told: str) -> None:
+    result = small("save", *arguments)
+    assert result.status in (1, 2) and told in result.output, result.output
+
+
+def test_nothing_of_ours_is_left_half_written(saving: Fimg, shelf: Path) -> None:
+    assert [*shelf.rglob("*.new"), *(saving.home / "store").rglob("*.new")] == []
