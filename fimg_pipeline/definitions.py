@@ -12,16 +12,17 @@ from fimg_pipeline.assets.bundles import BUNDLE_ASSETS
 from fimg_pipeline.assets.images import IMAGE_ASSETS
 from fimg_pipeline.assets.packages import PACKAGE_ASSETS
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.publishing import PUBLISHING_ASSETS
 from fimg_pipeline.assets.source import source
 from fimg_pipeline.automation.executor import EXECUTOR
-from fimg_pipeline.automation.jobs import BUILD, BUNDLE, build_jobs
+from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
 from fimg_pipeline.settings import Settings, load
 
 
 def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Fresh definitions; ``resources`` replace the real ones, for tests."""
     return dg.Definitions(
-        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS, *BUNDLE_ASSETS],
+        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS, *BUNDLE_ASSETS, *PUBLISHING_ASSETS],
         jobs=build_jobs(settings or load()),
         resources={"pipeline": Pipeline(), **(resources or {})},
         executor=EXECUTOR,
@@ -36,6 +37,16 @@ def build_job() -> dg.JobDefinition:
 def bundle_job() -> dg.JobDefinition:
     """The job that writes bundles, likewise."""
     return _job(BUNDLE)
+
+
+def publish_job() -> dg.JobDefinition:
+    """The job that pushes images, likewise."""
+    return _job(PUBLISH)
+
+
+def publish_lists_job() -> dg.JobDefinition:
+    """The job that writes manifest lists, likewise."""
+    return _job(PUBLISH_LISTS)
 
 
 @cache

@@ -49,6 +49,10 @@ class Settings:
     home: Path
     bundle_dir: Path | None
     third_party_images: tuple[str, ...]
+    registry_user: str | None
+    registry_password: str | None = field(repr=False)
+    registry_ca: Path | None
+    insecure_registries: tuple[str, ...]
     fate_llm_url: str
     ipcl_url: str
     git_mirror: str | None
@@ -112,6 +116,8 @@ class Settings:
 DEBIAN: Final = "http://deb.debian.org/debian"
 DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 _DEFAULT: Final = "default"
+#: How settings are read that may have any number of values.
+_LISTS: Final = (values.options, values.hosts)
 _BY_NAME: Final[Mapping[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 
 
@@ -163,6 +169,12 @@ def exported(
 
 def _gather(flags: Mapping[str, str], environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, _Value]:
     """The text of every variable, from the first that has one."""
+    told = sorted(name for name in flags if name in _BY_NAME and _BY_NAME[name].secret)
+    if told:
+        raise SettingsError(
+            f"{told[0]} must not be given where others can read it (flag or run configuration)",
+            hint="set it in the environment or in .env",
+        )
     unknown = sorted(set(flags) - set(_BY_NAME))
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}", hint=f"known are: {', '.join(sorted(_BY_NAME))}")
@@ -204,15 +216,17 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
         if variable.name == "BASE_TAG" and value is raw["TAG"] and "tag" not in parsed:
             continue  # not set: what is wrong with TAG was told
         if not value.text:
-            parsed[variable.attribute] = () if variable.parse is values.options else None
+            parsed[variable.attribute] = () if variable.parse in _LISTS else None
             continue
         try:
             parsed[variable.attribute] = variable.parse(value.text)
         except ValueError as error:
-            problems.append(f"{variable.name}={_shown(value.text)} ({value.origin}): {error}")
-    ca_bundle = parsed.get("ca_bundle")
-    if ca_bundle is not None and not _holds_certificates(ca_bundle):
-        problems.append(f"CA_BUNDLE={ca_bundle} ({raw['CA_BUNDLE'].origin}): no such file, or no PEM certificate in it")
+            shown = "…" if variable.secret else _shown(value.text)
+            problems.append(f"{variable.name}={shown} ({value.origin}): {error}")
+    for name in ("CA_BUNDLE", "REGISTRY_CA"):
+        bundle = parsed.get(_BY_NAME[name].attribute)
+        if bundle is not None and not _holds_certificates(bundle):
+            problems.append(f"{name}={bundle} ({raw[name].origin}): no such file, or no PEM certificate in it")
     python_prefix = parsed.get("python_prefix")
     if python_prefix is not None and not (python_prefix / "bin" / f"python{PYTHON_SERIES}").is_file():
         problems.append(

@@ -264,6 +264,23 @@ def mirror(text: str) -> str:
     return text
 
 
+def hosts(text: str) -> tuple[str, ...]:
+    """A list of registries, each HOST[:PORT]."""
+    found = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip(" ,"))))
+    for host in found:
+        if not re.fullmatch(_HOST, host) or not _is_host(host):
+            raise ValueError("must be HOST[:PORT] of registries, several with commas between them")
+        _check_port(host)
+    return found
+
+
+def line(text: str) -> str:
+    """A name or a password: anything that fits on one line. It goes into a request's header and nowhere else."""
+    if not text.isprintable() or len(text) > _MAX_PATH:
+        raise ValueError(f"must be one line of at most {_MAX_PATH} printable characters")
+    return text
+
+
 def images(text: str) -> tuple[str, ...]:
     """A list of images, each NAME:TAG, with the digest it must have if that is said."""
     found = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip(" ,"))))

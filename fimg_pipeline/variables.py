@@ -12,13 +12,17 @@ from fimg_pipeline.catalog.features import Feature
 
 @dataclass(frozen=True)
 class Variable:
-    """One setting: the environment variable's name, the attribute it fills, its default, how it is read."""
+    """One setting: the environment variable's name, the attribute it fills, its default, how it is read.
+
+    ``secret``: its value is shown nowhere, and comes from the environment or ``.env`` only.
+    """
 
     name: str
     attribute: str
     default: str
     parse: Callable[[str], Any]
     meaning: str
+    secret: bool = False
 
 
 _HOME_DEFAULT: Final = "~/.local/state/fimg"
@@ -54,6 +58,16 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "mysql:8.0.28",
         values.images,
         "what a deployment needs beside FATE's images, for its bundle",
+    ),
+    Variable("REGISTRY_USER", "registry_user", "", values.line, "who pushes; default: what docker login keeps"),
+    Variable("REGISTRY_PASSWORD", "registry_password", "", values.line, "their password or token", secret=True),
+    Variable("REGISTRY_CA", "registry_ca", "", values.path, "PEM file that vouches for the registry of PREFIX"),
+    Variable(
+        "INSECURE_REGISTRIES",
+        "insecure_registries",
+        "",
+        values.hosts,
+        "HOST[:PORT] of registries that are spoken to without TLS",
     ),
     Variable(
         "FATE_LLM_URL",

@@ -15,7 +15,7 @@ import yaml
 from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.assets.bundles import BUNDLES, FATE
-from fimg_pipeline.assets.keys import SOURCE, bundle_key, image_key, log_page, package_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, SOURCE, bundle_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.features import Feature
@@ -40,7 +40,7 @@ def test_definitions_are_loadable() -> None:
 
 def test_every_image_package_and_bundle_is_an_asset_whatever_the_switches_say() -> None:
     wanted = {SOURCE, *map(image_key, IMAGES), *map(package_key, PACKAGES), *map(bundle_key, BUNDLES)}
-    assert set(specs()) == wanted
+    assert set(specs()) == wanted | {PUBLISHED, LISTS}
 
 
 def test_lineage_follows_the_catalog() -> None:
@@ -55,17 +55,23 @@ def test_lineage_follows_the_catalog() -> None:
         assert {dep.asset_key for dep in found[package_key(name)].deps} == {SOURCE}
 
 
-def test_a_bundle_follows_the_images_that_are_published() -> None:
-    upstream = {dep.asset_key for dep in specs()[bundle_key(FATE)].deps}
+@pytest.mark.parametrize("key", [bundle_key(FATE), PUBLISHED])
+def test_what_is_carried_elsewhere_follows_the_images_that_are_published(key: dg.AssetKey) -> None:
+    upstream = {dep.asset_key for dep in specs()[key].deps}
     assert upstream == {image_key(image.name) for image in IMAGES.values() if image.published}
     assert len(upstream) == 27
 
 
-def test_a_build_writes_no_bundles() -> None:
+def test_a_build_carries_nothing_elsewhere() -> None:
     defs = build_defs(make_settings())
-    for job in ("build", "build_amd64"):
-        assert not set(map(bundle_key, BUNDLES)) & set(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
-    assert set(defs.resolve_job_def("bundle").asset_layer.executable_asset_keys) == set(map(bundle_key, BUNDLES))
+    shipping = {*map(bundle_key, BUNDLES), PUBLISHED, LISTS}
+
+    def keys(job: str) -> set[dg.AssetKey]:
+        return set(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
+
+    assert not shipping & (keys("build") | keys("build_amd64"))
+    assert keys("bundle") == set(map(bundle_key, BUNDLES))
+    assert (keys("publish"), keys("publish_lists")) == ({PUBLISHED}, {LISTS})
 
 
 def test_what_most_images_wait_for_goes_first() -> None:
@@ -83,7 +89,20 @@ def test_all_builds_share_one_pool() -> None:
 
 def test_groups_are_those_a_person_understands() -> None:
     groups = {spec.group_name for spec in specs().values()}
-    assert groups == {"source", "packages", "base", "eggroll", "spark", "nn", "gpu", "llm", "ipcl", "tools", "bundles"}
+    assert groups == {
+        "source",
+        "packages",
+        "base",
+        "eggroll",
+        "spark",
+        "nn",
+        "gpu",
+        "llm",
+        "ipcl",
+        "tools",
+        "bundles",
+        "registry",
+    }
 
 
 def test_every_asset_is_described_owned_and_partitioned() -> None:

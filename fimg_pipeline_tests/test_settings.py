@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fimg_pipeline import values
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.settings import Settings, SettingsError, exported, load
 from fimg_pipeline.values import redacted, without_credentials
@@ -140,7 +141,22 @@ def test_docker_options_are_split_like_a_shell_does(tmp_path: Path) -> None:
 
 
 HOSTILE = ["a b", "../up", "-rf", "$(id)", "`id`", "a;b", "a|b", "a&b", "a\nb", "a\x00b", "x" * 5000, "'", '"']
-NAMES = [variable.name for variable in VARIABLES if variable.name not in ("Docker_Options",)]
+#: Options have a grammar of their own, and logins may hold whatever fits on a line.
+NAMES = [variable.name for variable in VARIABLES if variable.parse not in (values.options, values.line)]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\x00b", "x" * 5000])
+def test_a_login_is_one_line_and_a_password_is_never_shown(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, REGISTRY_USER=value, REGISTRY_PASSWORD=f"hush{value}")
+    assert "REGISTRY_USER=" in str(caught.value) and "REGISTRY_PASSWORD=… (environment)" in str(caught.value)
+    assert "hush" not in str(caught.value) and len(str(caught.value)) < 1000
+    assert settings(tmp_path, REGISTRY_USER="robot$x", REGISTRY_PASSWORD="a;b`c` '\"").registry_user == "robot$x"
+
+
+def test_a_password_may_not_come_where_others_read_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="REGISTRY_PASSWORD must not be given where others can read it"):
+        load({"REGISTRY_PASSWORD": "hush"}, environ={}, directory=tmp_path)
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=[repr(value[:9]) for value in HOSTILE])

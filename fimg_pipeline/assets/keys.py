@@ -1,6 +1,6 @@
 """Asset keys: an image's key is its name; packages, which share names with images, stand below ``package``.
 
-Bundles stand below ``bundle``.
+Bundles stand below ``bundle``, what a registry has below ``registry``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from urllib.parse import urlencode
 import dagster as dg
 
 SOURCE: Final = dg.AssetKey(["source"])
+#: The images of a platform and tag in their registry, and the lists over all platforms.
+PUBLISHED: Final = dg.AssetKey(["registry", "images"])
+LISTS: Final = dg.AssetKey(["registry", "lists"])
 
 
 def log_page(run_id: str, key: dg.AssetKey) -> str:

@@ -15,9 +15,9 @@ from fimg_pipeline.values import tag_problem
 TAG_PARTITIONS: Final = "tag"
 
 PLATFORM_PARTITIONS: Final = dg.StaticPartitionsDefinition(list(PLATFORMS))
-MATRIX: Final = dg.MultiPartitionsDefinition(
-    {"platform": PLATFORM_PARTITIONS, "tag": dg.DynamicPartitionsDefinition(name=TAG_PARTITIONS)}
-)
+#: Of what is made once for a tag, from all platforms.
+TAGS: Final = dg.DynamicPartitionsDefinition(name=TAG_PARTITIONS)
+MATRIX: Final = dg.MultiPartitionsDefinition({"platform": PLATFORM_PARTITIONS, "tag": TAGS})
 
 
 def partition_key(platform: str, tag: str) -> dg.MultiPartitionKey:

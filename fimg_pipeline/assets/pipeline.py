@@ -53,17 +53,21 @@ class Pipeline(dg.ConfigurableResource):
     )
 
     def session(self, context: dg.AssetExecutionContext) -> Session:
-        """The session for the partition that ``context`` materializes."""
+        """The session for the partition that ``context`` materializes: a platform and a tag, or a tag alone."""
         if not context.has_partition_key:
             raise FimgError("the run has no partition", hint="choose one: a platform and a tag")
         key = context.partition_key
-        assert isinstance(key, dg.MultiPartitionKey)
-        partition = key.keys_by_dimension
-        meant = context.run.tags.get(TAG_PLATFORM, partition["platform"])
-        if partition["platform"] != meant:
-            raise FimgError(
-                f"job {context.run.job_name} builds for {meant}, and the partition is one of {partition['platform']}",
-                hint=f"choose a partition of {meant}, or the job build_{partition['platform']}",
-            )
-        settings = load({**self.overrides, "TAG": partition["tag"], "Platform": partition["platform"]})
+        if isinstance(key, dg.MultiPartitionKey):
+            partition = key.keys_by_dimension
+            meant = context.run.tags.get(TAG_PLATFORM, partition["platform"])
+            if partition["platform"] != meant:
+                raise FimgError(
+                    f"job {context.run.job_name} builds for {meant}, and the partition is one of "
+                    f"{partition['platform']}",
+                    hint=f"choose a partition of {meant}, or the job build_{partition['platform']}",
+                )
+            chosen = {"TAG": partition["tag"], "Platform": partition["platform"]}
+        else:
+            chosen = {"TAG": key}
+        settings = load({**self.overrides, **chosen})
         return Session(settings, Engine(), self.source or context.run.run_id)

@@ -7,7 +7,7 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline.assets.bundles import BUNDLES
-from fimg_pipeline.assets.keys import SOURCE, bundle_key, image_key, package_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, SOURCE, bundle_key, image_key, package_key
 from fimg_pipeline.assets.pipeline import TAG_PLATFORM
 from fimg_pipeline.catalog.images import unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
@@ -17,8 +17,10 @@ from fimg_pipeline.settings import Settings
 
 #: Everything that can be built; what a run makes of it is chosen at launch.
 BUILD: Final = "build"
-#: What carries finished images elsewhere.
+#: What carries finished images elsewhere: as files, to the registry, and there under the tag for all platforms.
 BUNDLE: Final = "bundle"
+PUBLISH: Final = "publish"
+PUBLISH_LISTS: Final = "publish_lists"
 
 
 def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
@@ -26,7 +28,7 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     bundles = dg.AssetSelection.assets(*map(bundle_key, BUNDLES))
     everything = dg.define_asset_job(
         BUILD,
-        selection=dg.AssetSelection.all() - bundles,
+        selection=dg.AssetSelection.all() - bundles - dg.AssetSelection.assets(PUBLISHED, LISTS),
         description="All images and packages: pick assets and a partition, or use `fimg build`.",
     )
     bundle = dg.define_asset_job(
@@ -34,7 +36,17 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
         selection=bundles,
         description="The offline bundles of a platform and tag, of images that are up to date. As `fimg save`.",
     )
-    return [everything, bundle, *(_platform_job(settings, platform) for platform in PLATFORMS)]
+    publish = dg.define_asset_job(
+        PUBLISH,
+        selection=dg.AssetSelection.assets(PUBLISHED),
+        description="The images of a platform and tag to the registry of PREFIX. As `fimg push`.",
+    )
+    lists = dg.define_asset_job(
+        PUBLISH_LISTS,
+        selection=dg.AssetSelection.assets(LISTS),
+        description="The tag itself in the registry: a list over the platforms that were built, if all are there.",
+    )
+    return [everything, bundle, publish, lists, *(_platform_job(settings, platform) for platform in PLATFORMS)]
 
 
 def _platform_job(settings: Settings, platform: Platform) -> dg.UnresolvedAssetJobDefinition:

@@ -12,7 +12,7 @@ import tempfile
 
 import dagster as dg
 
-from fimg_pipeline.definitions import build_job, bundle_job
+from fimg_pipeline.definitions import build_job, bundle_job, publish_job, publish_lists_job
 
 
 def _warm_up() -> None:
@@ -35,8 +35,8 @@ def _warm_up() -> None:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 _warm_up()
-build_job()
-bundle_job()
+for job in (build_job, bundle_job, publish_job, publish_lists_job):
+    job()
 # What is there by now stays, so collecting garbage need not look at it in any step: doing so would also copy the memory
 # that steps share with this process, page by page.
 gc.collect()

@@ -68,6 +68,15 @@ def build(settings: Settings, flags: dict[str, str], verb: str, images: tuple[st
 
 @main.command()
 @with_settings
+def push(settings: Settings, flags: dict[str, str]) -> None:
+    """Push what the switches select to the registry of PREFIX: as TAG-PLATFORM, and TAG over all platforms."""
+    from fimg_pipeline.cli.push import push as push_images
+
+    sys.exit(push_images(settings, flags))
+
+
+@main.command()
+@with_settings
 @click.option("--output", metavar="DIR", default="", help="Where the bundles' folder is made. Default: BUNDLE_DIR.")
 @click.option("--max-size", metavar="SIZE", callback=part_size, help="Split into files of at most this: 2G, 700M.")
 @click.option("--since", metavar="LOCK", default="", help="Leave out what the images of this images.lock.json have.")

@@ -6,11 +6,12 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
 from fimg_pipeline.assets.partitions import add_tag, partition_key
@@ -86,13 +87,35 @@ def _execute(
         f"tag {plan.tag}"
     )
     steps = {_key(item).to_python_identifier(): (_kind(item), item.name) for item in todo}
-    ended = execute(
-        instance, settings, flags, plan, source_key, console, build_job, [SOURCE, *map(_key, todo)], len(todo), {}
-    )
+    launch = Launch(build_job, [SOURCE, *map(_key, todo)], of_platform(plan), len(todo))
+    ended = execute(instance, settings, flags, plan, source_key, console, launch)
     if ended.stopped is None:
         ended.add_failures({SOURCE.to_python_identifier(): ("source", "source"), **steps})
     print_summary(console, settings.home, plan, ended.outcomes, time.monotonic() - started, todo=todo)
     return ended.status(console, "what was finished is kept, the rest is built by the next run")
+
+
+def of_platform(plan: Plan) -> dict[str, str]:
+    """Tags of a run for the partition of a plan's platform and tag."""
+    return {
+        "dagster/partition": str(partition_key(plan.platform, plan.tag)),
+        "dagster/partition/platform": plan.platform,
+        "dagster/partition/tag": plan.tag,
+    }
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a run executes: ``selection`` of ``job`` for a partition (its tags), ``total`` steps that report something.
+
+    ``configuration`` of ops, by name.
+    """
+
+    job: Callable[[], dg.JobDefinition]
+    selection: Sequence[dg.AssetKey]
+    partition: Mapping[str, str]
+    total: int
+    configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,6 +134,21 @@ class Ended:
         if not self.result.success:
             console.print(f"run {self.result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
         return 0 if self.result.success else 1
+
+    def print_failures_and_checks(self, console: Console) -> int:
+        """What failed, in full, and what the checks found; 1 when a check failed."""
+        for (_, name), event in self.outcomes.events.items():
+            if event.what == "failed":
+                console.print(f"[red]failed[/]  {name}: {escape(event.message)}")
+        status = 0
+        for dagster_event in self.result.all_events:
+            if dagster_event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                continue
+            found = dagster_event.asset_check_evaluation_data
+            style = "green" if found.passed else "yellow" if found.severity is dg.AssetCheckSeverity.WARN else "red"
+            console.print(f"[{style}]{escape(found.description or found.check_name)}[/]")
+            status |= not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
+        return status
 
     def add_failures(self, steps: Mapping[str, tuple[Kind, str]]) -> None:
         """What failed without saying so itself: a step whose process was killed, or that never came to its work."""
@@ -131,40 +169,31 @@ def execute(
     plan: Plan,
     source_key: str,
     console: Console,
-    job: Callable[[], dg.JobDefinition],
-    selection: Sequence[dg.AssetKey],
-    total: int,
-    configuration: Mapping[str, Any],
+    launch: Launch,
 ) -> Ended:
-    """Executes ``selection`` of ``job`` for the plan's partition, shown live: ``total`` steps that report something.
-
-    ``configuration`` of ops, by name.
-    """
+    """Executes a run, shown live."""
     command = uuid.uuid4().hex
-    key = partition_key(plan.platform, plan.tag)
     overrides = given_settings(settings, dict(flags))
-    watcher = Watcher(instance, settings, command, total, console)
+    watcher = Watcher(instance, settings, command, launch.total, console)
     log = settings.home / "logs" / f"{command}.log"
     with alive(instance, command), interruptions() as interrupted, watcher, quiet(log):
         result = dg.execute_job(
-            dg.reconstructable(job),
+            dg.reconstructable(launch.job),
             instance,
             run_config={
                 "resources": {"pipeline": {"config": {"overrides": overrides, "source": source_key}}},
-                "ops": {name: {"config": values} for name, values in configuration.items()},
+                "ops": {name: {"config": values} for name, values in launch.configuration.items()},
                 # The terminal shows our own progress; Dagster's event log keeps everything.
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             tags={
-                "dagster/partition": str(key),
-                "dagster/partition/platform": plan.platform,
-                "dagster/partition/tag": plan.tag,
+                **launch.partition,
                 "fimg/commit": plan.source.fate.commit[:12],
                 TAG_COMMAND: command,
                 # It has no place from which a daemon could start it again.
                 "dagster/max_retries": "0",
             },
-            asset_selection=list(selection),
+            asset_selection=list(launch.selection),
         )
         stopped = interrupted()
     return Ended(result, watcher.outcomes, stopped)

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,9 +18,6 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship.wanted import folder_name, header, read_base, require_current
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 
 def save(
@@ -54,7 +50,7 @@ def save(
     from fimg_pipeline.assets.partitions import add_tag
     from fimg_pipeline.automation.liveness import close_abandoned_runs
     from fimg_pipeline.cli.instance import open_instance
-    from fimg_pipeline.cli.run import execute
+    from fimg_pipeline.cli.run import Launch, execute, of_platform
     from fimg_pipeline.definitions import bundle_job
 
     keys = {name: bundle_key(name) for name in BUNDLES}
@@ -71,42 +67,20 @@ def save(
         close_abandoned_runs(instance)
         add_tag(instance, plan.tag)
         console.print(f"{len(plan.bundle)} images for {plan.platform}, tag {plan.tag}, to {escape(str(folder))}")
-        ended = execute(
-            instance,
-            settings,
-            flags,
-            plan,
-            source_key,
-            console,
+        launch = Launch(
             bundle_job,
             list(keys.values()),
+            of_platform(plan),
             len(keys),
             {keys[name].to_python_identifier(): given for name, given in configuration.items()},
         )
+        ended = execute(instance, settings, flags, plan, source_key, console, launch)
         if ended.stopped is None:
             ended.add_failures({key.to_python_identifier(): ("bundle", name) for name, key in keys.items()})
     console.print()
-    for (_, name), event in ended.outcomes.events.items():
-        if event.what == "failed":
-            console.print(f"[red]failed[/]  {name}: {escape(event.message)}")
-    damaged = _print_checks(ended.result, console)
+    damaged = ended.print_failures_and_checks(console)
     console.print(f"{escape(str(folder))}; {time.monotonic() - started:.0f} s")
     return ended.status(console, "what was finished is kept") or damaged
-
-
-def _print_checks(result: dg.ExecuteJobResult, console: Console) -> int:
-    """What the bundles' checks found; 1 when one failed."""
-    import dagster as dg
-
-    status = 0
-    for event in result.all_events:
-        if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            continue
-        found = event.asset_check_evaluation_data
-        style = "green" if found.passed else "yellow" if found.severity is dg.AssetCheckSeverity.WARN else "red"
-        console.print(f"[{style}]{escape(found.description or found.check_name)}[/]")
-        status |= not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
-    return status
 
 
 def _path(option: str, text: str) -> Path:

@@ -32,13 +32,14 @@ class Image:
 
     layers: Sequence[bytes]
     comment: str = ""
+    architecture: str = "amd64"
 
     @property
     def config(self) -> bytes:
         diff_ids = [diff_id(content) for content in self.layers]
         return json.dumps(
             {
-                "architecture": "amd64",
+                "architecture": self.architecture,
                 "comment": self.comment,
                 "os": "linux",
                 "rootfs": {"diff_ids": diff_ids, "type": "layers"},

@@ -1,0 +1,186 @@
+"""Publishing assets: what a registry has, per platform and tag, and the list over all platforms per tag."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, image_key, log_page
+from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.source import commit_metadata
+from fimg_pipeline.assets.steps import POOL, RETRIES, step
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.progress import Event, log_path, report
+from fimg_pipeline.ship.destination import destination
+from fimg_pipeline.ship.layers import LayerStore, ShipError
+from fimg_pipeline.ship.push import missing, platform_tag, publication, push, put_list
+from fimg_pipeline.ship.save import collect
+from fimg_pipeline.ship.wanted import fate_images
+
+GATE: Final = "registry_has_every_digest"
+#: Metadata of :data:`PUBLISHED`: digests by image.
+DIGESTS: Final = "digests"
+
+
+@dg.asset(
+    key=PUBLISHED,
+    deps=[image_key(image.name) for image in IMAGES.values() if image.published],
+    partitions_def=MATRIX,
+    group_name="registry",
+    kinds={"docker"},
+    owners=["team:fate-release"],
+    code_version="1",
+    pool=POOL,
+    retry_policy=RETRIES,
+    check_specs=[
+        dg.AssetCheckSpec(
+            GATE,
+            asset=PUBLISHED,
+            blocking=True,
+            description="Every image is in the registry as it is here, manifest by manifest and layer by layer.",
+        )
+    ],
+    description="The published images the switches select, in the registry of `PREFIX`, as `TAG-PLATFORM`.\n\n"
+    "All have to be up to date; what the registry has is not sent.",
+)
+def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Pushes, and looks whether everything is there."""
+    started = time.monotonic()
+    with step(context, pipeline, "registry", "images") as (session, log):
+        settings, run_id = session.settings, context.run.run_id
+        plan = session.plan(())
+        locked = fate_images(plan, session.engine)
+        place = destination(settings, log)
+        store = LayerStore(settings.home / "store")
+        parts = collect(session.engine, store, [image.id for image in locked], log)
+        publications = [
+            publication(name, parts[image.id], store) for name, image in zip(plan.push, locked, strict=True)
+        ]
+        tag = platform_tag(plan.tag, plan.platform)
+        sent = push(place, tag, publications, log)
+        wrong = missing(place, tag, publications)
+        digests = {each.name: each.digest for each in publications}
+        seconds = time.monotonic() - started
+        reused = sent.present == len(publications)
+        report(settings.home, run_id, Event("registry", "images", "reused" if reused else "built", seconds))
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(_version(digests)),
+            metadata={
+                "result": "reused: all were there" if reused else "pushed",
+                "registry": place.registry.host,
+                "tag": tag,
+                "commit": commit_metadata(plan.source.fate),
+                "images": len(publications),
+                "sent_mb": round(sent.size / 1e6, 1),
+                "layers sent": sent.blobs,
+                "layers shared": sent.mounted,
+                DIGESTS: dg.MetadataValue.json(digests),
+                "seconds": round(seconds, 1),
+                "log": dg.MetadataValue.url(log_page(run_id, PUBLISHED)),
+                "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, "registry-images"))),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    passed=not wrong,
+                    check_name=GATE,
+                    description="; ".join(wrong[:5]) if wrong else f"{len(publications)} images, every layer of them",
+                )
+            ],
+        )
+
+
+@dg.asset(
+    key=LISTS,
+    deps=[PUBLISHED],
+    partitions_def=TAGS,
+    group_name="registry",
+    kinds={"docker"},
+    owners=["team:fate-release"],
+    code_version="1",
+    retry_policy=RETRIES,
+    description="`TAG` of every image: the list over the platforms it was built for, which engines choose from.\n\n"
+    "Only when each of them is in the registry as it was pushed.",
+)
+def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Writes the lists of a tag."""
+    started = time.monotonic()
+    with step(context, pipeline, "registry", "lists") as (session, log):
+        settings, run_id = session.settings, context.run.run_id
+        known = published(context.instance, settings.tag)
+        if known.waiting:
+            raise ShipError(
+                f"not every platform of {settings.tag} is in the registry: {'; '.join(known.waiting)}",
+                hint="push them: fimg push --platform PLATFORM",
+            )
+        place = destination(settings, log)
+        digests: dict[str, str] = {}
+        for name, platforms in known.digests.items():
+            digests[name] = put_list(place, name, settings.tag, platforms)
+            log(f"{place.repository(name)}:{settings.tag} is {', '.join(platforms)}: {digests[name]}")
+        seconds = time.monotonic() - started
+        report(settings.home, run_id, Event("registry", "lists", "built", seconds))
+        rows = [
+            dg.TableRecord({"image": name, "platforms": ", ".join(known.digests[name]), "digest": digest})
+            for name, digest in digests.items()
+        ]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(_version(digests)),
+            metadata={
+                "registry": place.registry.host,
+                "images": len(digests),
+                "lists": dg.MetadataValue.table(rows),
+                "seconds": round(seconds, 1),
+                "log": dg.MetadataValue.url(log_page(run_id, LISTS)),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What of a tag was pushed: digests by image and platform; ``waiting``: what was built and not pushed."""
+
+    digests: Mapping[str, Mapping[Platform, str]]
+    waiting: tuple[str, ...]
+
+
+def published(instance: dg.DagsterInstance, tag: str) -> Known:
+    """What the instance knows of a tag; :class:`ShipError` when nothing of it was pushed."""
+    pushed = {platform: _pushed(instance, platform, tag) for platform in PLATFORMS}
+    names = [name for name in IMAGES if any(name in digests for digests in pushed.values())]
+    if not names:
+        raise ShipError(f"nothing of {tag} was pushed yet", hint="fimg push")
+    digests: dict[str, dict[Platform, str]] = {}
+    waiting: list[str] = []
+    for name in names:
+        built = [platform for platform in PLATFORMS if _materialized(instance, image_key(name), platform, tag)]
+        waiting += [f"{name} was built for {platform}" for platform in built if name not in pushed[platform]]
+        digests[name] = {platform: found[name] for platform, found in pushed.items() if name in found}
+    return Known(digests, tuple(waiting))
+
+
+def _pushed(instance: dg.DagsterInstance, platform: Platform, tag: str) -> dict[str, str]:
+    found = _materialized(instance, PUBLISHED, platform, tag)
+    value: Any = found.metadata[DIGESTS].value if found is not None else {}
+    return dict(value)
+
+
+def _materialized(
+    instance: dg.DagsterInstance, key: dg.AssetKey, platform: Platform, tag: str
+) -> dg.AssetMaterialization | None:
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition_key(platform, tag)]), limit=1
+    ).records
+    return found[0].asset_materialization if found else None
+
+
+def _version(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
+
+
+PUBLISHING_ASSETS: Final = [published_images, manifest_lists]

@@ -1,0 +1,185 @@
+"""Publishing images: every blob once, manifests when all blobs are there, and then a look whether it is true."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Final
+
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.ship.destination import Destination
+from fimg_pipeline.ship.layers import LayerStore, ShipError, digest_of
+from fimg_pipeline.ship.registry import MANIFEST, MANIFEST_LIST, Described, Registry
+from fimg_pipeline.ship.saved import SavedImage
+
+_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+#: Registries verify what they are sent with a core each, and networks fill with a few streams.
+_WORKERS: Final = 4
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A layer's gzip (a file) or an image's configuration: descriptor and content."""
+
+    described: Described
+    content: Path | bytes
+
+    def open(self) -> IO[bytes]:
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """An image as it is to be in a registry: its blobs, lowest layer first, and its manifest."""
+
+    name: str
+    blobs: tuple[Blob, ...]
+    manifest: bytes
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.manifest)
+
+
+@dataclass
+class Sent:
+    """What a push came to: bytes and blobs sent, blobs shared with another repository, images that were there."""
+
+    size: int = 0
+    blobs: int = 0
+    mounted: int = 0
+    present: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+
+def platform_tag(tag: str, platform: Platform) -> str:
+    """The tag of one platform's image; ``tag`` itself is the list over all of them, so that none replaces another."""
+    return f"{tag}-{platform}"
+
+
+def publication(name: str, image: SavedImage, store: LayerStore) -> Publication:
+    """``image``, whose parts are in the store, as a registry is to have it."""
+    config = Blob(Described(_CONFIG, image.image_id, len(image.config)), image.config)
+    layers: list[Blob] = []
+    for diff_id in image.diff_ids:
+        layer = store.find(diff_id)
+        if layer is None:
+            raise ShipError(f"layer {diff_id} is not kept any more", hint="it was removed meanwhile: run it again")
+        layers.append(Blob(Described(_LAYER, layer.packed_digest, layer.packed_size), store.path(layer)))
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config.described.document,
+        "layers": [layer.described.document for layer in layers],
+    }
+    return Publication(name, (*layers, config), json.dumps(document, separators=(",", ":")).encode())
+
+
+def push(destination: Destination, tag: str, publications: Sequence[Publication], log: Log) -> Sent:
+    """Publishes all as ``tag``. Names move when every blob of every image is there: a set is whole or not there yet."""
+    registry, sent = destination.registry, Sent()
+    lacking = {
+        destination.repository(each.name): each
+        for each in publications
+        if registry.manifest_digest(destination.repository(each.name), tag) != each.digest
+    }
+    sent.present = len(publications) - len(lacking)
+    if sent.present:
+        log(f"{sent.present} of {len(publications)} images are there already")
+    blobs: dict[str, Blob] = {}
+    repositories: dict[str, list[str]] = {}
+    for repository, each in lacking.items():
+        for blob in dict.fromkeys(each.blobs):
+            blobs[blob.described.digest] = blob
+            repositories.setdefault(blob.described.digest, []).append(repository)
+    _all([partial(_place, registry, blob, repositories[digest], sent, log) for digest, blob in blobs.items()])
+    _all(
+        [
+            partial(registry.put_manifest, repository, tag, MANIFEST, each.manifest)
+            for repository, each in lacking.items()
+        ]
+    )
+    return sent
+
+
+def missing(destination: Destination, tag: str, publications: Sequence[Publication]) -> list[str]:
+    """What of ``publications`` the registry does not have, digest by digest; empty when all is as declared."""
+    registry = destination.registry
+    found: list[str] = []
+
+    def look(repository: str, each: Publication) -> None:
+        actual = registry.manifest_digest(repository, tag)
+        if actual != each.digest:
+            found.append(f"{repository}:{tag} is {actual or 'not there'}, not {each.digest}")
+        digests = dict.fromkeys(blob.described.digest for blob in each.blobs)
+        found.extend(f"{repository} lacks {digest}" for digest in digests if not registry.has_blob(repository, digest))
+
+    _all([partial(look, destination.repository(each.name), each) for each in publications])
+    return sorted(found)
+
+
+def put_list(destination: Destination, image: str, tag: str, platforms: Mapping[Platform, str]) -> str:
+    """Makes ``tag`` of ``image`` the list of what ``platforms`` (with the digests they were pushed by) are; its digest.
+
+    :class:`ShipError` when one of them is not there as it was pushed: then the tag stays what it was.
+    """
+    registry, repository = destination.registry, destination.repository(image)
+    entries = []
+    for platform, digest in platforms.items():
+        described = registry.described(repository, platform_tag(tag, platform))
+        if described is None or described.digest != digest:
+            actual = "not there" if described is None else described.digest
+            raise ShipError(
+                f"{repository}:{platform_tag(tag, platform)} is {actual}, not {digest} as it was pushed",
+                hint=f"push {platform} again: fimg push --platform {platform}",
+            )
+        entries.append({**described.document, "platform": {"architecture": platform, "os": "linux"}})
+    document = json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST_LIST, "manifests": entries}, separators=(",", ":")
+    ).encode()
+    if registry.manifest_digest(repository, tag) != digest_of(document):
+        registry.put_manifest(repository, tag, MANIFEST_LIST, document)
+    return digest_of(document)
+
+
+def _place(registry: Registry, blob: Blob, repositories: Sequence[str], sent: Sent, log: Log) -> None:
+    """Has ``blob`` in all ``repositories``: sent to one of them, if to any, and shared with the others."""
+    digest = blob.described.digest
+    there = [repository for repository in repositories if registry.has_blob(repository, digest)]
+    source = there[0] if there else None
+    for repository in repositories:
+        if repository in there:
+            continue
+        if source is not None and registry.mount(repository, digest, source):
+            with sent.lock:
+                sent.mounted += 1
+            continue
+        log(f"sending {digest[7:19]} ({blob.described.size / 1e6:.1f} MB) to {repository}")
+        started = time.monotonic()
+        registry.upload(repository, digest, blob.open)
+        log(f"sent {digest[7:19]} in {time.monotonic() - started:.1f} s")
+        source = source or repository
+        with sent.lock:
+            sent.blobs += 1
+            sent.size += blob.described.size
+
+
+def _all(tasks: Sequence[Callable[[], None]]) -> None:
+    """Runs ``tasks`` side by side; after the first error those that have not begun are left undone."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        failed = next((future for future in futures if future in done and future.exception() is not None), None)
+        if failed is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+            failed.result()

@@ -1,0 +1,367 @@
+"""A registry, spoken to by the distribution protocol (docs.docker.com/registry/spec/api, OCI distribution 1.0).
+
+The engine is not asked to push: it compresses every layer again, slowly, and says little about what fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, Final, TypeVar
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+import requests
+from requests.utils import parse_dict_header
+
+from fimg_pipeline.errors import TransientError
+from fimg_pipeline.ship.layers import ShipError, digest_of
+
+MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+_ACCEPTED: Final = ", ".join(
+    (
+        MANIFEST,
+        MANIFEST_LIST,
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+    )
+)
+#: Seconds to connect, and to wait for an answer: registries verify a layer before they answer to its end.
+_TIMEOUT: Final = (15, 300)
+_ATTEMPTS: Final = 6
+_FIRST_DELAY: Final = 1.0
+_LONGEST_DELAY: Final = 60.0
+#: What a registry or something before it says when it is overloaded or being restarted.
+_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TOLD: Final = 200
+
+T = TypeVar("T")
+
+
+class RegistryError(ShipError):
+    """A registry refused, and will again."""
+
+
+class RegistryUnreachableError(RegistryError, TransientError):
+    """A registry did not answer properly, however often it was asked; may pass."""
+
+    def __init__(self, message: str, *, hint: str | None = None, after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        #: Seconds after which it wants to be asked again.
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user's name and password; or the token that ``docker login`` was given in the place of one."""
+
+    user: str
+    password: str
+    identity_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Login({self.user!r})"
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a registry calls a descriptor: type, digest and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "size": self.size, "digest": self.digest}
+
+
+class Registry:
+    """One registry. ``verify`` is as of requests: a CA bundle, or true. Used by several threads at once."""
+
+    def __init__(
+        self, host: str, url: str, login: Login | None, verify: str | bool, log: Callable[[str], None]
+    ) -> None:
+        self.host = host
+        self._url = url.rstrip("/")
+        self._login = login
+        self._verify = verify
+        self._log = log
+        self._tokens: dict[str, str] = {}
+        self._local = threading.local()
+
+    # -- blobs -------------------------------------------------------------------------------------------------------
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        return self._head(repository, f"blobs/{digest}") is not None
+
+    def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Has ``repository`` share a blob with ``source``; false when the registry would rather be sent it."""
+        answer = self._retried(
+            lambda _: self._ask(
+                "POST", repository, f"blobs/uploads/?{urlencode({'mount': digest, 'from': source})}", other=source
+            )
+        )
+        if answer.status_code == 202:
+            # It opened an upload instead; nobody will use that one.
+            self._quietly("DELETE", repository, answer.headers.get("Location", ""))
+        return answer.status_code == 201
+
+    def upload(self, repository: str, digest: str, content: Callable[[], IO[bytes]]) -> None:
+        """Sends a blob. Interrupted, it begins anew, unless the registry turns out to have it."""
+
+        def once(attempt: int) -> None:
+            if attempt and self.has_blob(repository, digest):
+                return
+            started = self._ask("POST", repository, "blobs/uploads/")
+            place = self._location(started)
+            with content() as file:
+                self._ask(
+                    "PUT",
+                    repository,
+                    _with_query(place, {"digest": digest}),
+                    data=file,
+                    headers={"Content-Type": "application/octet-stream"},
+                )
+
+        self._retried(once)
+
+    # -- manifests ---------------------------------------------------------------------------------------------------
+
+    def manifest_digest(self, repository: str, tag: str) -> str | None:
+        """The digest of what ``tag`` (or a digest) names, or ``None``."""
+        found = self._head(repository, f"manifests/{tag}")
+        if found is None:
+            return None
+        return found.headers.get("Docker-Content-Digest") or self._manifest(repository, tag).digest
+
+    def described(self, repository: str, tag: str) -> Described | None:
+        """The descriptor of what ``tag`` names, or ``None``."""
+        return None if self._head(repository, f"manifests/{tag}") is None else self._manifest(repository, tag)
+
+    def put_manifest(self, repository: str, tag: str, media_type: str, document: bytes) -> None:
+        self._retried(
+            lambda _: self._ask(
+                "PUT", repository, f"manifests/{tag}", data=document, headers={"Content-Type": media_type}
+            )
+        )
+
+    def _manifest(self, repository: str, tag: str) -> Described:
+        answer = self._retried(lambda _: self._ask("GET", repository, f"manifests/{tag}"))
+        media_type = answer.headers.get("Content-Type", MANIFEST).partition(";")[0]
+        return Described(media_type, digest_of(answer.content), len(answer.content))
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def _head(self, repository: str, path: str) -> requests.Response | None:
+        found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True))
+        return None if found.status_code == 404 else found
+
+    def _ask(
+        self,
+        method: str,
+        repository: str,
+        path: str,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        absent: bool = False,
+        other: str | None = None,
+    ) -> requests.Response:
+        """One request. ``absent``: not found is an answer. ``other``: a repository that is read from, too."""
+        url = path if "://" in path else f"{self._url}/v2/{repository}/{path}"
+        scope = " ".join(
+            [f"repository:{repository}:pull,push", *([] if other is None else [f"repository:{other}:pull"])]
+        )
+        answer = self._send(method, url, scope, data, headers)
+        if answer.status_code == 401 and self._authenticate(answer, scope):
+            if hasattr(data, "seek"):
+                data.seek(0)
+            answer = self._send(method, url, scope, data, headers)
+        if answer.status_code == 404 and absent:
+            return answer
+        self._check(answer, repository)
+        return answer
+
+    def _send(
+        self, method: str, url: str, scope: str, data: Any, headers: Mapping[str, str] | None
+    ) -> requests.Response:
+        given = {"Accept": _ACCEPTED, **(headers or {})}
+        # A registry may have its uploads go elsewhere, but not with what it was logged in to by.
+        if scope in self._tokens and urlsplit(url).netloc == urlsplit(self._url).netloc:
+            given["Authorization"] = self._tokens[scope]
+        try:
+            return self._session.request(
+                method,
+                url,
+                data=data,
+                headers=given,
+                timeout=_TIMEOUT,
+                verify=self._verify,
+            )
+        except requests.exceptions.SSLError as error:
+            raise RegistryError(
+                f"{self.host}: its certificate is not trusted here: {_reason(error)}",
+                hint="REGISTRY_CA names the CA it is signed by (PEM)",
+            ) from None
+        except requests.exceptions.RequestException as error:
+            raise RegistryUnreachableError(
+                f"{self.host} can't be reached, or ended the connection: {_reason(error)}"
+            ) from None
+
+    def _check(self, answer: requests.Response, repository: str) -> None:
+        status = answer.status_code
+        if status < 400:
+            return
+        told = _errors(answer)
+        if status in _PASSING:
+            after = answer.headers.get("Retry-After", "")
+            raise RegistryUnreachableError(
+                f"{self.host} answers with {status}{told}", after=float(after) if after.isdigit() else None
+            )
+        if status in (401, 403):
+            who = "nobody is logged in" if self._login is None else f"as {self._login.user}"
+            raise RegistryError(
+                f"{self.host} denies access to {repository} ({status}, {who}){told}",
+                hint=f"docker login {self.host}, or REGISTRY_USER and REGISTRY_PASSWORD",
+            )
+        if status == 404:
+            raise RegistryError(
+                f"{self.host} does not know {repository}{told}", hint="create the project there, or change PREFIX"
+            )
+        raise RegistryError(f"{self.host} refuses for {repository} ({status}){told}")
+
+    # -- authentication (distribution: token authentication; RFC 7617) -------------------------------------------------
+
+    def _authenticate(self, answer: requests.Response, scope: str) -> bool:
+        """Gets what a 401 asks for; whether there is anything new to try."""
+        kind, _, parameters = answer.headers.get("WWW-Authenticate", "").partition(" ")
+        if kind.lower() == "basic":
+            offered = None if self._login is None else _basic(self._login)
+        elif kind.lower() == "bearer":
+            offered = f"Bearer {self._retried(lambda _: self._token(parse_dict_header(parameters), scope))}"
+        else:
+            return False
+        if offered is None:
+            return False
+        changed = self._tokens.get(scope) != offered
+        self._tokens[scope] = offered
+        return changed
+
+    def _token(self, challenge: Mapping[str, str | None], scope: str) -> str:
+        realm, service = challenge.get("realm") or "", challenge.get("service") or ""
+        if urlsplit(realm).scheme not in ("https", "http"):
+            raise RegistryError(f"{self.host} asks for a token from {realm!r}, which is no URL")
+        if urlsplit(realm).scheme == "http" and self._url.startswith("https:"):
+            raise RegistryError(f"{self.host} wants the password to be sent unencrypted, to {realm}")
+        login = self._login
+        try:
+            if login is not None and login.identity_token is not None:
+                form = {
+                    "grant_type": "refresh_token",
+                    "refresh_token": login.identity_token,
+                    "service": service,
+                    "scope": scope,
+                    "client_id": "fimg",
+                }
+                answer = self._session.post(realm, data=form, timeout=_TIMEOUT, verify=self._verify)
+            else:
+                query = [
+                    *parse_qsl(urlsplit(realm).query),
+                    ("service", service),
+                    *(("scope", s) for s in scope.split()),
+                ]
+                place = urlunsplit(urlsplit(realm)._replace(query=urlencode(query)))
+                headers = {} if login is None else {"Authorization": _basic(login)}
+                answer = self._session.get(place, headers=headers, timeout=_TIMEOUT, verify=self._verify)
+        except requests.exceptions.RequestException as error:
+            raise RegistryUnreachableError(f"{realm} can't be reached for a token: {_reason(error)}") from None
+        self._check(answer, scope.partition(":")[2].partition(":")[0])
+        try:
+            found = answer.json()
+            token = found.get("token") or found["access_token"]
+        except (ValueError, KeyError, AttributeError):
+            raise RegistryError(f"{realm} gave something else than a token") from None
+        return str(token)
+
+    # -- trying again ------------------------------------------------------------------------------------------------
+
+    def _retried(self, request: Callable[[int], T]) -> T:
+        """``request(attempt)``'s result; again, later and later, after what can pass."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return request(attempt)
+            except RegistryUnreachableError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                delay = min(_LONGEST_DELAY, max(error.after or 0, _FIRST_DELAY * 2**attempt))
+                self._log(f"{error.message}; trying again in {delay:.0f} s")
+                # Those who were refused together should not come back together.
+                time.sleep(delay * random.uniform(0.8, 1.2))
+        raise AssertionError("unreachable")
+
+    def _quietly(self, method: str, repository: str, location: str) -> None:
+        if location:
+            try:
+                self._ask(method, repository, urljoin(self._url, location), absent=True)
+            except RegistryError:
+                return
+
+    def _location(self, answer: requests.Response) -> str:
+        location = urljoin(f"{self._url}/", answer.headers.get("Location", ""))
+        if urlsplit(location).scheme == "http" and self._url.startswith("https:"):
+            # A registry behind a proxy that ends TLS often does not know it.
+            location = urlunsplit(urlsplit(location)._replace(scheme="https"))
+        return location
+
+    @property
+    def _session(self) -> requests.Session:
+        """One for each thread: requests does not promise that several may use one."""
+        found: requests.Session | None = getattr(self._local, "session", None)
+        if found is None:
+            found = self._local.session = requests.Session()
+            # Logins are ours to choose, not those of ~/.netrc.
+            found.auth = _no_authorization
+        return found
+
+
+def _no_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _basic(login: Login) -> str:
+    return f"Basic {base64.b64encode(f'{login.user}:{login.password}'.encode()).decode()}"
+
+
+def _with_query(url: str, more: Mapping[str, str]) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), *more.items()])))
+
+
+def _errors(answer: requests.Response) -> str:
+    """What a registry's answer says, on a line of its own making."""
+    try:
+        found = [str(error.get("message") or error.get("code")) for error in answer.json()["errors"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = []
+    text = _one_line("; ".join(found))
+    return f": {text}" if text else ""
+
+
+def _reason(error: Exception) -> str:
+    """The innermost of the errors urllib3 and requests wrap around each other."""
+    inner: Any = error
+    while True:
+        following = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        if not isinstance(following, Exception):
+            return _one_line(str(following or inner))
+        inner = following
+
+
+def _one_line(text: str) -> str:
+    """What others say, as a line of a message shows it."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:_TOLD]

@@ -1,0 +1,247 @@
+"""Publishing to a real registry on good and bad days. Images are a few bytes; what may fail is between us and it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.ship import registry as client
+from fimg_pipeline.ship.destination import Destination
+from fimg_pipeline.ship.layers import LayerStore, ShipError
+from fimg_pipeline.ship.push import Publication, missing, platform_tag, publication, push, put_list
+from fimg_pipeline.ship.registry import Login, RegistryError, RegistryUnreachableError
+from fimg_pipeline.ship.saved import read_saved
+from fimg_pipeline_tests.rig.faults import Between, Fault, between
+from fimg_pipeline_tests.rig.registry import Registry, registry
+from fimg_pipeline_tests.ship.archives import Image, layer, saved_by_old_engine
+
+pytestmark = pytest.mark.engine
+
+LOGIN = ("release", "s3cret word")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many attempts as ever, but soon."""
+    monkeypatch.setattr(client, "_FIRST_DELAY", 0.01)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Registry]:
+    with registry() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Registry]:
+    """With TLS by a CA of its own, and a login."""
+    with registry(login=LOGIN, tls=True) as started:
+        yield started
+
+
+def noise(size: int) -> bytes:
+    """A layer that does not shrink, and that no registry has."""
+    content = bytearray(layer("x", size))
+    content[512 : 512 + size] = os.urandom(size)
+    return bytes(content)
+
+
+def publications(folder: Path, count: int = 3, architecture: str = "amd64", size: int = 50_000) -> list[Publication]:
+    """Images with one layer in common and one of their own."""
+    base = noise(size)
+    images = [Image((base, noise(1000)), f"image {number}", architecture) for number in range(count)]
+    store = LayerStore(folder)
+    saved = read_saved(io.BytesIO(saved_by_old_engine(images)), store, lambda _: None)
+    return [publication(f"image-{number}", image, store) for number, image in enumerate(saved)]
+
+
+def place(host: str, said: list[str] | None = None, **how: Any) -> Destination:
+    """A namespace of its own in the registry at ``host``."""
+    scheme = "https" if "verify" in how else "http"
+    registry = client.Registry(
+        host,
+        f"{scheme}://{host}",
+        how.get("login"),
+        how.get("verify", True),
+        (said if said is not None else []).append,
+    )
+    return Destination(registry, f"run-{os.urandom(6).hex()}")
+
+
+def test_every_blob_is_sent_once_and_nothing_a_second_time(plain: Registry, tmp_path: Path) -> None:
+    images = publications(tmp_path)
+    with between(plain.name) as proxy:
+        there = place(proxy.name)
+        sent = push(there, "1", images, lambda _: None)
+        # Three configurations, three layers of their own, and the one they share: sent to one, shared with two.
+        assert (sent.blobs, sent.mounted, sent.present) == (7, 2, 0)
+        assert len([path for method, path in proxy.seen if method == "PUT" and "/blobs/" in path]) == 7
+        assert missing(there, "1", images) == []
+        proxy.seen.clear()
+        again = push(there, "1", images, lambda _: None)
+        assert (again.blobs, again.present) == (0, 3)
+        assert {method for method, _ in proxy.seen} == {"HEAD"}
+
+
+def test_an_engine_pulls_the_very_image(plain: Registry, engine: Engine, tmp_path: Path) -> None:
+    (image,) = publications(tmp_path, 1)
+    there = place(plain.name)
+    push(there, "1", [image], lambda _: None)
+    reference = f"{plain.name}/{there.repository(image.name)}:1"
+    engine.sdk.images.pull(reference)
+    record = engine.inspect(reference)
+    engine.remove(reference)
+    assert record is not None and record["Id"] == image.blobs[-1].described.digest
+
+
+def test_with_tls_and_a_login(guarded: Registry, tmp_path: Path) -> None:
+    assert guarded.ca is not None
+    (tmp_path / "ca.pem").write_bytes(guarded.ca)
+    images = publications(tmp_path / "store")
+    there = place(guarded.name, login=Login(*LOGIN), verify=str(tmp_path / "ca.pem"))
+    push(there, "1", images, lambda _: None)
+    assert missing(there, "1", images) == []
+
+
+@pytest.mark.parametrize(
+    ("login", "told"),
+    [(Login(LOGIN[0], "wrong"), r"denies access to .* \(401, as release\)"), (None, r"\(401, nobody is logged in\)")],
+)
+def test_who_may_not_is_told_at_once(guarded: Registry, tmp_path: Path, login: Login | None, told: str) -> None:
+    assert guarded.ca is not None
+    (tmp_path / "ca.pem").write_bytes(guarded.ca)
+    said: list[str] = []
+    there = place(guarded.name, said, login=login, verify=str(tmp_path / "ca.pem"))
+    with pytest.raises(RegistryError, match=told) as caught:
+        push(there, "1", publications(tmp_path / "store"), lambda _: None)
+    assert said == [] and not caught.value.transient and "docker login" in str(caught.value)
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_certificate_nobody_vouches_for_is_told(guarded: Registry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="its certificate is not trusted here") as caught:
+        push(place(guarded.name, verify=True), "1", publications(tmp_path), lambda _: None)
+    assert "REGISTRY_CA" in str(caught.value) and not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("HEAD", "/manifests/", 2, 503),
+        Fault("POST", "/blobs/uploads/", 3, 500),
+        Fault("PUT", "/blobs/uploads/", 3, 429, headers={"Retry-After": "1"}),
+        Fault("PUT", "/manifests/", 2, 502),
+        Fault("PUT", "/blobs/uploads/", 1, after=20_000),
+        Fault("POST", "/blobs/uploads/", 2, after=0),
+        Fault("HEAD", "/blobs/", 2, after=0),
+    ],
+    ids=lambda fault: f"{fault.method} {fault.part} {fault.status or 'cut'}",
+)
+def test_what_passes_is_waited_for(plain: Registry, tmp_path: Path, fault: Fault) -> None:
+    images = publications(tmp_path)
+    said: list[str] = []
+    with between(plain.name) as proxy:
+        there = place(proxy.name, said)
+        proxy.faults.append(fault)
+        push(there, "1", images, lambda _: None)
+        assert missing(there, "1", images) == []
+    assert fault.times == 0 and any("trying again in" in line for line in said)
+
+
+def lasting(proxy: Between, *faults: Fault) -> None:
+    proxy.faults[:] = faults
+
+
+def test_what_does_not_pass_publishes_nothing_and_the_next_run_sends_the_rest(plain: Registry, tmp_path: Path) -> None:
+    images = publications(tmp_path)
+    with between(plain.name) as proxy:
+        there = place(proxy.name)
+        push(there, "1", images[:1], lambda _: None)
+        lasting(proxy, Fault("PUT", f"digest={images[2].blobs[1].described.digest.replace(':', '%3A')}", 1000, 500))
+        with pytest.raises(RegistryUnreachableError, match="answers with 500") as caught:
+            push(there, "1", images, lambda _: None)
+        assert caught.value.transient
+        assert len(missing(there, "1", images[1:2])) > 0, "names move when all of them can"
+        lasting(proxy)
+        proxy.seen.clear()
+        push(there, "1", images, lambda _: None)
+        assert missing(there, "1", images) == []
+        assert len([path for method, path in proxy.seen if method == "PUT" and "/blobs/" in path]) < 5
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 400])
+def test_what_is_refused_is_not_asked_again(plain: Registry, tmp_path: Path, status: int) -> None:
+    with between(plain.name) as proxy:
+        lasting(proxy, Fault("POST", "/blobs/uploads/", 1000, status))
+        with pytest.raises(RegistryError) as caught:
+            push(place(proxy.name), "1", publications(tmp_path, 1), lambda _: None)
+        assert not caught.value.transient
+        assert ("does not know" if status == 404 else f"({status}") in str(caught.value)
+        # One for each of those that were on their way together.
+        assert len([path for method, path in proxy.seen if method == "POST"]) <= 4
+
+
+def test_a_registry_that_is_full_is_told_and_completes_when_it_has_room(tmp_path: Path) -> None:
+    images = publications(tmp_path, size=3_000_000)
+    with registry(disk="2m") as small:
+        said: list[str] = []
+        there = place(small.name, said)
+        with pytest.raises(RegistryUnreachableError, match="answers with 50"):
+            push(there, "1", images, lambda _: None)
+        assert len(missing(there, "1", images)) > 3
+        small.give_room("50m")
+        push(there, "1", images, lambda _: None)
+        assert missing(there, "1", images) == []
+
+
+def test_nobody_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RegistryUnreachableError, match=r"127\.0\.0\.1:1 can't be reached"):
+        push(place("127.0.0.1:1"), "1", publications(tmp_path, 1), lambda _: None)
+
+
+def test_a_gate_names_what_is_not_as_declared(plain: Registry, tmp_path: Path) -> None:
+    images = publications(tmp_path)
+    there = place(plain.name)
+    push(there, "1", images[:2], lambda _: None)
+    other = publications(tmp_path / "other", 1)
+    push(there, "1", other, lambda _: None)
+    told = missing(there, "1", images)
+    assert any(f"image-0:1 is {other[0].digest}, not {images[0].digest}" in line for line in told)
+    assert any("image-2:1 is not there" in line for line in told)
+    assert not any("image-1" in line for line in told)
+
+
+def test_a_list_is_pulled_by_platform(plain: Registry, engine: Engine, tmp_path: Path) -> None:
+    there = place(plain.name)
+    pushed: dict[Platform, Publication] = {}
+    for architecture in PLATFORMS:
+        (image,) = publications(tmp_path / architecture, 1, architecture)
+        push(there, platform_tag("1", architecture), [image], lambda _: None)
+        pushed[architecture] = image
+    digest = put_list(there, "image-0", "1", {platform: image.digest for platform, image in pushed.items()})
+    reference = f"{plain.name}/{there.repository('image-0')}:1"
+    for architecture, image in pushed.items():
+        engine.sdk.images.pull(reference, platform=f"linux/{architecture}")
+        record = engine.inspect(reference)
+        engine.remove(reference)
+        assert record is not None and record["Architecture"] == architecture
+        assert record["Id"] == image.blobs[-1].described.digest
+    assert there.registry.manifest_digest(there.repository("image-0"), "1") == digest
+
+
+def test_a_list_needs_every_platform_as_it_was_pushed(plain: Registry, tmp_path: Path) -> None:
+    there = place(plain.name)
+    (image,) = publications(tmp_path, 1)
+    push(there, platform_tag("1", "amd64"), [image], lambda _: None)
+    with pytest.raises(ShipError, match="image-0:1-arm64 is not there, not sha256:"):
+        put_list(there, "image-0", "1", {"amd64": image.digest, "arm64": f"sha256:{'0' * 64}"})
+    with pytest.raises(ShipError, match=f"image-0:1-amd64 is {image.digest}, not sha256:0"):
+        put_list(there, "image-0", "1", {"amd64": f"sha256:{'0' * 64}"})
+    assert there.registry.manifest_digest(there.repository("image-0"), "1") is None

@@ -1,0 +1,106 @@
+"""``fimg push`` on the sample's images: a real registry has them, by platform and as lists over both."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.catalog.platforms import PLATFORMS
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.ship.registry import MANIFEST_LIST
+from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.registry import Registry, registry
+
+pytestmark = pytest.mark.engine
+
+BASIC = ("fateflow", "fateboard", "eggroll")
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Registry]:
+    with registry() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def pushing(fimg: Fimg, engine: Engine, hub: Registry) -> Iterator[Fimg]:
+    """The command with names in that registry, all images of amd64 built."""
+    command = replace(fimg, settings={**fimg.settings, "PREFIX": f"{hub.name}/fate"})
+    assert command("build", "all").status == 0
+    yield command
+    for image in engine.state().images:
+        for name in image.references:
+            if name.startswith(f"{hub.name}/"):
+                engine.remove(name)
+
+
+@pytest.fixture(scope="module")
+def basic(pushing: Fimg) -> Fimg:
+    """The same with only the basic images selected."""
+    return replace(pushing, settings={**pushing.settings, **switches(Feature.BASIC)})
+
+
+def manifest(hub: Registry, name: str, tag: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://{hub.name}/v2/fate/{name}/manifests/{tag}",
+        headers={"Accept": f"{MANIFEST_LIST}, application/vnd.docker.distribution.manifest.v2+json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def test_everything_published_is_in_the_registry(pushing: Fimg, engine: Engine, hub: Registry) -> None:
+    result = pushing("push")
+    assert result.status == 0, result.output
+    assert "27 images, every layer of them" in result.output
+    there = engine.state().by_reference
+    for image in IMAGES.values():
+        if image.published:
+            built = there[f"{hub.name}/fate/{image.name}:demo"].image_id
+            assert manifest(hub, image.name, "demo-amd64")["config"]["digest"] == built
+            entries = manifest(hub, image.name, "demo")["manifests"]
+            assert [entry["platform"]["architecture"] for entry in entries] == ["amd64"]
+    with urllib.request.urlopen(f"http://{hub.name}/v2/_catalog?n=100", timeout=30) as answer:
+        assert len(json.load(answer)["repositories"]) == 27
+
+
+def test_what_is_there_is_not_pushed_again(pushing: Fimg) -> None:
+    result = pushing("push")
+    assert result.status == 0 and "images reused" in result.output, result.output
+
+
+def test_a_tag_is_a_list_once_every_platform_is_there(basic: Fimg, engine: Engine, hub: Registry) -> None:
+    assert basic("build", "all", Platform="arm64").status == 0
+    before = manifest(hub, "fateflow", "demo")
+    # The other platform was built meanwhile, and is not pushed: the list would be missing it.
+    result = basic("push")
+    assert result.status == 0 and "fateflow was built for arm64" in result.output, result.output
+    assert manifest(hub, "fateflow", "demo") == before
+    result = basic("push", Platform="arm64")
+    assert result.status == 0, result.output
+    for name in BASIC:
+        reference = f"{hub.name}/fate/{name}:demo"
+        ids_by_platform = {}
+        for platform in PLATFORMS:
+            engine.sdk.images.pull(reference, platform=f"linux/{platform}")
+            record = engine.inspect(reference)
+            assert record is not None and record["Architecture"] == platform
+            ids_by_platform[platform] = record["Id"]
+        assert manifest(hub, name, "demo-arm64")["config"]["digest"] == ids_by_platform["arm64"]
+        assert manifest(hub, name, "demo-amd64")["config"]["digest"] == ids_by_platform["amd64"]
+
+
+def test_a_registry_that_is_not_there_fails_the_run_with_what_to_do(basic: Fimg, hub: Registry) -> None:
+    elsewhere = replace(basic, settings={**basic.settings, "PREFIX": "127.0.0.1:1/fate"})
+    assert elsewhere("build", "all").status == 0
+    result = elsewhere("push")
+    assert result.status == 1 and "127.0.0.1:1 can't be reached" in result.output, result.output
+    assert "Traceback" not in result.output
