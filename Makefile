@@ -80,3 +80,4 @@ fate-party: fate-dir setup
 
 bench: setup
 	@$(VENV)/bin/python -m bench.matrix
+	@$(VENV)/bin/python -m bench.ship

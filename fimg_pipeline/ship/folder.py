@@ -58,6 +58,21 @@ def current(folder: Path) -> Lock | None:
         return None
 
 
+def others(folder: Path, header: Lock, name: str) -> dict[str, LockedBundle]:
+    """The bundles beside ``name`` that stay: of the same tag and platform, with files that are there."""
+    lock = current(folder)
+    if lock is None or (lock.tag, lock.platform, lock.since) != (header.tag, header.platform, header.since):
+        return {}
+
+    def there(file: LockedFile) -> bool:
+        path = folder / file.name
+        return path.is_file() and path.stat().st_size == file.size
+
+    return {
+        other: bundle for other, bundle in lock.bundles.items() if other != name and all(map(there, bundle.all_files))
+    }
+
+
 def is_whole(folder: Path, files: Sequence[LockedFile]) -> bool:
     """Whether ``files`` are on the disk as they were written."""
     try:

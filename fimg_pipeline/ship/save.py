@@ -108,15 +108,15 @@ def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header
     planned = _locked(wanted, content, store)
     with locked(home / "locks" / f"bundles-{header.platform}"), folders.staging(folder) as new:
         before = folders.current(folder)
-        others = {} if before is None or not _belongs(before, header) else dict(before.bundles)
-        there = others.get(wanted.name)
+        there = None if before is None else before.bundles.get(wanted.name)
         whole = there is not None and _without_files(there) == planned and folders.is_whole(folder, there.all_files)
         if there is not None and whole and there.singles.keys() == _singles(wanted).keys():
             log(f"{folder / folders.archive_name(wanted.name)} holds these images already")
             done, reused = there, True
         else:
             done, reused = _written(planned, content, store, new, wanted, log), False
-        folders.publish(folder, new, header.model_copy(update={"bundles": {**others, wanted.name: done}}))
+        beside = folders.others(folder, header, wanted.name)
+        folders.publish(folder, new, header.model_copy(update={"bundles": {**beside, wanted.name: done}}))
     return Saved(done, reused, time.monotonic() - started)
 
 
@@ -209,7 +209,3 @@ def _locked(wanted: Wanted, content: archives.Content, store: LayerStore) -> Loc
         layers=layers,
         needs={} if wanted.base is None else needs(every, content.left_out, base_chains(wanted.base)),
     )
-
-
-def _belongs(before: Lock, header: Lock) -> bool:
-    return (before.tag, before.platform, before.since) == (header.tag, header.platform, header.since)

@@ -85,6 +85,15 @@ def test_killed_at_any_rename_it_says_that_it_is_not_whole(tmp_path: Path, monke
     assert folders.current(tmp_path) is not None
 
 
+def test_bundles_beside_stay_if_they_belong_and_are_there(tmp_path: Path) -> None:
+    lock = published(tmp_path, **{"fate": ("fate.images.tar.gz",), "third-party": ("third-party.images.tar.gz",)})
+    header = lock.model_copy(update={"bundles": {}})
+    assert folders.others(tmp_path, header, "fate") == {"third-party": lock.bundles["third-party"]}
+    assert folders.others(tmp_path, header.model_copy(update={"tag": "2"}), "fate") == {}
+    (tmp_path / "third-party.images.tar.gz").unlink()
+    assert folders.others(tmp_path, header, "fate") == {}
+
+
 def test_a_damaged_archive_is_not_whole(tmp_path: Path) -> None:
     lock = published(tmp_path, fate=("fate.images.tar.gz",))
     files = lock.bundles["fate"].files

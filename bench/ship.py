@@ -1,0 +1,231 @@
+"""Measures bundles and pushes on the sample's images, and renews their part of docs/performance.md.
+
+Everything side by side in one run: ``docker save`` through gzip and pigz against a bundle, loading both into empty
+engines, and a serial loop of ``docker push`` against ours, each to a fresh registry. Figures are ratios.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.second import SecondEngine, second_engine, second_image
+from fimg_pipeline.sample import commit_change, create_sample
+from fimg_pipeline.settings import load
+from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.destination import Destination
+from fimg_pipeline.ship.layers import LayerStore
+from fimg_pipeline.ship.lock import Lock, LockedImage
+from fimg_pipeline.ship.push import Publication, publication, push
+from fimg_pipeline.ship.registry import Registry as Client
+from fimg_pipeline.ship.save import Wanted, collect, save
+from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.machine import require_command
+from fimg_pipeline_tests.rig.registry import Registry, registry
+
+REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- written by bench/ship.py -->", "<!-- end of bench/ship.py -->"
+PREFIX = "fimg-bench.invalid:5000/fate"
+#: A file that one published image alone has.
+CHANGED = "deploy/upgrade/sql/1.10.0-1.11.1.sql"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Seconds of wall time by what was done, and bytes by what was written."""
+
+    seconds: dict[str, float]
+    sizes: dict[str, int]
+    images: int
+
+    def ratio(self, one: str, other: str) -> float:
+        return self.seconds[one] / self.seconds[other]
+
+
+def timed(action: Callable[[], object]) -> float:
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+def quiet(_line: str) -> None:
+    """What is done is not told: only how long it takes counts."""
+
+
+def piped(references: Sequence[str], compress: Sequence[str], file: Path) -> None:
+    """``docker save REFERENCES | COMPRESS > FILE``."""
+    with (
+        file.open("wb") as output,
+        subprocess.Popen([Engine().cli, "save", *references], stdout=subprocess.PIPE) as saving,
+    ):
+        subprocess.run(compress, stdin=saving.stdout, stdout=output, check=True)
+    if saving.returncode != 0:
+        sys.exit("docker save failed")
+
+
+def succeeded(fimg: Fimg, *arguments: str) -> str:
+    result = fimg(*arguments)
+    if result.status != 0:
+        sys.exit(f"fimg {' '.join(arguments)} failed:\n{result.output}")
+    return result.output
+
+
+def published(fimg: Fimg) -> list[LockedImage]:
+    plan = json.loads(succeeded(fimg, "plan", "--json"))
+    references = [image["reference"] for image in plan["images"] if image["name"] in plan["push"]]
+    records = Engine().state().by_reference
+    return [LockedImage(reference=name, id=records[name].image_id, layers=()) for name in references]
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[SecondEngine]:
+    engine = Engine()
+    with second_engine(engine, second_image(engine, load(), quiet), {folder: "/bench"}) as second:
+        yield second
+
+
+def loaded(second: SecondEngine, file: str) -> None:
+    status, output = second.run(["docker", "load", "--quiet", "--input", f"/bench/{file}"])
+    if status != 0:
+        sys.exit(f"docker load of {file} failed: {output}")
+
+
+def push_serially(target: Registry, images: Sequence[LockedImage]) -> None:
+    """As the old script does: one ``docker push`` after another."""
+    for image in images:
+        name = image.reference.rpartition("/")[2].partition(":")[0]
+        target.push(image.id, f"fate/{name}", "bench")
+
+
+def push_ours(target: Registry, images: Sequence[Publication]) -> None:
+    client = Client(target.name, f"http://{target.name}", None, True, quiet)
+    push(Destination(client, "fate"), "bench", images, quiet)
+
+
+def measure(folder: Path) -> Figures:
+    require_command("pigz", "pigz", purpose="the comparison")
+    engine = Engine()
+    fimg = Fimg(
+        folder / "fimg", create_sample(folder / "src"), {"PREFIX": PREFIX, "TAG": "bench", **switches(*Feature)}
+    )
+    fimg.folder.mkdir()
+    succeeded(fimg, "build", "all")
+    images = published(fimg)
+    references = [image.reference for image in images]
+    header = Lock(tag="bench", platform="amd64", sources={}, bundles={})
+    shelf, seconds, sizes = folder / "shelf", dict[str, float](), dict[str, int]()
+    shelf.mkdir()
+
+    def bundle(name: str, store: LayerStore, wanted: Sequence[LockedImage], base: Lock | None = None) -> None:
+        target = shelf / name
+        lock = header.model_copy(update={"since": base.tag if base else None})
+        seconds[name] = timed(
+            lambda: save(engine, store, target, Wanted("fate", wanted, None, base), lock, folder, quiet)
+        )
+        sizes[name] = (target / "fate.images.tar.gz").stat().st_size
+
+    seconds["raw"] = timed(lambda: piped(references, ["cat"], folder / "raw.tar"))
+    sizes["raw"] = (folder / "raw.tar").stat().st_size
+    (folder / "raw.tar").unlink()
+    for name in ("gzip", "pigz"):
+        seconds[name] = timed(lambda name=name: piped(references, [name], shelf / f"{name}.tar.gz"))  # type: ignore[misc]
+        sizes[name] = (shelf / f"{name}.tar.gz").stat().st_size
+    store = LayerStore(folder / "store")
+    bundle("bundle", store, images)
+    base = locks.read(shelf / "bundle" / "images.lock.json")
+
+    with empty(shelf) as second:
+        seconds["load gzip"] = timed(lambda: loaded(second, "gzip.tar.gz"))
+        seconds["load gzip again"] = timed(lambda: loaded(second, "gzip.tar.gz"))
+    with empty(shelf) as second:
+        seconds["load bundle"] = timed(lambda: loaded(second, "bundle/fate.images.tar.gz"))
+        seconds["load bundle again"] = timed(lambda: loaded(second, "bundle/fate.images.tar.gz"))
+
+    with registry() as target:
+        seconds["docker push"] = timed(lambda: push_serially(target, images))
+    parts = collect(engine, store, [image.id for image in images], quiet)
+    publications = [
+        publication(image.reference.rpartition("/")[2].partition(":")[0], parts[image.id], store) for image in images
+    ]
+    with registry() as target:
+        seconds["push"] = timed(lambda: push_ours(target, publications))
+        seconds["push again"] = timed(lambda: push_ours(target, publications))
+
+    commit_change(fimg.sample.fate, CHANGED, "-- another\n", "One image changed")
+    succeeded(fimg, "build", "all")
+    changed = published(fimg)
+    bundle("after a change", store, changed)
+    bundle("delta", store, changed, base)
+    for image in engine.state().images:
+        for name in image.references:
+            if name.startswith(f"{PREFIX}/"):
+                engine.remove(name)
+    return Figures(seconds, sizes, len(images))
+
+
+def report(figures: Figures) -> str:
+    size = figures.sizes
+    rows = [
+        ("bundle, nothing compressed yet, against `docker save \\| gzip`", figures.ratio("bundle", "gzip")),
+        ("the same against `docker save \\| pigz`", figures.ratio("bundle", "pigz")),
+        ("the same against only reading the images (`docker save > file`)", figures.ratio("bundle", "raw")),
+        ("bundle after one image changed, against the first", figures.ratio("after a change", "bundle")),
+        ("delta of that change, against the first bundle", figures.ratio("delta", "bundle")),
+        ("size of the bundle, against gzip's", size["bundle"] / size["gzip"]),
+        ("size of the delta, against the bundle", size["delta"] / size["bundle"]),
+        ("loading it into an empty engine, against gzip's archive", figures.ratio("load bundle", "load gzip")),
+        ("loading it again, against the first time", figures.ratio("load bundle again", "load bundle")),
+        ("loading gzip's archive again, against the first time", figures.ratio("load gzip again", "load gzip")),
+        (
+            "push, layers compressed before, against a serial loop of `docker push`",
+            figures.ratio("push", "docker push"),
+        ),
+        (
+            "bundle and push together, against that loop",
+            (figures.seconds["bundle"] + figures.seconds["push"]) / figures.seconds["docker push"],
+        ),
+        ("push of what is there, against the first", figures.ratio("push again", "push")),
+    ]
+    table = "\n".join(f"| {what} | {value:.2f} |" for what, value in rows)
+    return f"""{BEGIN}
+## Shipping
+
+Written by `make bench` ({os.cpu_count()} cores): {figures.images} images of the sample, {size["raw"] / 1e6:.0f} MB as
+`docker save` writes them, everything in one run, engines and registries fresh and on the same machine. Where it does
+not say size, it is wall time.
+
+| what | ratio |
+|---|---|
+{table}
+
+The bundle took {figures.seconds["bundle"]:.0f} s, `docker save | gzip` {figures.seconds["gzip"]:.0f} s, the loop of
+`docker push` {figures.seconds["docker push"]:.0f} s.
+{END}"""
+
+
+def main() -> None:
+    """Measures, and renews our part of the report."""
+    with tempfile.TemporaryDirectory(prefix="fimg-bench-") as folder:
+        text = report(measure(Path(folder)))
+    there = REPORT.read_text()
+    if BEGIN in there:
+        there = re.sub(f"{BEGIN}.*{END}", lambda _: text, there, flags=re.DOTALL)
+    else:
+        there = f"{there.rstrip()}\n\n{text}\n"
+    REPORT.write_text(there)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
