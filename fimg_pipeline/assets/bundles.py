@@ -13,6 +13,7 @@ from fimg_pipeline import values
 from fimg_pipeline.assets.keys import bundle_key, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.assets.records import passed
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, Log, step
 from fimg_pipeline.catalog.images import IMAGES
@@ -46,7 +47,10 @@ class BundleConfig(dg.Config):
 
 
 def bundle_asset(
-    name: str, description: str, deps: list[dg.AssetKey], images: Callable[[Session, Plan, Log], list[LockedImage]]
+    name: str,
+    description: str,
+    deps: list[dg.AssetKey],
+    images: Callable[[dg.DagsterInstance, Session, Plan, Log], list[LockedImage]],
 ) -> dg.AssetsDefinition:
     """The asset that writes bundle ``name`` of ``images``."""
     key = bundle_key(name)
@@ -74,12 +78,19 @@ def bundle_asset(
             plan = session.plan(())
             base = read_base(_path(config.since), settings.platform) if config.since else None
             lock = header(plan, base)
+            chosen = images(context.instance, session, plan, log)
             folder = (_path(config.output) if config.output else settings.bundles) / folder_name(lock)
             saved = save(
                 session.engine,
                 LayerStore(settings.home / "store"),
                 folder,
-                Wanted(name, images(session, plan, log), config.part_size, base, frozenset(config.singles)),
+                Wanted(
+                    name,
+                    chosen,
+                    config.part_size,
+                    base,
+                    frozenset(config.singles),
+                ),
                 lock,
                 settings.home,
                 log,
@@ -156,12 +167,16 @@ BUNDLE_ASSETS: Final = [
         "FATE's images in one archive for `docker load`, with `load.sh`, `SHA256SUMS` and `images.lock.json`.\n\n"
         "Those the switches select and that are published; all have to be up to date.",
         [image_key(image.name) for image in IMAGES.values() if image.published],
-        lambda session, plan, log: fate_images(plan, session.engine),
+        lambda instance, session, plan, log: fate_images(
+            plan, session.engine, lambda image: passed(instance, image, plan.tag)
+        ),
     ),
     bundle_asset(
         THIRD_PARTY,
         "What a deployment needs beside them (`THIRD_PARTY_IMAGES`), pulled by digest when it is not there.",
         [],
-        lambda session, plan, log: third_party(session.settings, session.engine, session.settings.platform, log),
+        lambda instance, session, plan, log: third_party(
+            session.settings, session.engine, session.settings.platform, log
+        ),
     ),
 ]

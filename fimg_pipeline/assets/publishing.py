@@ -10,10 +10,11 @@ from typing import Any, Final
 import dagster as dg
 
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, image_key, log_page
-from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
+from fimg_pipeline.assets.partitions import MATRIX, TAGS
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import latest, passed
 from fimg_pipeline.assets.source import commit_metadata
-from fimg_pipeline.assets.steps import POOL, RETRIES, step
+from fimg_pipeline.assets.steps import POOL, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.progress import Event, log_path, report
@@ -37,7 +38,6 @@ DIGESTS: Final = "digests"
     owners=["team:fate-release"],
     code_version="1",
     pool=POOL,
-    retry_policy=RETRIES,
     check_specs=[
         dg.AssetCheckSpec(
             GATE,
@@ -46,6 +46,7 @@ DIGESTS: Final = "digests"
             description="Every image is in the registry as it is here, manifest by manifest and layer by layer.",
         )
     ],
+    # What can pass is tried again by the registry's client; a run after a failure sends the rest.
     description="The published images the switches select, in the registry of `PREFIX`, as `TAG-PLATFORM`.\n\n"
     "All have to be up to date; what the registry has is not sent.",
 )
@@ -55,7 +56,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     with step(context, pipeline, "registry", "images") as (session, log):
         settings, run_id = session.settings, context.run.run_id
         plan = session.plan(())
-        locked = fate_images(plan, session.engine)
+        locked = fate_images(plan, session.engine, lambda image: passed(context.instance, image, plan.tag))
         place = destination(settings, log)
         store = LayerStore(settings.home / "store")
         parts = collect(session.engine, store, [image.id for image in locked], log)
@@ -103,7 +104,6 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     kinds={"docker"},
     owners=["team:fate-release"],
     code_version="1",
-    retry_policy=RETRIES,
     description="`TAG` of every image: the list over the platforms it was built for, which engines choose from.\n\n"
     "Only when each of them is in the registry as it was pushed.",
 )
@@ -158,25 +158,16 @@ def published(instance: dg.DagsterInstance, tag: str) -> Known:
     digests: dict[str, dict[Platform, str]] = {}
     waiting: list[str] = []
     for name in names:
-        built = [platform for platform in PLATFORMS if _materialized(instance, image_key(name), platform, tag)]
+        built = [platform for platform in PLATFORMS if latest(instance, image_key(name), platform, tag)]
         waiting += [f"{name} was built for {platform}" for platform in built if name not in pushed[platform]]
         digests[name] = {platform: found[name] for platform, found in pushed.items() if name in found}
     return Known(digests, tuple(waiting))
 
 
 def _pushed(instance: dg.DagsterInstance, platform: Platform, tag: str) -> dict[str, str]:
-    found = _materialized(instance, PUBLISHED, platform, tag)
+    found = latest(instance, PUBLISHED, platform, tag)
     value: Any = found.metadata[DIGESTS].value if found is not None else {}
     return dict(value)
-
-
-def _materialized(
-    instance: dg.DagsterInstance, key: dg.AssetKey, platform: Platform, tag: str
-) -> dg.AssetMaterialization | None:
-    found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition_key(platform, tag)]), limit=1
-    ).records
-    return found[0].asset_materialization if found else None
 
 
 def _version(digests: Mapping[str, str]) -> str:

@@ -23,12 +23,12 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
     started = time.monotonic()
     source_key = uuid.uuid4().hex
     plan = current_plan(settings, Engine(), source_key=source_key)
-    require_current(plan)
 
     # Loading Dagster takes longer than finding out that there is nothing to load it for.
     from fimg_pipeline.assets.keys import LISTS, PUBLISHED
     from fimg_pipeline.assets.partitions import add_tag
     from fimg_pipeline.assets.publishing import published
+    from fimg_pipeline.assets.records import passed
     from fimg_pipeline.automation.liveness import close_abandoned_runs
     from fimg_pipeline.cli.instance import open_instance
     from fimg_pipeline.cli.run import Launch, execute, of_platform
@@ -37,6 +37,7 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
         add_tag(instance, plan.tag)
+        require_current(plan, lambda image: passed(instance, image, plan.tag))
         console.print(f"{len(plan.push)} images for {plan.platform} to {plan.prefix}/NAME:{plan.tag}-{plan.platform}")
         launches = {
             "images": Launch(publish_job, [PUBLISHED], of_platform(plan), 1),

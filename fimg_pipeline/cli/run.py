@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
 from fimg_pipeline.assets.partitions import add_tag, partition_key
+from fimg_pipeline.assets.records import recorded
 from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
@@ -44,22 +45,13 @@ def run_outdated(
 
 def _to_materialize(instance: dg.DagsterInstance, plan: Plan) -> list[Planned]:
     """What is not up to date on the engine, or not recorded as such in the instance."""
-    key = partition_key(plan.platform, plan.tag)
     outdated = {(type(item), item.name) for item in plan.outdated}
     return [
         item
         for item in (*plan.packages, *plan.buildable)
-        if (type(item), item.name) in outdated or _recorded(instance, _key(item), key) != item.fingerprint
+        if (type(item), item.name) in outdated
+        or recorded(instance, _key(item), plan.platform, plan.tag) != item.fingerprint
     ]
-
-
-def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey, partition: dg.MultiPartitionKey) -> str | None:
-    """The fingerprint an asset was last materialized with."""
-    found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1
-    ).records
-    materialization = found[0].asset_materialization if found else None
-    return (materialization.tags or {}).get("fimg/fingerprint") if materialization else None
 
 
 def _kind(item: Planned) -> Kind:

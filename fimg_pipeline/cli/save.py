@@ -36,7 +36,6 @@ def save(
     base = read_base(_path("--since", since), settings.platform) if since else None
     source_key = uuid.uuid4().hex
     plan = current_plan(settings, Engine(), source_key=source_key)
-    require_current(plan)
     unknown = sorted(set(singles) - set(plan.bundle))
     if unknown:
         raise FimgError(
@@ -48,6 +47,7 @@ def save(
     from fimg_pipeline.assets.bundles import BUNDLES, FATE
     from fimg_pipeline.assets.keys import bundle_key
     from fimg_pipeline.assets.partitions import add_tag
+    from fimg_pipeline.assets.records import passed
     from fimg_pipeline.automation.liveness import close_abandoned_runs
     from fimg_pipeline.cli.instance import open_instance
     from fimg_pipeline.cli.run import Launch, execute, of_platform
@@ -66,6 +66,7 @@ def save(
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
         add_tag(instance, plan.tag)
+        require_current(plan, lambda image: passed(instance, image, plan.tag))
         console.print(f"{len(plan.bundle)} images for {plan.platform}, tag {plan.tag}, to {escape(str(folder))}")
         launch = Launch(
             bundle_job,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.plan.model import Plan, Status
+from fimg_pipeline.plan.model import Plan, PlannedImage, Status
 from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.layers import ShipError
 from fimg_pipeline.ship.lock import Lock, LockedImage, Source
@@ -14,9 +15,17 @@ from fimg_pipeline.ship.lock import Lock, LockedImage, Source
 _REVISION = "org.opencontainers.image.revision"
 
 
-def require_current(plan: Plan) -> None:
-    """:class:`ShipError` when what would be carried elsewhere is not what a build would give."""
-    outdated = [image for image in map(plan.image, plan.bundle) if image.status is not Status.CURRENT]
+def require_current(plan: Plan, passed: Callable[[PlannedImage], bool]) -> None:
+    """:class:`ShipError` when what would be carried elsewhere is not what a build would give.
+
+    ``passed``: an image that is there without its name (an engine has one of each, and it may be another platform's by
+    now) is as it should be if it passed its checks.
+    """
+    outdated = [
+        image
+        for image in map(plan.image, plan.bundle)
+        if image.status is not Status.CURRENT and not (image.status is Status.REUSABLE and passed(image))
+    ]
     if outdated:
         raise ShipError(
             f"{len(outdated)} of {len(plan.bundle)} images are not up to date for {plan.platform}, tag {plan.tag}: "
@@ -27,14 +36,14 @@ def require_current(plan: Plan) -> None:
         raise ShipError("the switches select no image that is published", hint="`fimg plan` says what they select")
 
 
-def fate_images(plan: Plan, engine: Engine) -> list[LockedImage]:
-    """The published images the switches select, in build order."""
-    require_current(plan)
+def fate_images(plan: Plan, engine: Engine, passed: Callable[[PlannedImage], bool]) -> list[LockedImage]:
+    """The published images the switches select, in build order; see :func:`require_current`."""
+    require_current(plan, passed)
     found: list[LockedImage] = []
     for planned in map(plan.image, plan.bundle):
-        record = engine.inspect(planned.reference)
+        record = engine.inspect(planned.stage)
         if record is None:
-            raise ShipError(f"{planned.reference} is gone from the engine", hint="build it again: `fimg build`")
+            raise ShipError(f"{planned.stage} is gone from the engine", hint="build it again: `fimg build`")
         found.append(
             LockedImage(
                 reference=planned.reference,

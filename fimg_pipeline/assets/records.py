@@ -1,0 +1,33 @@
+"""What the instance has on record: the last materialization of an asset for a partition."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import image_key
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.plan.model import PlannedImage
+
+#: Tag of materializations: what was made of what.
+FINGERPRINT = "fimg/fingerprint"
+
+
+def latest(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str) -> dg.AssetMaterialization | None:
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition_key(platform, tag)]), limit=1
+    ).records
+    return found[0].asset_materialization if found else None
+
+
+def recorded(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str) -> str | None:
+    """The fingerprint an asset was last materialized with."""
+    found = latest(instance, key, platform, tag)
+    return None if found is None else (found.tags or {}).get(FINGERPRINT)
+
+
+def passed(instance: dg.DagsterInstance, planned: PlannedImage, tag: str) -> bool:
+    """Whether the image was made under ``tag`` and passed its checks: only then it got a name."""
+    found = latest(instance, image_key(planned.name), planned.platform, tag)
+    if found is None or (found.tags or {}).get(FINGERPRINT) != planned.fingerprint:
+        return False
+    return "reference" in found.metadata
