@@ -197,7 +197,7 @@ def report(figures: Figures) -> str:
         ),
         ("push of what is there, against the first", figures.ratio("push again", "push")),
     ]
-    table = "\n".join(f"| {what} | {value:.2f} |" for what, value in rows)
+    table = "\n".join(f"| {what} | {value:.{2 if value >= 0.1 else 3}f} |" for what, value in rows)
     return f"""{BEGIN}
 ## Shipping
 
