@@ -68,7 +68,7 @@ fate-dir:
 	@test -n "$(FATE_DIR)" || grep -qs '^ *\(export \)*FATE_DIR=' .env || { echo "set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git" >&2; exit 1; }
 
 fate-1.11.2: fate-dir setup
-	@# The table is written whatever failed: it says what and why.
+	@# The table is written whichever images failed: it says what and why.
 	@$(ALL_SWITCHES) TAG=$(TAG) $(FIMG) build all; status=$$?; \
 	$(ALL_SWITCHES) TAG=$(TAG) $(VENV)/bin/python -m bench.release && exit $$status
 	@TAG=$(TAG) $(VENV)/bin/python -m pytest -m release

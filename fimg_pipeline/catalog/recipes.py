@@ -110,9 +110,11 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 "base/ipcl",
                 # As FATE calls it.
                 smoke=_python(
-                    "from ipcl_python import PaillierKeypair\n"
+                    "from ipcl_python import PaillierEncryptedNumber, PaillierKeypair\n"
                     "public, private = PaillierKeypair.generate_keypair(n_length=1024)\n"
-                    "assert private.decrypt(public.encrypt(5)) == 5"
+                    "assert isinstance(public.encrypt(5), PaillierEncryptedNumber)\n"
+                    "assert private.decrypt(public.encrypt(5)) == 5\n"
+                    "assert list(private.decrypt(public.encrypt([1, 2]))) == [1, 2]"
                 ),
                 packages=("ipcl_pkg",),
                 replaces=("ipcl-python",),

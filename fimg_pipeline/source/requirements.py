@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from fimg_pipeline.catalog.packages import REQUIREMENT_FILES
 from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
 
+#: By the digest of their names and blobs, since when releases' requirement files are as they are: a clone whose history
+#: is cut does not say.
+RELEASED: Final = {
+    "d15b99eb8dc23b5960eb6190df059f935f320886": "2023-04-19",  # 1.11.1
+    "87bcafdf8bca1613599ada7e76f5243e989f5369": "2023-05-31",  # 1.11.2
+    "cb8ed0a937e6005002950016d62a64c328b142eb": "2023-09-06",  # 1.11.3
+    "356ce5846d3e39e2d0b2e8d3c3af7d5f5b508d40": "2023-10-30",  # 1.11.4
+}
+
 
 def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> tuple[str, bool]:
     """The first day (``YYYY-MM-DD``) FATE's requirement files were as they are: what they leave open is as of then.
 
     Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
-    change, or a revert would. False beside it where the history does not say: in a shallow clone that was cut there.
+    change, or a revert would. False beside it where the history does not say: in a shallow clone that was cut there,
+    unless the files are those of a release (:data:`RELEASED`).
     """
     git = store.git
     cut: set[str] = set()
@@ -34,8 +47,18 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     found = store.ids([f"{commit}:{path}" for commit in commits for path in paths])
     then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
     same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
+    date = min(same or [next(iter(commits.values()))])
     # Before a commit at which the history was cut they may have been the same, whatever they were there.
-    return min(same or [next(iter(commits.values()))]), not cut & commits.keys()
+    if not cut & commits.keys():
+        return date, True
+    known = RELEASED.get(identity(entries))
+    return known or date, known is not None
+
+
+def identity(entries: Iterable[TreeEntry]) -> str:
+    """What :data:`RELEASED` knows requirement files by."""
+    lines = sorted(f"{entry.path} {entry.object_id}\n" for entry in entries)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:40]
 
 
 def requirement_texts(store: ObjectStore, fate: RepositorySnapshot) -> dict[str, str]:

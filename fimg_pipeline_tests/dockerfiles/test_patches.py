@@ -100,6 +100,18 @@ def test_another_loader_is_another_patch(tmp_path: Path) -> None:
         patches.patch(front(tmp_path, newer))
 
 
+def test_a_patch_that_has_nothing_to_rewrite_does_not_apply_any_more(tmp_path: Path) -> None:
+    with pytest.raises(patches.PatchError, match="node-sass rewrites '/deep/' in styles, and it is in none"):
+        patches.patch(front(tmp_path, style="<style>.a >>> .b {}</style>"))
+    assert asked(tmp_path) == ASKED, "nothing is half patched"
+
+
+def test_a_version_that_is_asked_for_is_not_lowered(tmp_path: Path) -> None:
+    newer = {**ASKED, "devDependencies": {**ASKED["devDependencies"], "sass": "1.69.0"}}
+    with pytest.raises(patches.PatchError, match=r"node-sass adds sass, and 1\.69\.0 is asked for"):
+        patches.patch(front(tmp_path, newer))
+
+
 def test_the_builds_own_files_count_too(tmp_path: Path) -> None:
     (front(tmp_path) / "vue.config.js").write_text("module.exports = { sass: require('node-sass') }\n")
     with pytest.raises(

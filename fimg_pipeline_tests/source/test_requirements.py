@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
+import pytest
+
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.sample import SampleSource, commit_change
+from fimg_pipeline.source import requirements
 from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline_tests.source.repositories import contents, git, settings
 
@@ -67,6 +71,21 @@ def test_a_cut_history_is_never_sure(sample: SampleSource, tmp_path: Path) -> No
         git(tmp_path, "clone", "-q", f"--depth={depth}", f"file://{sample.fate}", str(clone))
         found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["requirements"])
         assert (found.requirements_date, found.requirements_date_certain) == ("2030-01-01", False)
+
+
+def test_of_a_releases_files_the_day_is_known_whatever_was_cut(
+    sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(tmp_path / "shallow"))
+    listing = git(sample.fate, "ls-tree", "HEAD:python").splitlines()
+    files = sorted(line.split("\t")[1] + " " + line.split()[2] for line in listing if "\trequirements" in line)
+    digest = hashlib.sha256("".join(f"{line}\n" for line in files).encode()).hexdigest()[:40]
+    monkeypatch.setitem(requirements.RELEASED, digest, "2023-05-31")
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(tmp_path / "shallow")), ["requirements"])
+    assert (found.requirements_date, found.requirements_date_certain) == ("2023-05-31", True)
+    # A whole history says it by itself.
+    assert resolve(settings(sample, tmp_path), ["requirements"]).requirements_date != "2023-05-31"
 
 
 def test_reverted_requirements_are_resolved_as_of_their_first_day(sample: SampleSource, tmp_path: Path) -> None:

@@ -93,8 +93,9 @@ python_indexes() {
     # Before anything is added to the settings that its first call makes.
     uv --version
     fimg_indexes=
-    fimg_sources="${PIP_INDEX_URL:+PIP_INDEX_URL}${PIP_EXTRA_INDEX_URL:+ PIP_EXTRA_INDEX_URL}"
-    fimg_sources=${fimg_sources:-PyPI}
+    fimg_sources=PyPI
+    [ -z "${PIP_INDEX_URL:-}" ] || fimg_sources=PIP_INDEX_URL
+    [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || fimg_sources="$fimg_sources PIP_EXTRA_INDEX_URL"
     if index_enabled pytorch PYTORCH_INDEX_URL; then
         fimg_indexes=pytorch
         fimg_sources="$fimg_sources PYTORCH_INDEX_URL"
@@ -144,7 +145,7 @@ python_requirements() {
     uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints "$@" \
         --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
         --output-file /run/tmp/requirements.lock /run/tmp/requirements.in 2> /run/tmp/why ||
-        die "FATE's requirements can't be resolved with $fimg_sources: $(cat /run/tmp/why)"
+        die "FATE's requirements can't be resolved as of ${SOURCE_DATE:-today} with $fimg_sources: $(cat /run/tmp/why)"
     uv pip install --no-deps "$@" -r /run/tmp/requirements.lock
     python_finish
 }

@@ -70,16 +70,19 @@ def _always(target: Target) -> bool:
     return True
 
 
+#: What may follow a version: for which environments the line is meant.
+_MARKER = r"(\s*;.*)?"
+
 # The first rule that matches and applies decides. Patterns match a whole line, without comment, in any case.
 RULES: Tuple[Rule, ...] = (
     Rule(
-        r"--(extra-)?index-url[ =]+https://download\.pytorch\.org/.*",
+        r"(--(extra-)?index-url|-i)[ =]*https://download\.pytorch\.org/.*",
         _always,
         None,
         "PYTORCH_INDEX_URL says where PyTorch's own builds come from",
     ),
     Rule(
-        r"--find-links[ =]+https://data\.pyg\.org/.*",
+        r"(--find-links|-f)[ =]*https://data\.pyg\.org/.*",
         _always,
         None,
         "PYG_FIND_LINKS says where PyTorch Geometric's builds come from",
@@ -121,39 +124,39 @@ RULES: Tuple[Rule, ...] = (
         "it needs that; the pyarrow 6.0.1 of FATE's other requirements gives way in images for FATE-LLM",
     ),
     Rule(
-        r"(.*)\+pt113cpu",
+        r"(.*)\+pt113cpu" + _MARKER,
         lambda target: "pyg" in target.indexes and target.variant == "cuda",
-        r"\1+pt113cu117",
+        r"\1+pt113cu117\2",
         "the image is for GPUs",
     ),
     Rule(
-        r"pyg[-_]lib==.*\+pt113cpu",
+        r"pyg[-_]lib==.*\+pt113cpu" + _MARKER,
         lambda target: "pyg" not in target.indexes,
         None,
         "only data.pyg.org has it, and torch-geometric goes without: set PYG_FIND_LINKS to have it installed",
     ),
     Rule(
-        r"(.*)\+pt113cpu",
+        r"(.*)\+pt113cpu" + _MARKER,
         lambda target: "pyg" not in target.indexes and target.variant == "cuda",
-        r"\1",
+        r"\1\2",
         "compiled for the CPU: set PYG_FIND_LINKS to have data.pyg.org's builds for CUDA",
     ),
     Rule(
-        r"(.*)\+pt113cpu",
+        r"(.*)\+pt113cpu" + _MARKER,
         lambda target: "pyg" not in target.indexes,
-        r"\1",
+        r"\1\2",
         "compiled from its source: builds are on data.pyg.org only, which PYG_FIND_LINKS names",
     ),
     Rule(
-        r"(.*)\+cpu",
+        r"(.*)\+cpu" + _MARKER,
         lambda target: "pytorch" in target.indexes and target.variant == "cuda",
-        r"\1+cu117",
+        r"\1+cu117\2",
         "the image is for GPUs",
     ),
     Rule(
-        r"(.*)\+cpu",
+        r"(.*)\+cpu" + _MARKER,
         lambda target: "pytorch" not in target.indexes,
-        r"\1",
+        r"\1\2",
         "builds without CUDA are on PyTorch's own index only: set PYTORCH_INDEX_URL to have them",
     ),
 )

@@ -14,7 +14,11 @@ spark_install() {
     found=$("$python" -c 'import importlib.metadata as m; print(m.version("pyspark"))' 2> /run/tmp/why) || found=none
     if [ "$found" != "$1" ]; then
         say "spark: the environment has pyspark $found, installing $1"
-        uv pip install --python "$python" "pyspark==$1"
+        # fate.env names it exactly; the date of the requirement files has nothing to do with it.
+        (
+            unset UV_EXCLUDE_NEWER
+            uv pip install --python "$python" --exclude-newer "$(date +%Y-%m-%d)" "pyspark==$1" 2> /run/tmp/why
+        ) || die "SPARK=$1 of fate.env can't be had: $(cat /run/tmp/why)"
         python_finish
     fi
     home=$("$python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')

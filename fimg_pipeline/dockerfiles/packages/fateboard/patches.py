@@ -101,6 +101,15 @@ class FrontEnd:
             version = self.version(name) or "none"
             if version.lstrip("^~=v").partition(".")[0] != begins:
                 raise PatchError(f"the patch for {patch.package} is made for {name} {begins}, here it is {version}")
+        for name in (patch.instead or {}).keys() - (patch.beside or {}).keys():
+            if self.version(name) is not None:
+                raise PatchError(f"the patch for {patch.package} adds {name}, and {self.version(name)} is asked for")
+        styles = {path: self.read(path) for path in self.files(*STYLES)} if patch.pattern else {}
+        restyled = {
+            path: _restyled(text, patch, STYLE if path.suffix == ".vue" else WHOLE) for path, text in styles.items()
+        }
+        if patch.pattern and restyled == styles:
+            raise PatchError(f"the patch for {patch.package} rewrites {patch.pattern!r} in styles, and it is in none")
         for section in SECTIONS:
             packages = self.manifest.get(section, {})
             dropped = packages.pop(patch.package, None) is not None
@@ -108,11 +117,9 @@ class FrontEnd:
                 # What the package works with may be asked for in another section.
                 if name in packages or (dropped and self.version(name) is None):
                     packages[name] = version
-        for path in self.files(*STYLES) if patch.pattern else ():
-            text = self.read(path)
-            patched = _restyled(text, patch, STYLE if path.suffix == ".vue" else WHOLE)
-            if patched != text:
-                path.write_text(patched, encoding="utf-8")
+        for path, text in restyled.items():
+            if text != styles[path]:
+                path.write_text(text, encoding="utf-8")
 
     def save(self) -> None:
         (self.folder / "package.json").write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")

@@ -5,6 +5,9 @@
 
 compile_graph() {
     mkdir -p "$2/cpu" "$2/cuda"
+    # The second torch is known to be there before a quarter of an hour goes into the first. By itself: which indexes uv
+    # knows is the next one's again afterwards.
+    (find_torch cuda "$1")
     fimg_before=
     for fimg_kind in cpu cuda; do
         python_indexes "$fimg_kind"
@@ -14,7 +17,7 @@ compile_graph() {
             return 0
         fi
         ! grep --invert-match '==' /run/tmp/compiled || die "FATE does not say which version, so it can't be compiled"
-        fimg_torch=$(sed -n 's/^[Tt]orch==//p' /run/tmp/requirements.in)
+        fimg_torch=$(torch_version)
         [ -n "$fimg_torch" ] || die "FATE's requirements pin no torch to compile against"
         if [ "$fimg_torch" = "$fimg_before" ]; then
             # The same torch, the same wheels.
@@ -26,6 +29,19 @@ compile_graph() {
         compile_against "$fimg_torch" "$2/$fimg_kind"
     done
 }
+
+# find_torch VARIANT SOURCE: the torch that FATE's requirements pin for VARIANT is in one of the indexes, or an error.
+find_torch() {
+    python_indexes "$1"
+    python_adapt "$2/requirements.txt" "$2/requirements-graph-nn.txt"
+    fimg_torch=$(torch_version)
+    [ -n "$fimg_torch" ] && [ -s /run/tmp/compiled ] || return 0
+    echo "torch==$fimg_torch" > /run/tmp/torch.in
+    uv pip compile --quiet --no-deps --python "$(command -v python3)" /run/tmp/torch.in > /run/tmp/found 2> /run/tmp/why ||
+        die "torch $fimg_torch can't be had from $fimg_sources: $(cat /run/tmp/why)"
+}
+
+torch_version() { sed -n 's/^[Tt]orch==\([^; ]*\).*/\1/p' /run/tmp/requirements.in; }
 
 # compile_against VERSION FOLDER: wheels of what /run/tmp/compiled names, for that torch.
 compile_against() {

@@ -2,12 +2,19 @@
 
 import secrets
 from math import gcd
-from typing import NamedTuple, Tuple
+from typing import List, NamedTuple, Sequence, Tuple, Union
 
 from ipcl_python.bindings import powmod
 
 __version__ = "1.1.3+sample"
-__all__ = ["PaillierKeypair", "PrivateKey", "PublicKey", "powmod"]
+__all__ = ["PaillierEncryptedNumber", "PaillierKeypair", "PrivateKey", "PublicKey", "powmod"]
+
+
+class PaillierEncryptedNumber(NamedTuple):
+    """Ciphertexts of several values, or of one."""
+
+    ciphertexts: Tuple[int, ...]
+    several: bool
 
 
 class PublicKey(NamedTuple):
@@ -15,17 +22,22 @@ class PublicKey(NamedTuple):
 
     n: int
 
-    def encrypt(self, value: int) -> int:
-        """A fresh ciphertext of ``value``."""
+    def encrypt(self, value: Union[int, Sequence[int]]) -> PaillierEncryptedNumber:
+        """Fresh ciphertexts of a value, or of each of several."""
+        several = not isinstance(value, int)
+        return PaillierEncryptedNumber(tuple(map(self._encrypt, value if several else [value])), several)
+
+    def add(self, left: PaillierEncryptedNumber, right: PaillierEncryptedNumber) -> PaillierEncryptedNumber:
+        """Ciphertexts of the sums."""
+        pairs = zip(left.ciphertexts, right.ciphertexts)
+        return PaillierEncryptedNumber(tuple(one * other % (self.n * self.n) for one, other in pairs), left.several)
+
+    def _encrypt(self, value: int) -> int:
         square = self.n * self.n
         while True:
             noise = secrets.randbelow(self.n - 1) + 1
             if gcd(noise, self.n) == 1:
                 return (1 + value * self.n) * powmod(noise, self.n, square) % square
-
-    def add(self, left: int, right: int) -> int:
-        """A ciphertext of the sum."""
-        return left * right % (self.n * self.n)
 
 
 class PrivateKey(NamedTuple):
@@ -34,8 +46,12 @@ class PrivateKey(NamedTuple):
     n: int
     order: int
 
-    def decrypt(self, ciphertext: int) -> int:
-        """The value behind a ciphertext."""
+    def decrypt(self, number: PaillierEncryptedNumber) -> Union[int, List[int]]:
+        """The value or values behind ciphertexts."""
+        values = list(map(self._decrypt, number.ciphertexts))
+        return values if number.several else values[0]
+
+    def _decrypt(self, ciphertext: int) -> int:
         lifted = (powmod(ciphertext, self.order, self.n * self.n) - 1) // self.n
         return lifted * pow(self.order, -1, self.n) % self.n
 
