@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.ship.destination import Destination
@@ -23,6 +23,8 @@ _CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 _LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 #: Registries verify what they are sent with a core each, and networks fill with a few streams.
 _WORKERS: Final = 4
+#: How often a blob that takes long tells how far it is.
+_TOLD_SECONDS: Final = 10.0
 
 Log = Callable[[str], None]
 
@@ -34,8 +36,28 @@ class Blob:
     described: Described
     content: Path | bytes
 
-    def open(self) -> IO[bytes]:
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+    def open(self, log: Log) -> IO[bytes]:
+        """The content, as a file that tells ``log`` from time to time how far it was read."""
+        if isinstance(self.content, bytes):
+            return io.BytesIO(self.content)
+        told: Any = _Told(self.content, self.described, log)
+        return told  # type: ignore[no-any-return]
+
+
+class _Told(io.FileIO):
+    """A blob's file that says every few seconds how much of it was read."""
+
+    def __init__(self, path: Path, described: Described, log: Log) -> None:
+        super().__init__(path, "rb")
+        self._described = described
+        self._log = log
+        self._next = time.monotonic() + _TOLD_SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + _TOLD_SECONDS
+            self._log(f"sent {self._described.digest[7:19]}: {self.tell() / max(1, self._described.size):.0%}")
+        return super().read(-1 if size is None else size)
 
 
 @dataclass(frozen=True)
@@ -166,7 +188,7 @@ def _place(registry: Registry, blob: Blob, repositories: Sequence[str], sent: Se
             continue
         log(f"sending {digest[7:19]} ({blob.described.size / 1e6:.1f} MB) to {repository}")
         started = time.monotonic()
-        registry.upload(repository, digest, blob.open)
+        registry.upload(repository, digest, partial(blob.open, log))
         log(f"sent {digest[7:19]} in {time.monotonic() - started:.1f} s")
         source = source or repository
         with sent.lock:

@@ -49,8 +49,12 @@ class RegistryError(ShipError):
 class RegistryUnreachableError(RegistryError, TransientError):
     """A registry did not answer properly, however often it was asked; may pass."""
 
-    def __init__(self, message: str, *, hint: str | None = None, after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, status: int | None = None, after: float | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
+        #: What it answered, if it did.
+        self.status = status
         #: Seconds after which it wants to be asked again.
         self.after = after
 
@@ -158,7 +162,13 @@ class Registry:
     # -- asking ------------------------------------------------------------------------------------------------------
 
     def _head(self, repository: str, path: str) -> requests.Response | None:
-        found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True))
+        try:
+            found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True))
+        except RegistryUnreachableError as error:
+            # A registry whose disk was full may have written half of an entry, and fails at it until it is sent again.
+            if error.status == 500:
+                return None
+            raise
         return None if found.status_code == 404 else found
 
     def _ask(
@@ -221,7 +231,9 @@ class Registry:
         if status in _PASSING:
             after = answer.headers.get("Retry-After", "")
             raise RegistryUnreachableError(
-                f"{self.host} answers with {status}{told}", after=float(after) if after.isdigit() else None
+                f"{self.host} answers with {status}{told}",
+                status=status,
+                after=float(after) if after.isdigit() else None,
             )
         if status in (401, 403):
             who = "nobody is logged in" if self._login is None else f"as {self._login.user}"

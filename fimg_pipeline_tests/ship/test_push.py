@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.ship import push as pushing
 from fimg_pipeline.ship import registry as client
 from fimg_pipeline.ship.destination import Destination
 from fimg_pipeline.ship.layers import LayerStore, ShipError
@@ -88,6 +90,15 @@ def test_every_blob_is_sent_once_and_nothing_a_second_time(plain: Registry, tmp_
         again = push(there, "1", images, lambda _: None)
         assert (again.blobs, again.present) == (0, 3)
         assert {method for method, _ in proxy.seen} == {"HEAD"}
+
+
+def test_a_layer_that_takes_long_says_how_far_it_is(
+    plain: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "_TOLD_SECONDS", 0)
+    said: list[str] = []
+    push(place(plain.name), "1", publications(tmp_path, 1, size=1_000_000), said.append)
+    assert any(re.search(r"sent [0-9a-f]{12}: [1-9]\d%", line) for line in said), said
 
 
 def test_an_engine_pulls_the_very_image(plain: Registry, engine: Engine, tmp_path: Path) -> None:
@@ -199,6 +210,20 @@ def test_a_registry_that_is_full_is_told_and_completes_when_it_has_room(tmp_path
         small.give_room("50m")
         push(there, "1", images, lambda _: None)
         assert missing(there, "1", images) == []
+
+
+def test_an_entry_that_a_registry_wrote_half_of_is_sent_again(plain: Registry, tmp_path: Path) -> None:
+    """As its disk became full: it fails at every question about it."""
+    (image,) = publications(tmp_path, 1)
+    there = place(plain.name)
+    push(there, "1", [image], lambda _: None)
+    store = f"/var/lib/registry/docker/registry/v2/repositories/{there.repository(image.name)}"
+    links = [f"_layers/sha256/{image.blobs[0].described.digest[7:]}", f"_manifests/revisions/sha256/{image.digest[7:]}"]
+    for link in (*links, "_manifests/tags/1/current"):
+        assert plain.container.exec_run(["truncate", "--size=0", f"{store}/{link}/link"]).exit_code == 0
+    assert missing(there, "1", [image])
+    push(there, "1", [image], lambda _: None)
+    assert missing(there, "1", [image]) == []
 
 
 def test_nobody_there_is_told(tmp_path: Path) -> None:
