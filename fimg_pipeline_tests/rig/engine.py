@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline_tests.rig.standins import standin
+from fimg_pipeline.engine.second import second_image
+from fimg_pipeline.settings import load
 
 _READY_SECONDS = 60
 #: What an engine needs to start containers in its own. Less than a privileged container, which an engine that is in a
@@ -94,7 +95,7 @@ def _docker(*arguments: str) -> None:
 @contextmanager
 def second_engine() -> Iterator[SecondEngine]:
     """A started engine in a folder with a short name: the paths of its sockets may have 107 characters."""
-    image = standin(Engine(), "docker", "localhost/fimg-test/docker:dind")
+    image = second_image(Engine(), load(), lambda _line: None)
     with tempfile.TemporaryDirectory(prefix="fimg-") as folder:
         second = SecondEngine(f"fimg-test-{uuid.uuid4().hex}", Path(folder))
         second.create(image)
