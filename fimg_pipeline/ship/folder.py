@@ -87,9 +87,13 @@ def publish(folder: Path, new: Path, lock: Lock) -> None:
     (new / LOADER).write_text(loader(lock), encoding="utf-8")
     (new / LOADER).chmod(0o755)
     known = {file.name: file.sha256 for bundle in lock.bundles.values() for file in bundle.all_files}
-    known |= {name: file_of(new / name).sha256 for name in (locks.NAME, LOADER)}
+    described = (file_of(new / locks.NAME), file_of(new / LOADER))
+    known |= {file.name: file.sha256 for file in described}
+    archives = {file.name for file in new.iterdir()} - {locks.NAME, LOADER}
     sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items()))
-    if (folder / SUMS).is_file() and (folder / SUMS).read_text(encoding="utf-8") == sums:
+    same = (folder / SUMS).is_file() and (folder / SUMS).read_text(encoding="utf-8") == sums
+    # What was written anew has its reason, though equal images are equal sums: the one that is there is damaged.
+    if same and not archives and is_whole(folder, [LockedFile(**vars(file)) for file in described]):
         return
     (new / SUMS).write_text(sums, encoding="utf-8")
     for file in new.iterdir():

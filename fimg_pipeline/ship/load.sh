@@ -88,7 +88,8 @@ as_saved() {
 
 check_images() {
     wrong=$(of image "$1" | while read -r reference id layers; do
-        as_saved "$reference" "$id" "$layers" || say "  $reference ($id)"
+        # A client that reads its input (ssh, exec -i) must not read the list.
+        as_saved "$reference" "$id" "$layers" < /dev/null || say "  $reference ($id)"
     done)
     [ -z "$wrong" ] || {
         printf 'load.sh: loaded, but these images are not there as they were saved:\n%s\n' "$wrong" >&2
@@ -104,7 +105,7 @@ known=$(content | sed -n 's/^bundle //p')
     set -- $known
 }
 for bundle in "$@"; do
-    say "$known" | grep -qx -e "$bundle" || die "there is no bundle '$bundle' here, but: $(say "$known" | tr '\n' ' ')"
+    say "$known" | grep -Fqx -e "$bundle" || die "there is no bundle '$bundle' here, but: $(say "$known" | tr '\n' ' ')"
 done
 docker version > /dev/null || die "no Docker engine answers (see above); DOCKER=\"sudo docker\" may help"
 architecture=$(docker version --format '{{.Server.Arch}}')

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
@@ -112,7 +113,8 @@ class Registry:
         )
         if answer.status_code == 202:
             # It opened an upload instead; nobody will use that one.
-            self._quietly("DELETE", repository, answer.headers.get("Location", ""))
+            with suppress(RegistryError):
+                self._ask("DELETE", repository, self._location(answer), absent=True)
         return answer.status_code == 201
 
     def upload(self, repository: str, digest: str, content: Callable[[], IO[bytes]]) -> None:
@@ -188,7 +190,7 @@ class Registry:
             [f"repository:{repository}:pull,push", *([] if other is None else [f"repository:{other}:pull"])]
         )
         answer = self._send(method, url, scope, data, headers)
-        if answer.status_code == 401 and self._authenticate(answer, scope):
+        if answer.status_code == 401 and self._is_own(answer.url) and self._authenticate(answer, scope):
             if hasattr(data, "seek"):
                 data.seek(0)
             answer = self._send(method, url, scope, data, headers)
@@ -202,7 +204,7 @@ class Registry:
     ) -> requests.Response:
         given = {"Accept": _ACCEPTED, **(headers or {})}
         # A registry may have its uploads go elsewhere, but not with what it was logged in to by.
-        if scope in self._tokens and urlsplit(url).netloc == urlsplit(self._url).netloc:
+        if scope in self._tokens and self._is_own(url):
             given["Authorization"] = self._tokens[scope]
         try:
             return self._session.request(
@@ -260,15 +262,15 @@ class Registry:
             return False
         if offered is None:
             return False
-        changed = self._tokens.get(scope) != offered
         self._tokens[scope] = offered
-        return changed
+        # Compared with what this request had: another thread may have learnt it meanwhile.
+        return answer.request.headers.get("Authorization") != offered
 
     def _token(self, challenge: Mapping[str, str | None], scope: str) -> str:
         realm, service = challenge.get("realm") or "", challenge.get("service") or ""
         if urlsplit(realm).scheme not in ("https", "http"):
             raise RegistryError(f"{self.host} asks for a token from {realm!r}, which is no URL")
-        if urlsplit(realm).scheme == "http" and self._url.startswith("https:"):
+        if urlsplit(realm).scheme == "http" and not self._is_own(realm):
             raise RegistryError(f"{self.host} wants the password to be sent unencrypted, to {realm}")
         login = self._login
         try:
@@ -280,7 +282,9 @@ class Registry:
                     "scope": scope,
                     "client_id": "fimg",
                 }
-                answer = self._session.post(realm, data=form, timeout=_TIMEOUT, verify=self._verify)
+                answer = self._session.post(
+                    realm, data=form, timeout=_TIMEOUT, verify=self._verify, allow_redirects=False
+                )
             else:
                 query = [
                     *parse_qsl(urlsplit(realm).query),
@@ -289,7 +293,9 @@ class Registry:
                 ]
                 place = urlunsplit(urlsplit(realm)._replace(query=urlencode(query)))
                 headers = {} if login is None else {"Authorization": _basic(login)}
-                answer = self._session.get(place, headers=headers, timeout=_TIMEOUT, verify=self._verify)
+                answer = self._session.get(
+                    place, headers=headers, timeout=_TIMEOUT, verify=self._verify, allow_redirects=False
+                )
         except requests.exceptions.RequestException as error:
             raise RegistryUnreachableError(f"{realm} can't be reached for a token: {_reason(error)}") from None
         self._check(answer, scope.partition(":")[2].partition(":")[0])
@@ -316,12 +322,9 @@ class Registry:
                 time.sleep(delay * random.uniform(0.8, 1.2))
         raise AssertionError("unreachable")
 
-    def _quietly(self, method: str, repository: str, location: str) -> None:
-        if location:
-            try:
-                self._ask(method, repository, urljoin(self._url, location), absent=True)
-            except RegistryError:
-                return
+    def _is_own(self, url: str) -> bool:
+        """Whether ``url`` is of the registry itself: what it was logged in to by goes nowhere else."""
+        return urlsplit(url)[:2] == urlsplit(self._url)[:2]
 
     def _location(self, answer: requests.Response) -> str:
         location = urljoin(f"{self._url}/", answer.headers.get("Location", ""))
@@ -335,10 +338,18 @@ class Registry:
         """One for each thread: requests does not promise that several may use one."""
         found: requests.Session | None = getattr(self._local, "session", None)
         if found is None:
-            found = self._local.session = requests.Session()
+            found = self._local.session = _Session()
             # Logins are ours to choose, not those of ~/.netrc.
             found.auth = _no_authorization
         return found
+
+
+class _Session(requests.Session):
+    """Takes logins off on the way to another host, and adds none of ``~/.netrc`` there."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        if self.should_strip_auth(str(response.request.url), str(prepared_request.url)):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("Authorization", None)
 
 
 def _no_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Between(ThreadingHTTPServer):
         #: Every request: method and path.
         self.seen: list[tuple[str, str]] = []
         self.lock = threading.Lock()
+        #: Seconds it lets everybody wait.
+        self.latency = 0.0
 
     @property
     def name(self) -> str:
@@ -60,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _serve(self) -> None:
+        time.sleep(self.server.latency)
         size = int(self.headers.get("Content-Length", 0))
         fault = self.server.due(self.command, self.path)
         if fault is not None and fault.status is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_what_is_replaced_goes_and_what_is_somebody_elses_stays(tmp_path: Path) 
     (tmp_path / "notes.txt").write_text("mine")
     published(tmp_path, fate=("fate.images.tar.gz",))
     assert names(tmp_path) == {"fate.images.tar.gz", "notes.txt", *OURS}
+
+
+@pytest.mark.parametrize("harmed", ["fate.images.tar.gz", "images.lock.json", "load.sh"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_was_damaged_is_replaced_though_the_sums_are_the_same(tmp_path: Path, harmed: str, gone: bool) -> None:
+    published(tmp_path, fate=("fate.images.tar.gz",))
+    good = (tmp_path / harmed).read_bytes()
+    (tmp_path / harmed).unlink() if gone else (tmp_path / harmed).write_text("other")
+    published(tmp_path, fate=("fate.images.tar.gz",))
+    assert (tmp_path / harmed).read_bytes() == good
 
 
 def test_a_folder_that_is_just_changed_is_none(tmp_path: Path) -> None:
@@ -114,3 +125,35 @@ def test_the_loader_is_a_shell_script_that_reads_no_value_as_code(tmp_path: Path
     content, _, _ = rest.partition("\nEND_OF_CONTENT\n")
     assert "@CONTENT@" not in text and "x/y:1" not in before
     assert content.splitlines()[:3] == ["platform amd64", "bundle fate", "file fate fate.images.tar.gz"]
+
+
+#: A client that reads its input, as one on another machine does, and an engine that has the first image only.
+GREEDY = """#!/bin/sh
+cat > /dev/null
+case "$*" in
+    "version --format"*) echo amd64 ;;
+    "image inspect"*" x/first:1") echo sha256:ID ;;
+    "image inspect"*) exit 1 ;;
+esac
+"""
+
+
+def test_the_loader_checks_every_image_whatever_the_client_reads(tmp_path: Path) -> None:
+    client, folder, digest = tmp_path / "docker", tmp_path / "x", f"sha256:{'a' * 64}"
+    client.write_text(GREEDY.replace("sha256:ID", digest))
+    client.chmod(0o755)
+    with folders.staging(folder) as new:
+        images = tuple(
+            LockedImage(reference=f"x/{name}:1", id=digest, layers=(digest,)) for name in ("first", "second", "third")
+        )
+        made = bundle(new, "fate.images.tar.gz").model_copy(update={"images": images})
+        folders.publish(folder, new, Lock(tag="1", platform="amd64", sources={}, bundles={"fate": made}))
+    done = subprocess.run(
+        ["sh", folder / "load.sh"],
+        env={**os.environ, "DOCKER": str(client)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "x/first" not in done.stderr, done.stderr
+    assert "x/second:1" in done.stderr and "x/third:1" in done.stderr

@@ -136,6 +136,35 @@ def test_who_may_not_is_told_at_once(guarded: Registry, tmp_path: Path, login: L
     assert "wrong" not in str(caught.value)
 
 
+def test_many_that_are_asked_for_their_login_at_once_have_it(tmp_path: Path) -> None:
+    with registry(login=LOGIN) as asking, between(asking.name) as proxy:
+        proxy.latency = 0.05
+        # Four layers on their way at once, each to be shared with the same second repository.
+        store = LayerStore(tmp_path)
+        layers = [noise(1000) for _ in range(4)]
+        archive = saved_by_old_engine([Image(layers, "one"), Image(layers, "other")])
+        saved = read_saved(io.BytesIO(archive), store, lambda _: None)
+        images = [publication(f"image-{number}", image, store) for number, image in enumerate(saved)]
+        push(place(proxy.name, login=Login(*LOGIN)), "1", images, lambda _: None)
+
+
+def test_a_login_goes_to_no_other_host(plain: Registry, tmp_path: Path) -> None:
+    """Neither where an upload is sent to, nor to a token server without TLS elsewhere."""
+    with between(plain.name) as thief, between(plain.name) as proxy:
+        realm = {"WWW-Authenticate": f'Bearer realm="http://{thief.name}/token",service="x"'}
+        thief.faults.append(Fault("PUT", "/stolen", 1, 401, headers=realm))
+        proxy.faults.append(
+            Fault("POST", "/blobs/uploads/", 1, 202, headers={"Location": f"http://{thief.name}/stolen"})
+        )
+        with pytest.raises(RegistryError, match="401"):
+            push(place(proxy.name, login=Login(*LOGIN)), "1", publications(tmp_path, 1)[:1], lambda _: None)
+        assert [path for _, path in thief.seen if path.startswith("/token")] == []
+        proxy.faults[:] = [Fault("HEAD", "/manifests/", 1, 401, headers=realm)]
+        with pytest.raises(RegistryError, match="wants the password to be sent unencrypted"):
+            push(place(proxy.name, login=Login(*LOGIN)), "1", publications(tmp_path, 1), lambda _: None)
+        assert [path for _, path in thief.seen if path.startswith("/token")] == []
+
+
 def test_a_certificate_nobody_vouches_for_is_told(guarded: Registry, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="its certificate is not trusted here") as caught:
         push(place(guarded.name, verify=True), "1", publications(tmp_path), lambda _: None)
