@@ -3,8 +3,9 @@
 
 . /run/fimg/build.sh
 
-# What is built from source is to be the same every time; some packages write sets in the order these have.
-export PYTHONHASHSEED=0
+# What is built from source is to be the same every time: some packages write sets in the order these have, and what
+# debuggers read names the folder of the build, which is never the same.
+export PYTHONHASHSEED=0 CFLAGS=-g0
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
 UV_VERSION=0.13.9
