@@ -91,7 +91,7 @@ def published(fimg: Fimg) -> list[LockedImage]:
 @contextmanager
 def empty(folder: Path) -> Iterator[SecondEngine]:
     engine = Engine()
-    with second_engine(engine, second_image(engine, load(), quiet), {folder: "/bench"}) as second:
+    with second_engine(engine, second_image(engine, load(), quiet), {folder: "/bench"}, folder) as second:
         yield second
 
 
@@ -123,16 +123,14 @@ def measure(folder: Path) -> Figures:
     succeeded(fimg, "build", "all")
     images = published(fimg)
     references = [image.reference for image in images]
-    header = Lock(tag="bench", platform="amd64", sources={}, bundles={})
+    header = Lock(tag="bench", platform="amd64", bundles={})
     shelf, seconds, sizes = folder / "shelf", dict[str, float](), dict[str, int]()
     shelf.mkdir()
 
     def bundle(name: str, store: LayerStore, wanted: Sequence[LockedImage], base: Lock | None = None) -> None:
         target = shelf / name
         lock = header.model_copy(update={"since": base.tag if base else None})
-        seconds[name] = timed(
-            lambda: save(engine, store, target, Wanted("fate", wanted, None, base), lock, folder, quiet)
-        )
+        seconds[name] = timed(lambda: save(engine, store, target, Wanted("fate", wanted, base=base), lock, quiet))
         sizes[name] = (target / "fate.images.tar.gz").stat().st_size
 
     seconds["raw"] = timed(lambda: piped(references, ["cat"], folder / "raw.tar"))

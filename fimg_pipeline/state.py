@@ -23,7 +23,7 @@ def run_folder(home: Path, run_id: str) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[int]:
+def locked(path: Path, hint: str = "set FIMG_HOME to a folder that is yours") -> Iterator[int]:
     """Holds an advisory lock on ``path``; the system lets go of it when the holder dies.
 
     Yields its descriptor: a child process that inherits it holds the lock too, for as long as it lives.
@@ -32,9 +32,7 @@ def locked(path: Path) -> Iterator[int]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
     except OSError as error:
-        raise FimgError(
-            f"{path} can't be written: {error.strerror}", hint="set FIMG_HOME to a folder that is yours"
-        ) from None
+        raise FimgError(f"{path} can't be written: {error.strerror}", hint=hint) from None
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle.fileno()

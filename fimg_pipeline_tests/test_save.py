@@ -20,6 +20,7 @@ from fimg_pipeline.engine.second import SecondEngine, second_engine, second_imag
 from fimg_pipeline.sample import commit_change
 from fimg_pipeline.settings import load
 from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.lock import Lock, LockedBundle, LockedImage
 from fimg_pipeline.ship.parts import file_of
 from fimg_pipeline_tests.rig.command import Fimg, switches
 from fimg_pipeline_tests.rig.demo import PREFIX, ids, reference
@@ -55,7 +56,7 @@ def small(saving: Fimg, shelf: Path) -> Fimg:
 @pytest.fixture
 def second(engine: Engine, shelf: Path) -> Iterator[SecondEngine]:
     """An engine that has nothing."""
-    with second_engine(engine, second_image(engine, load(), print), {shelf: "/shelf"}) as started:
+    with second_engine(engine, second_image(engine, load(), print), {shelf: "/shelf"}, load().home) as started:
         yield started
 
 
@@ -86,7 +87,7 @@ def test_all_published_images_are_in_one_archive_that_loads(saving: Fimg, engine
     published = {reference(image.name): there[image.name] for image in IMAGES.values() if image.published}
     assert {image.reference: image.id for image in lock.bundles["fate"].images} == published
     plan = json.loads(saving("plan", "--json").output)
-    assert lock.sources["fate"].commit == plan["source"]["commit"]
+    assert lock.bundles["fate"].sources["fate"].commit == plan["source"]["commit"]
     fingerprints = {image["reference"]: image["fingerprint"] for image in plan["images"]}
     for image in lock.bundles["fate"].images:
         assert image.fingerprint == fingerprints[image.reference] and image.commit
@@ -198,6 +199,15 @@ def test_a_delta_stands_on_what_is_there(small: Fimg, second: SecondEngine, shel
     assert loaded(second)[reference(FUM)] == ids(engine)[FUM]
 
 
+def test_a_delta_that_has_nothing_in_common_with_its_base_loads_by_itself(small: Fimg, tmp_path: Path) -> None:
+    digest = f"sha256:{'a' * 64}"
+    stranger = LockedImage(reference="x/y:1", id=digest, layers=(digest,))
+    bundle = LockedBundle(files=(), images=(stranger,), layers={})
+    (tmp_path / "lock.json").write_text(Lock(tag="_1", platform="amd64", bundles={"fate": bundle}).text())
+    result = small("save", "--since", str(tmp_path / "lock.json"), "--output", str(tmp_path))
+    assert result.status == 0 and "fate: 1 images loaded and verified" in result.output, result.output
+
+
 def test_a_single_image_is_imported_by_containerd(small: Fimg, second: SecondEngine, shelf: Path) -> None:
     result = small("save", "--single", FUM)
     assert result.status == 0, result.output
@@ -222,7 +232,7 @@ def test_images_of_others_are_pulled_by_digest(small: Fimg, engine: Engine, tmp_
     assert result.status == 0, result.output
     (image,) = locks.read(tmp_path / "demo-amd64" / "images.lock.json").bundles["third-party"].images
     assert (image.reference, image.digest) == (f"{name}:8.0.28", digest)
-    engine.remove(f"{name}:8.0.28")
+    engine.remove(f"localhost/fimg/third-party/{name}:8.0.28-{engine.platform}")
 
 
 def test_what_no_registry_has_fails_with_what_to_do_and_harms_no_other_bundle(small: Fimg, tmp_path: Path) -> None:
@@ -250,4 +260,4 @@ def test_a_wrong_option_is_told_before_anything_is_done(small: Fimg, arguments: 
 
 
 def test_nothing_of_ours_is_left_half_written(saving: Fimg, shelf: Path) -> None:
-    assert [*shelf.rglob("*.new"), *(saving.home / "store").rglob("*.new")] == []
+    assert [*shelf.rglob("*.new"), *(saving.home / "store" / "new").iterdir()] == []

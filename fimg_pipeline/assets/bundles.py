@@ -24,7 +24,7 @@ from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.lock import Lock, LockedImage
 from fimg_pipeline.ship.save import Saved, Wanted, save
 from fimg_pipeline.ship.third_party import third_party
-from fimg_pipeline.ship.wanted import fate_images, folder_name, header, read_base
+from fimg_pipeline.ship.wanted import fate_images, folder_name, header, left_out, read_base, sources
 
 FATE: Final = "fate"
 THIRD_PARTY: Final = "third-party"
@@ -87,15 +87,16 @@ def bundle_asset(
                 Wanted(
                     name,
                     chosen,
-                    config.part_size,
-                    base,
-                    frozenset(config.singles),
+                    sources=sources(plan) if name == FATE else {},
+                    left_out=left_out(plan) if name == FATE else {},
+                    part_size=config.part_size,
+                    base=base,
+                    singles=frozenset(config.singles),
                 ),
                 lock,
-                settings.home,
                 log,
             )
-            check = _loads(session, folder, name, saved, lock, log)
+            check = _loads(session, folder, name, saved, log)
             report(settings.home, run_id, Event("bundle", name, "reused" if saved.reused else "built", saved.seconds))
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(saved)),
@@ -142,12 +143,12 @@ def _version(saved: Saved) -> str:
     return hashlib.sha256(json.dumps([images, files]).encode()).hexdigest()
 
 
-def _loads(session: Session, folder: Path, name: str, saved: Saved, lock: Lock, log: Log) -> dg.AssetCheckResult:
+def _loads(session: Session, folder: Path, name: str, saved: Saved, log: Log) -> dg.AssetCheckResult:
     """Tries loading, unless this very bundle passed before: its bytes can't have changed."""
     passed_before = session.settings.home / "loaded" / _version(saved)
     if passed_before.is_file():
         return dg.AssetCheckResult(passed=True, check_name=LOADS, description="these bytes were loaded before")
-    tried = trial.load(session.engine, session.settings, folder, name, saved.bundle, lock.since, log)
+    tried = trial.load(session.engine, session.settings, folder, name, saved.bundle, log)
     if tried.passed:
         passed_before.parent.mkdir(parents=True, exist_ok=True)
         passed_before.touch()

@@ -10,9 +10,9 @@ from typing import Any, Final
 import dagster as dg
 
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, image_key, log_page
-from fimg_pipeline.assets.partitions import MATRIX, TAGS
+from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import latest, passed
+from fimg_pipeline.assets.records import passed, recorded
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, step
 from fimg_pipeline.catalog.images import IMAGES
@@ -25,8 +25,12 @@ from fimg_pipeline.ship.save import collect
 from fimg_pipeline.ship.wanted import fate_images
 
 GATE: Final = "registry_has_every_digest"
-#: Metadata of :data:`PUBLISHED`: digests by image.
+#: Metadata of :data:`PUBLISHED`: by image, the digest that the registry has, and the fingerprint of what was pushed.
 DIGESTS: Final = "digests"
+#: Metadata of it: where to.
+PREFIX: Final = "prefix"
+#: How many pushes of a platform and tag are looked back on.
+_HISTORY: Final = 1000
 
 
 @dg.asset(
@@ -66,22 +70,29 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         tag = platform_tag(plan.tag, plan.platform)
         sent = push(place, tag, publications, log)
         wrong = missing(place, tag, publications)
-        digests = {each.name: each.digest for each in publications}
+        told = [line for lines in wrong.values() for line in lines]
+        # Lists are made of what is there.
+        pushed = {
+            each.name: {"digest": each.digest, "fingerprint": image.fingerprint}
+            for each, image in zip(publications, locked, strict=True)
+            if each.name not in wrong
+        }
         seconds = time.monotonic() - started
         reused = sent.present == len(publications)
         report(settings.home, run_id, Event("registry", "images", "reused" if reused else "built", seconds))
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(_version(digests)),
+            data_version=dg.DataVersion(_version({each.name: each.digest for each in publications})),
             metadata={
                 "result": "reused: all were there" if reused else "pushed",
                 "registry": place.registry.host,
+                PREFIX: settings.prefix,
                 "tag": tag,
                 "commit": commit_metadata(plan.source.fate),
                 "images": len(publications),
                 "sent_mb": round(sent.size / 1e6, 1),
                 "layers sent": sent.blobs,
                 "layers shared": sent.mounted,
-                DIGESTS: dg.MetadataValue.json(digests),
+                DIGESTS: dg.MetadataValue.json(pushed),
                 "seconds": round(seconds, 1),
                 "log": dg.MetadataValue.url(log_page(run_id, PUBLISHED)),
                 "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, "registry-images"))),
@@ -90,7 +101,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
                 dg.AssetCheckResult(
                     passed=not wrong,
                     check_name=GATE,
-                    description="; ".join(wrong[:5]) if wrong else f"{len(publications)} images, every layer of them",
+                    description="; ".join(told[:5]) if told else f"{len(publications)} images, every layer of them",
                 )
             ],
         )
@@ -112,7 +123,7 @@ def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     started = time.monotonic()
     with step(context, pipeline, "registry", "lists") as (session, log):
         settings, run_id = session.settings, context.run.run_id
-        known = published(context.instance, settings.tag)
+        known = published(context.instance, settings.prefix, settings.tag)
         if known.waiting:
             raise ShipError(
                 f"not every platform of {settings.tag} is in the registry: {'; '.join(known.waiting)}",
@@ -149,25 +160,38 @@ class Known:
     waiting: tuple[str, ...]
 
 
-def published(instance: dg.DagsterInstance, tag: str) -> Known:
-    """What the instance knows of a tag; :class:`ShipError` when nothing of it was pushed."""
-    pushed = {platform: _pushed(instance, platform, tag) for platform in PLATFORMS}
-    names = [name for name in IMAGES if any(name in digests for digests in pushed.values())]
+def published(instance: dg.DagsterInstance, prefix: str, tag: str) -> Known:
+    """What the instance knows of a tag below ``prefix``; :class:`ShipError` when nothing of it was pushed there."""
+    pushed = {platform: _pushed(instance, platform, prefix, tag) for platform in PLATFORMS}
+    names = [name for name in IMAGES if any(name in found for found in pushed.values())]
     if not names:
-        raise ShipError(f"nothing of {tag} was pushed yet", hint="fimg push")
+        raise ShipError(f"nothing of {tag} was pushed to {prefix} yet", hint="fimg push")
     digests: dict[str, dict[Platform, str]] = {}
     waiting: list[str] = []
     for name in names:
-        built = [platform for platform in PLATFORMS if latest(instance, image_key(name), platform, tag)]
-        waiting += [f"{name} was built for {platform}" for platform in built if name not in pushed[platform]]
-        digests[name] = {platform: found[name] for platform, found in pushed.items() if name in found}
+        for platform, found in pushed.items():
+            built = recorded(instance, image_key(name), platform, tag)
+            if name not in found:
+                waiting += [f"{name} was built for {platform}"] if built else []
+            elif built != found[name]["fingerprint"]:
+                waiting.append(f"{name} was built for {platform} again since it was pushed")
+            else:
+                digests.setdefault(name, {})[platform] = found[name]["digest"]
     return Known(digests, tuple(waiting))
 
 
-def _pushed(instance: dg.DagsterInstance, platform: Platform, tag: str) -> dict[str, str]:
-    found = latest(instance, PUBLISHED, platform, tag)
-    value: Any = found.metadata[DIGESTS].value if found is not None else {}
-    return dict(value)
+def _pushed(instance: dg.DagsterInstance, platform: Platform, prefix: str, tag: str) -> dict[str, dict[str, str]]:
+    """By image, what its last push came to: one push may be of fewer images than another."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=PUBLISHED, asset_partitions=[partition_key(platform, tag)]), limit=_HISTORY
+    ).records
+    found: dict[str, dict[str, str]] = {}
+    for record in reversed(records):
+        made = record.asset_materialization
+        if made is not None and made.metadata[PREFIX].value == prefix:
+            value: Any = made.metadata[DIGESTS].value
+            found |= value
+    return found
 
 
 def _version(digests: Mapping[str, str]) -> str:

@@ -44,7 +44,7 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
             "lists": Launch(publish_lists_job, [LISTS], {"dagster/partition": plan.tag}, 1),
         }
         for name, launch in launches.items():
-            waiting = published(instance, plan.tag).waiting if name == "lists" else ()
+            waiting = published(instance, plan.prefix, plan.tag).waiting if name == "lists" else ()
             if waiting:
                 console.print(f"[yellow]{escape(plan.tag)} itself stays as it is, until all is pushed:[/]")
                 console.print("; ".join(waiting), markup=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import docker.errors
+from docker.types import Mount
 
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.dockerfiles import recipe_files
@@ -19,10 +20,12 @@ from fimg_pipeline.engine.client import Engine, EngineError
 from fimg_pipeline.engine.context import file_from_disk
 from fimg_pipeline.engine.tools import build_tool
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.state import held, is_left_behind
 
 #: Below ``dockerfiles/``.
 RECIPE: Final = "engine"
 _READY_SECONDS: Final = 60
+_NAME: Final = "fimg-second-"
 #: What an engine needs to unpack images. Less than a privileged container, which an
 #: engine that is in a container itself may not be able to give.
 RIGHTS: Final[Mapping[str, Any]] = {
@@ -55,20 +58,39 @@ class SecondEngine:
 
 
 @contextmanager
-def second_engine(engine: Engine, image: str, mounts: Mapping[Path, str]) -> Iterator[SecondEngine]:
+def second_engine(engine: Engine, image: str, mounts: Mapping[Path, str], home: Path) -> Iterator[SecondEngine]:
     """Starts one for the block. ``mounts``: folders of the engine's machine by where they are to be read in there.
 
-    Raises :class:`EngineError` when it does not start: engines without rights over their machine can't have a second.
+    ``home`` keeps which are in use, so that those of killed processes are removed. Raises :class:`EngineError` when it
+    does not start: engines without rights over their machine can't have a second.
     """
-    sdk = engine.sdk
-    name = f"fimg-second-{uuid.uuid4().hex[:12]}"
+    kept = home / "second"
+    _sweep(engine, kept)
+    name = f"{_NAME}{uuid.uuid4().hex[:12]}"
+    with held(kept / name):
+        yield from _started(engine, image, mounts, name)
+
+
+def _sweep(engine: Engine, kept: Path) -> None:
+    """Removes engines whose process was killed."""
+    for container in engine.sdk.containers.list(all=True, filters={"name": f"^/?{_NAME}"}, ignore_removed=True):
+        lock = kept / str(container.name)
+        if is_left_behind(lock):
+            with suppress(docker.errors.APIError):
+                container.remove(force=True, v=True)
+            lock.unlink(missing_ok=True)
+
+
+def _started(engine: Engine, image: str, mounts: Mapping[Path, str], name: str) -> Iterator[SecondEngine]:
     try:
-        container = sdk.containers.create(
+        container = engine.sdk.containers.create(
             image,
             ["--bridge=none", "--iptables=false"],
             name=name,
             network_mode="none",
-            volumes=[IMAGES_VOLUME, *(f"{folder}:{place}:ro" for folder, place in mounts.items())],
+            volumes=[IMAGES_VOLUME],
+            # Unlike volumes, these are refused where the folder is not: the engine may be another machine's.
+            mounts=[Mount(place, str(folder), type="bind", read_only=True) for folder, place in mounts.items()],
             **RIGHTS,
         )
     except docker.errors.APIError as error:

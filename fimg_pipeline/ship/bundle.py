@@ -123,11 +123,7 @@ def _write_tar(content: Content, store: LayerStore, sink: Sink) -> None:
             with store.path(layer).open("rb") as file:
                 hashed = _Hashing(file)
                 tar.addfile(_member(_layer_name(layer.diff_id), layer.packed_size), hashed)
-            if f"sha256:{hashed.digest.hexdigest()}" != layer.packed_digest:
-                store.drop(layer)
-                raise ShipError(
-                    f"{store.path(layer)} is damaged", hint="it is forgotten: run it again, and check the disk"
-                )
+            store.require_digest(layer, f"sha256:{hashed.digest.hexdigest()}")
 
 
 class _Hashing:

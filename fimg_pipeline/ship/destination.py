@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ import docker.errors
 
 from fimg_pipeline.engine.hub import DOCKER_HUB, registry_of
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.ship.registry import Login, Registry, RegistryError
+from fimg_pipeline.ship.registry import Login, Registry, RegistryError, is_loopback
 
 #: Where Docker's engine looks for the CA of a registry.
 _CERTIFICATES: Final = Path("/etc/docker/certs.d")
@@ -53,14 +52,7 @@ def _is_unencrypted(host: str, settings: Settings) -> bool:
     if host in settings.insecure_registries:
         return True
     name, _, port = host.partition(":")
-    return _is_loopback(name) and not _speaks_tls(name, int(port or 443))
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name) and not _speaks_tls(name, int(port or 443))
 
 
 def _speaks_tls(name: str, port: int) -> bool:

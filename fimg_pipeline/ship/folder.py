@@ -17,7 +17,7 @@ from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.layers import ShipError
 from fimg_pipeline.ship.lock import Lock, LockedBundle, LockedFile
 from fimg_pipeline.ship.parts import file_of
-from fimg_pipeline.state import NEW
+from fimg_pipeline.state import NEW, locked
 
 SUMS: Final = "SHA256SUMS"
 LOADER: Final = "load.sh"
@@ -35,17 +35,19 @@ def single_name(image: str) -> str:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """An empty folder within ``folder``, for the block, which holds the lock of ``folder``."""
+    """An empty folder within ``folder`` for the block; nobody else has one there meanwhile, whoever it is."""
     new = folder / _STAGING
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-    except OSError as error:
-        raise ShipError(f"{new} can't be made: {error.strerror}", hint="choose a folder that is yours") from None
-    try:
-        yield new
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    # Beside the folder: all that is in it is carried away.
+    with locked(folder.with_name(f".{folder.name}.lock"), hint="choose a folder that is yours (--output, BUNDLE_DIR)"):
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+        except OSError as error:
+            raise ShipError(f"{new} can't be made: {error.strerror}", hint="choose a folder that is yours") from None
+        try:
+            yield new
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def current(folder: Path) -> Lock | None:
@@ -98,13 +100,23 @@ def publish(folder: Path, new: Path, lock: Lock) -> None:
     (new / SUMS).write_text(sums, encoding="utf-8")
     for file in new.iterdir():
         _to_disk(file)
+    replaced = _listed(folder)
     (folder / SUMS).unlink(missing_ok=True)
-    for file in sorted(new.iterdir(), key=lambda file: file.name == SUMS):
+    for name in replaced - known.keys():
+        (folder / name).unlink(missing_ok=True)
+    # The lock goes before what it lists, so that what is ours is known whenever this ends.
+    for file in sorted(new.iterdir(), key=lambda file: (file.name == SUMS, file.name != locks.NAME)):
         file.replace(folder / file.name)
     _to_disk(folder)
-    for stale in (*folder.glob(f"{archive_name('*')}*"), *folder.glob(single_name("*"))):
-        if stale.name not in known:
-            stale.unlink()
+
+
+def _listed(folder: Path) -> set[str]:
+    """The archives that the lock of a folder lists, be it whole or not."""
+    try:
+        lock = locks.read(folder / locks.NAME)
+    except ShipError:
+        return set()
+    return {file.name for bundle in lock.bundles.values() for file in bundle.all_files}
 
 
 def loader(lock: Lock) -> str:

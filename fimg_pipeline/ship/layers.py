@@ -19,7 +19,8 @@ from typing import IO, Final
 from isal import igzip_threaded
 
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.state import NEW
+from fimg_pipeline.ship.parts import file_of
+from fimg_pipeline.state import held, is_left_behind
 
 #: ISA-L's lowest level that still looks for repetitions: 21 times as fast as gzip -6 for a seventh more bytes.
 _LEVEL: Final = 1
@@ -77,9 +78,15 @@ class LayerStore:
                 self._write(self._record(layer.diff_id), json.dumps(asdict(layer)).encode())
         return layer
 
-    def drop(self, layer: Layer) -> None:
-        """Forgets a layer that turned out to be damaged."""
-        self._record(layer.diff_id).unlink(missing_ok=True)
+    def require_whole(self, layer: Layer) -> None:
+        """Reads a layer's gzip; see :meth:`require_digest`."""
+        self.require_digest(layer, f"sha256:{file_of(self.path(layer)).sha256}")
+
+    def require_digest(self, layer: Layer, read: str) -> None:
+        """:class:`ShipError` when what was read of a layer's gzip has another digest; then it is forgotten."""
+        if read != layer.packed_digest:
+            self._record(layer.diff_id).unlink(missing_ok=True)
+            raise ShipError(f"{self.path(layer)} is damaged", hint="it is forgotten: run it again, and check the disk")
 
     def config(self, image_id: str) -> bytes | None:
         """An image's configuration, byte by byte as its id has it, if it is kept."""
@@ -115,16 +122,20 @@ class LayerStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             new.replace(path)
 
+    def sweep(self) -> None:
+        """Removes what killed processes left half written."""
+        for path in (self.folder / "new").iterdir() if (self.folder / "new").is_dir() else ():
+            # What is just being locked has an ending.
+            if not path.suffix and is_left_behind(path):
+                path.unlink(missing_ok=True)
+
     @contextmanager
     def _new(self) -> Iterator[Path]:
         """A file for the block, which may be moved away; on the store's file system, so that moving is renaming."""
-        for folder in ("layers", "new"):
-            (self.folder / folder).mkdir(parents=True, exist_ok=True)
-        path = self.folder / "new" / f"{uuid.uuid4().hex}{NEW}"
-        try:
+        (self.folder / "layers").mkdir(parents=True, exist_ok=True)
+        path = self.folder / "new" / uuid.uuid4().hex
+        with held(path):
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
 
 class _Hashed(io.RawIOBase):

@@ -1,4 +1,5 @@
 #!/bin/sh
+trap 'echo "load.sh is cut off: carry it here again" >&2; exit 1' EXIT
 # Loads the images of this folder into a Docker engine: verifies the files, loads them, verifies what was loaded.
 #
 #   sh load.sh             every bundle of the folder
@@ -57,7 +58,8 @@ check_base() {
         *io.containerd.snapshotter*)
             die "this bundle leaves out layers, and this engine keeps its images in containerd, which can't load such" ;;
     esac
-    ids=$(docker image ls --quiet --no-trunc | sort -u)
+    ids=$(docker image ls --quiet --no-trunc) || die "the engine does not list its images (see above)"
+    ids=$(say "$ids" | sort -u)
     on_engine=
     # shellcheck disable=SC2086  # one argument for each
     [ -z "$ids" ] || on_engine=$(docker image inspect --format '{{range .RootFS.Layers}}{{.}} {{end}}' $ids)
@@ -97,30 +99,34 @@ check_images() {
     }
 }
 
-cd "$(dirname "$0")"
-[ -f SHA256SUMS ] || die "SHA256SUMS is missing: carry the whole folder"
-known=$(content | sed -n 's/^bundle //p')
-[ $# -gt 0 ] || {
-    # shellcheck disable=SC2086  # one argument for each
-    set -- $known
-}
-for bundle in "$@"; do
-    say "$known" | grep -Fqx -e "$bundle" || die "there is no bundle '$bundle' here, but: $(say "$known" | tr '\n' ' ')"
-done
-docker version > /dev/null || die "no Docker engine answers (see above); DOCKER=\"sudo docker\" may help"
-architecture=$(docker version --format '{{.Server.Arch}}')
-platform=$(content | sed -n 's/^platform //p')
-[ "$architecture" = "$platform" ] || say "note: these images are for $platform, and this engine runs on $architecture"
+main() {
+    cd "$(dirname "$0")"
+    [ -f SHA256SUMS ] || die "SHA256SUMS is missing: carry the whole folder"
+    known=$(content | sed -n 's/^bundle //p')
+    [ $# -gt 0 ] || {
+        # shellcheck disable=SC2086  # one argument for each
+        set -- $known
+    }
+    for bundle in "$@"; do
+        say "$known" | grep -Fqx -e "$bundle" || die "there is no bundle '$bundle' here, but: $(say "$known" | tr '\n' ' ')"
+    done
+    docker version > /dev/null || die "no Docker engine answers (see above); DOCKER=\"sudo docker\" may help"
+    architecture=$(docker version --format '{{.Server.Arch}}')
+    platform=$(content | sed -n 's/^platform //p')
+    [ "$architecture" = "$platform" ] || say "note: these images are for $platform, and this engine runs on $architecture"
 
-# All of it before anything is loaded.
-for bundle in "$@"; do
-    say "verifying $bundle"
-    for file in $(of file "$bundle") images.lock.json; do verify "$file"; done
-    check_base "$bundle"
-done
-for bundle in "$@"; do
-    say "loading $bundle"
-    load "$bundle" || die "docker load failed (see above)"
-    check_images "$bundle"
-    say "$bundle: $(of image "$bundle" | wc -l | tr -d ' ') images loaded and verified"
-done
+    # All of it before anything is loaded.
+    for bundle in "$@"; do
+        say "verifying $bundle"
+        for file in $(of file "$bundle") images.lock.json; do verify "$file"; done
+        check_base "$bundle"
+    done
+    for bundle in "$@"; do
+        say "loading $bundle"
+        load "$bundle" || die "docker load failed (see above)"
+        check_images "$bundle"
+        say "$bundle: $(of image "$bundle" | wc -l | tr -d ' ') images loaded and verified"
+    done
+}
+
+trap - EXIT; main "$@"

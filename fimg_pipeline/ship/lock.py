@@ -17,6 +17,8 @@ NAME: Final = "images.lock.json"
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=512)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=255)]
+#: As of Docker's reference grammar.
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
 
 
 class _Model(BaseModel):
@@ -54,13 +56,24 @@ class LockedImage(_Model):
     commit: Word | None = None
 
 
+class Source(_Model):
+    """A repository's commit; ``dirty``: what was built differs from it."""
+
+    ref: str
+    commit: Word
+    dirty: bool
+
+
 class LockedBundle(_Model):
     """One archive: its file, or its parts of ``part_size`` bytes, and what is in it. ``layers`` by diff id.
 
+    ``sources``: what its images were built from; ``left_out``: images the platform can't have, with the reason.
     ``needs``: by image of another bundle, the layers (lowest first) that it has and this one leaves out.
     ``singles``: images that have an archive of their own beside it, by reference.
     """
 
+    sources: dict[str, Source] = {}
+    left_out: dict[str, str] = {}
     files: tuple[LockedFile, ...]
     singles: dict[Reference, LockedFile] = {}
     part_size: int | None = None
@@ -77,26 +90,13 @@ class LockedBundle(_Model):
         return (*self.files, *self.singles.values())
 
 
-class Source(_Model):
-    """A repository's commit; ``dirty``: what was built differs from it."""
-
-    ref: str
-    commit: Word
-    dirty: bool
-
-
 class Lock(_Model):
-    """``since``: the tag whose images the bundles stand on, when they leave out what it has.
-
-    ``left_out``: images the platform can't have, with the reason.
-    """
+    """``since``: the tag whose images the bundles stand on, when they leave out what it has."""
 
     format: Literal[1] = 1
-    tag: Word
+    tag: Tag
     platform: Platform
-    sources: dict[str, Source]
-    since: Word | None = None
-    left_out: dict[str, str] = {}
+    since: Tag | None = None
     bundles: dict[Word, LockedBundle]
 
     @property

@@ -11,12 +11,20 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final, cast
 
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.ship.destination import Destination
-from fimg_pipeline.ship.layers import LayerStore, ShipError, digest_of
-from fimg_pipeline.ship.registry import MANIFEST, MANIFEST_LIST, Described, Registry
+from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError, digest_of
+from fimg_pipeline.ship.registry import (
+    MANIFEST,
+    MANIFEST_LIST,
+    Described,
+    GivenUpError,
+    Registry,
+    RegistryError,
+    RegistryUnreachableError,
+)
 from fimg_pipeline.ship.saved import SavedImage
 
 _CONFIG: Final = "application/vnd.docker.container.image.v1+json"
@@ -25,35 +33,32 @@ _LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _WORKERS: Final = 4
 #: How often a blob that takes long tells how far it is.
 _TOLD_SECONDS: Final = 10.0
+_LONGEST_TAG: Final = 128
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A layer's gzip (a file) or an image's configuration: descriptor and content."""
+    """An image's configuration, or the gzip of a layer: descriptor and content, which a layer has in ``store``."""
 
     described: Described
-    content: Path | bytes
-
-    def open(self, log: Log) -> IO[bytes]:
-        """The content, as a file that tells ``log`` from time to time how far it was read."""
-        if isinstance(self.content, bytes):
-            return io.BytesIO(self.content)
-        told: Any = _Told(self.content, self.described, log)
-        return told  # type: ignore[no-any-return]
+    content: Layer | bytes
+    store: LayerStore
 
 
-class _Told(io.FileIO):
-    """A blob's file that says every few seconds how much of it was read."""
+class _Sending(io.FileIO):
+    """A blob's file that says every few seconds how much of it was read, and ends when nobody wants it any more."""
 
-    def __init__(self, path: Path, described: Described, log: Log) -> None:
+    def __init__(self, path: Path, described: Described, registry: Registry, log: Log) -> None:
         super().__init__(path, "rb")
         self._described = described
+        self._registry = registry
         self._log = log
         self._next = time.monotonic() + _TOLD_SECONDS
 
     def read(self, size: int | None = -1, /) -> bytes:
+        self._registry.require_wanted()
         if time.monotonic() > self._next:
             self._next = time.monotonic() + _TOLD_SECONDS
             self._log(f"sent {self._described.digest[7:19]}: {self.tell() / max(1, self._described.size):.0%}")
@@ -91,13 +96,13 @@ def platform_tag(tag: str, platform: Platform) -> str:
 
 def publication(name: str, image: SavedImage, store: LayerStore) -> Publication:
     """``image``, whose parts are in the store, as a registry is to have it."""
-    config = Blob(Described(_CONFIG, image.image_id, len(image.config)), image.config)
+    config = Blob(Described(_CONFIG, image.image_id, len(image.config)), image.config, store)
     layers: list[Blob] = []
     for diff_id in image.diff_ids:
         layer = store.find(diff_id)
         if layer is None:
             raise ShipError(f"layer {diff_id} is not kept any more", hint="it was removed meanwhile: run it again")
-        layers.append(Blob(Described(_LAYER, layer.packed_digest, layer.packed_size), store.path(layer)))
+        layers.append(Blob(Described(_LAYER, layer.packed_digest, layer.packed_size), layer, store))
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -109,6 +114,8 @@ def publication(name: str, image: SavedImage, store: LayerStore) -> Publication:
 
 def push(destination: Destination, tag: str, publications: Sequence[Publication], log: Log) -> Sent:
     """Publishes all as ``tag``. Names move when every blob of every image is there: a set is whole or not there yet."""
+    if len(tag) > _LONGEST_TAG:
+        raise ShipError(f"{tag} is longer than the {_LONGEST_TAG} letters a registry takes", hint="choose another TAG")
     registry, sent = destination.registry, Sent()
     lacking = {
         destination.repository(each.name): each
@@ -124,30 +131,32 @@ def push(destination: Destination, tag: str, publications: Sequence[Publication]
         for blob in dict.fromkeys(each.blobs):
             blobs[blob.described.digest] = blob
             repositories.setdefault(blob.described.digest, []).append(repository)
-    _all([partial(_place, registry, blob, repositories[digest], sent, log) for digest, blob in blobs.items()])
+    _all(registry, [partial(_place, registry, blob, repositories[digest], sent, log) for digest, blob in blobs.items()])
     _all(
+        registry,
         [
             partial(registry.put_manifest, repository, tag, MANIFEST, each.manifest)
             for repository, each in lacking.items()
-        ]
+        ],
     )
     return sent
 
 
-def missing(destination: Destination, tag: str, publications: Sequence[Publication]) -> list[str]:
-    """What of ``publications`` the registry does not have, digest by digest; empty when all is as declared."""
+def missing(destination: Destination, tag: str, publications: Sequence[Publication]) -> dict[str, list[str]]:
+    """What the registry does not have as declared, digest by digest, by the image's name; empty when all is there."""
     registry = destination.registry
-    found: list[str] = []
+    found: dict[str, list[str]] = {}
 
     def look(repository: str, each: Publication) -> None:
         actual = registry.manifest_digest(repository, tag)
-        if actual != each.digest:
-            found.append(f"{repository}:{tag} is {actual or 'not there'}, not {each.digest}")
+        wrong = [] if actual == each.digest else [f"{repository}:{tag} is {actual or 'not there'}, not {each.digest}"]
         digests = dict.fromkeys(blob.described.digest for blob in each.blobs)
-        found.extend(f"{repository} lacks {digest}" for digest in digests if not registry.has_blob(repository, digest))
+        wrong += [f"{repository} lacks {digest}" for digest in digests if not registry.has_blob(repository, digest)]
+        if wrong:
+            found[each.name] = wrong
 
-    _all([partial(look, destination.repository(each.name), each) for each in publications])
-    return sorted(found)
+    _all(registry, [partial(look, destination.repository(each.name), each) for each in publications])
+    return dict(sorted(found.items()))
 
 
 def put_list(destination: Destination, image: str, tag: str, platforms: Mapping[Platform, str]) -> str:
@@ -188,7 +197,7 @@ def _place(registry: Registry, blob: Blob, repositories: Sequence[str], sent: Se
             continue
         log(f"sending {digest[7:19]} ({blob.described.size / 1e6:.1f} MB) to {repository}")
         started = time.monotonic()
-        registry.upload(repository, digest, partial(blob.open, log))
+        _upload(registry, repository, blob, log)
         log(f"sent {digest[7:19]} in {time.monotonic() - started:.1f} s")
         source = source or repository
         with sent.lock:
@@ -196,12 +205,38 @@ def _place(registry: Registry, blob: Blob, repositories: Sequence[str], sent: Se
             sent.size += blob.described.size
 
 
-def _all(tasks: Sequence[Callable[[], None]]) -> None:
-    """Runs ``tasks`` side by side; after the first error those that have not begun are left undone."""
-    with ThreadPoolExecutor(_WORKERS) as pool:
+def _upload(registry: Registry, repository: str, blob: Blob, log: Log) -> None:
+    described, content = blob.described, blob.content
+    if isinstance(content, bytes):
+        registry.upload(repository, described.digest, partial(io.BytesIO, content))
+        return
+    path = blob.store.path(content)
+    try:
+        # http.client reads, asks for a position and closes: what a raw file can, typeshed wants more.
+        registry.upload(repository, described.digest, lambda: cast(IO[bytes], _Sending(path, described, registry, log)))
+    except OSError as error:
+        raise ShipError(f"{path} can't be read: {error.strerror}") from None
+    except (RegistryUnreachableError, GivenUpError):
+        raise
+    except RegistryError:
+        blob.store.require_whole(content)
+        raise
+
+
+def _all(registry: Registry, tasks: Sequence[Callable[[], None]]) -> None:
+    """Runs ``tasks`` side by side; after the first error those that have not begun are left undone.
+
+    When somebody interrupts it, so are those that have.
+    """
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
         futures = [pool.submit(task) for task in tasks]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         failed = next((future for future in futures if future in done and future.exception() is not None), None)
-        if failed is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
-            failed.result()
+    except BaseException:
+        registry.give_up()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    if failed is not None:
+        failed.result()

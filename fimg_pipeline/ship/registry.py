@@ -6,14 +6,15 @@ The engine is not asked to push: it compresses every layer again, slowly, and sa
 from __future__ import annotations
 
 import base64
+import json
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import IO, Any, Final, TypeVar
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 from requests.utils import parse_dict_header
@@ -39,12 +40,20 @@ _LONGEST_DELAY: Final = 60.0
 #: What a registry or something before it says when it is overloaded or being restarted.
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOLD: Final = 200
+#: More than any manifest, token or error has; registries take manifests of 4 MB.
+_LARGEST_ANSWER: Final = 8 << 20
+#: requests' way of saying that no proxy is between, whatever the environment says.
+_DIRECT: Final = {"http": "", "https": ""}
 
 T = TypeVar("T")
 
 
 class RegistryError(ShipError):
     """A registry refused, and will again."""
+
+
+class GivenUpError(RegistryError):
+    """Somebody interrupted it."""
 
 
 class RegistryUnreachableError(RegistryError, TransientError):
@@ -85,6 +94,20 @@ class Described:
         return {"mediaType": self.media_type, "size": self.size, "digest": self.digest}
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """``url``: where it came from in the end; ``login``: the authorization it was asked with."""
+
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    login: str | None
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name) or ""
+
+
 class Registry:
     """One registry. ``verify`` is as of requests: a CA bundle, or true. Used by several threads at once."""
 
@@ -98,6 +121,16 @@ class Registry:
         self._log = log
         self._tokens: dict[str, str] = {}
         self._local = threading.local()
+        self._given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """Ends what other threads are doing here: for good, and soon."""
+        self._given_up.set()
+
+    def require_wanted(self) -> None:
+        """:class:`GivenUpError` after :meth:`give_up`."""
+        if self._given_up.is_set():
+            raise GivenUpError("interrupted")
 
     # -- blobs -------------------------------------------------------------------------------------------------------
 
@@ -111,17 +144,17 @@ class Registry:
                 "POST", repository, f"blobs/uploads/?{urlencode({'mount': digest, 'from': source})}", other=source
             )
         )
-        if answer.status_code == 202:
+        if answer.status == 202:
             # It opened an upload instead; nobody will use that one.
             with suppress(RegistryError):
                 self._ask("DELETE", repository, self._location(answer), absent=True)
-        return answer.status_code == 201
+        return answer.status == 201
 
     def upload(self, repository: str, digest: str, content: Callable[[], IO[bytes]]) -> None:
         """Sends a blob. Interrupted, it begins anew, unless the registry turns out to have it."""
 
         def once(attempt: int) -> None:
-            if attempt and self.has_blob(repository, digest):
+            if attempt and self._ask("HEAD", repository, f"blobs/{digest}", absent=True).status != 404:
                 return
             started = self._ask("POST", repository, "blobs/uploads/")
             place = self._location(started)
@@ -143,7 +176,7 @@ class Registry:
         found = self._head(repository, f"manifests/{tag}")
         if found is None:
             return None
-        return found.headers.get("Docker-Content-Digest") or self._manifest(repository, tag).digest
+        return found.header("Docker-Content-Digest") or self._manifest(repository, tag).digest
 
     def described(self, repository: str, tag: str) -> Described | None:
         """The descriptor of what ``tag`` names, or ``None``."""
@@ -158,12 +191,12 @@ class Registry:
 
     def _manifest(self, repository: str, tag: str) -> Described:
         answer = self._retried(lambda _: self._ask("GET", repository, f"manifests/{tag}"))
-        media_type = answer.headers.get("Content-Type", MANIFEST).partition(";")[0]
-        return Described(media_type, digest_of(answer.content), len(answer.content))
+        media_type = answer.header("Content-Type").partition(";")[0] or MANIFEST
+        return Described(media_type, digest_of(answer.body), len(answer.body))
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def _head(self, repository: str, path: str) -> requests.Response | None:
+    def _head(self, repository: str, path: str) -> _Answer | None:
         try:
             found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True))
         except RegistryUnreachableError as error:
@@ -171,7 +204,7 @@ class Registry:
             if error.status == 500:
                 return None
             raise
-        return None if found.status_code == 404 else found
+        return None if found.status == 404 else found
 
     def _ask(
         self,
@@ -183,59 +216,77 @@ class Registry:
         headers: Mapping[str, str] | None = None,
         absent: bool = False,
         other: str | None = None,
-    ) -> requests.Response:
+    ) -> _Answer:
         """One request. ``absent``: not found is an answer. ``other``: a repository that is read from, too."""
         url = path if "://" in path else f"{self._url}/v2/{repository}/{path}"
         scope = " ".join(
             [f"repository:{repository}:pull,push", *([] if other is None else [f"repository:{other}:pull"])]
         )
         answer = self._send(method, url, scope, data, headers)
-        if answer.status_code == 401 and self._is_own(answer.url) and self._authenticate(answer, scope):
+        if answer.status == 401 and self._is_own(answer.url) and self._authenticate(answer, scope):
             if hasattr(data, "seek"):
                 data.seek(0)
             answer = self._send(method, url, scope, data, headers)
-        if answer.status_code == 404 and absent:
+        if answer.status == 404 and absent:
             return answer
         self._check(answer, repository)
         return answer
 
-    def _send(
-        self, method: str, url: str, scope: str, data: Any, headers: Mapping[str, str] | None
-    ) -> requests.Response:
+    def _send(self, method: str, url: str, scope: str, data: Any, headers: Mapping[str, str] | None) -> _Answer:
         given = {"Accept": _ACCEPTED, **(headers or {})}
         # A registry may have its uploads go elsewhere, but not with what it was logged in to by.
         if scope in self._tokens and self._is_own(url):
             given["Authorization"] = self._tokens[scope]
+        return self._exchange(method, url, data=data, headers=given)
+
+    def _exchange(self, method: str, url: str, **options: Any) -> _Answer:
+        """A request and its answer, which is read whole: it is small, or none of a registry's."""
+        self.require_wanted()
         try:
-            return self._session.request(
+            with self._session.request(
                 method,
                 url,
-                data=data,
-                headers=given,
                 timeout=_TIMEOUT,
                 verify=self._verify,
-            )
+                stream=True,
+                proxies=dict(_DIRECT) if is_loopback(urlsplit(url).hostname or "") else None,
+                **options,
+            ) as answer:
+                body = bytearray()
+                for piece in answer.iter_content(1 << 16):
+                    body += piece
+                    if len(body) > _LARGEST_ANSWER:
+                        raise RegistryError(f"{self.host} answers with more than {_LARGEST_ANSWER >> 20} MB")
+                login = answer.request.headers.get("Authorization")
+                return _Answer(answer.status_code, answer.headers, str(answer.url), login, bytes(body))
         except requests.exceptions.SSLError as error:
             raise RegistryError(
                 f"{self.host}: its certificate is not trusted here: {_reason(error)}",
                 hint="REGISTRY_CA names the CA it is signed by (PEM)",
             ) from None
-        except requests.exceptions.RequestException as error:
+        except (
+            requests.exceptions.ConnectionError,
+            requests.exceptions.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
             raise RegistryUnreachableError(
-                f"{self.host} can't be reached, or ended the connection: {_reason(error)}"
+                f"{urlsplit(url).netloc} can't be reached, or ended the connection: {_reason(error)}"
             ) from None
+        except (requests.exceptions.RequestException, ValueError) as error:
+            # Redirects without end, addresses that are none.
+            raise RegistryError(f"{self.host} can't be spoken to: {_reason(error)}") from None
 
-    def _check(self, answer: requests.Response, repository: str) -> None:
-        status = answer.status_code
+    def _check(self, answer: _Answer, repository: str) -> None:
+        status = answer.status
         if status < 400:
             return
         told = _errors(answer)
         if status in _PASSING:
-            after = answer.headers.get("Retry-After", "")
+            after = answer.header("Retry-After")
             raise RegistryUnreachableError(
                 f"{self.host} answers with {status}{told}",
                 status=status,
-                after=float(after) if after.isdigit() else None,
+                after=float(after) if after.isascii() and after.isdigit() else None,
             )
         if status in (401, 403):
             who = "nobody is logged in" if self._login is None else f"as {self._login.user}"
@@ -251,59 +302,49 @@ class Registry:
 
     # -- authentication (distribution: token authentication; RFC 7617) -------------------------------------------------
 
-    def _authenticate(self, answer: requests.Response, scope: str) -> bool:
+    def _authenticate(self, answer: _Answer, scope: str) -> bool:
         """Gets what a 401 asks for; whether there is anything new to try."""
-        kind, _, parameters = answer.headers.get("WWW-Authenticate", "").partition(" ")
+        kind, _, parameters = answer.header("WWW-Authenticate").partition(" ")
         if kind.lower() == "basic":
             offered = None if self._login is None else _basic(self._login)
         elif kind.lower() == "bearer":
-            offered = f"Bearer {self._retried(lambda _: self._token(parse_dict_header(parameters), scope))}"
+            offered = f"Bearer {self._token(parse_dict_header(parameters), scope)}"
         else:
             return False
         if offered is None:
             return False
         self._tokens[scope] = offered
         # Compared with what this request had: another thread may have learnt it meanwhile.
-        return answer.request.headers.get("Authorization") != offered
+        return answer.login != offered
 
     def _token(self, challenge: Mapping[str, str | None], scope: str) -> str:
         realm, service = challenge.get("realm") or "", challenge.get("service") or ""
-        if urlsplit(realm).scheme not in ("https", "http"):
-            raise RegistryError(f"{self.host} asks for a token from {realm!r}, which is no URL")
-        if urlsplit(realm).scheme == "http" and not self._is_own(realm):
-            raise RegistryError(f"{self.host} wants the password to be sent unencrypted, to {realm}")
+        parts = _parts(realm)
+        if parts is None or parts.scheme not in ("https", "http"):
+            raise RegistryError(f"{self.host} asks for a token from {_one_line(realm)!r}, which is no URL")
+        if parts.scheme == "http" and not self._is_own(realm):
+            raise RegistryError(f"{self.host} wants the password to be sent unencrypted, to {_one_line(realm)}")
         login = self._login
-        try:
-            if login is not None and login.identity_token is not None:
-                form = {
-                    "grant_type": "refresh_token",
-                    "refresh_token": login.identity_token,
-                    "service": service,
-                    "scope": scope,
-                    "client_id": "fimg",
-                }
-                answer = self._session.post(
-                    realm, data=form, timeout=_TIMEOUT, verify=self._verify, allow_redirects=False
-                )
-            else:
-                query = [
-                    *parse_qsl(urlsplit(realm).query),
-                    ("service", service),
-                    *(("scope", s) for s in scope.split()),
-                ]
-                place = urlunsplit(urlsplit(realm)._replace(query=urlencode(query)))
-                headers = {} if login is None else {"Authorization": _basic(login)}
-                answer = self._session.get(
-                    place, headers=headers, timeout=_TIMEOUT, verify=self._verify, allow_redirects=False
-                )
-        except requests.exceptions.RequestException as error:
-            raise RegistryUnreachableError(f"{realm} can't be reached for a token: {_reason(error)}") from None
+        if login is not None and login.identity_token is not None:
+            form = {
+                "grant_type": "refresh_token",
+                "refresh_token": login.identity_token,
+                "service": service,
+                "scope": scope,
+                "client_id": "fimg",
+            }
+            answer = self._exchange("POST", realm, data=form, allow_redirects=False)
+        else:
+            query = [*parse_qsl(parts.query), ("service", service), *(("scope", s) for s in scope.split())]
+            place = urlunsplit(parts._replace(query=urlencode(query)))
+            headers = {} if login is None else {"Authorization": _basic(login)}
+            answer = self._exchange("GET", place, headers=headers, allow_redirects=False)
         self._check(answer, scope.partition(":")[2].partition(":")[0])
         try:
-            found = answer.json()
+            found = json.loads(answer.body)
             token = found.get("token") or found["access_token"]
         except (ValueError, KeyError, AttributeError):
-            raise RegistryError(f"{realm} gave something else than a token") from None
+            raise RegistryError(f"{_one_line(realm)} gave something else than a token") from None
         return str(token)
 
     # -- trying again ------------------------------------------------------------------------------------------------
@@ -319,19 +360,22 @@ class Registry:
                 delay = min(_LONGEST_DELAY, max(error.after or 0, _FIRST_DELAY * 2**attempt))
                 self._log(f"{error.message}; trying again in {delay:.0f} s")
                 # Those who were refused together should not come back together.
-                time.sleep(delay * random.uniform(0.8, 1.2))
+                self._given_up.wait(delay * random.uniform(0.8, 1.2))
         raise AssertionError("unreachable")
 
     def _is_own(self, url: str) -> bool:
         """Whether ``url`` is of the registry itself: what it was logged in to by goes nowhere else."""
         return urlsplit(url)[:2] == urlsplit(self._url)[:2]
 
-    def _location(self, answer: requests.Response) -> str:
-        location = urljoin(f"{self._url}/", answer.headers.get("Location", ""))
-        if urlsplit(location).scheme == "http" and self._url.startswith("https:"):
+    def _location(self, answer: _Answer) -> str:
+        given = answer.header("Location")
+        parts = _parts(urljoin(f"{self._url}/", given)) if given and _parts(given) else None
+        if parts is None or parts.scheme not in ("https", "http"):
+            raise RegistryError(f"{self.host} does not say where an upload goes (Location: {_one_line(given)!r})")
+        if parts.scheme == "http" and self._url.startswith("https:"):
             # A registry behind a proxy that ends TLS often does not know it.
-            location = urlunsplit(urlsplit(location)._replace(scheme="https"))
-        return location
+            parts = parts._replace(scheme="https")
+        return urlunsplit(parts)
 
     @property
     def _session(self) -> requests.Session:
@@ -352,6 +396,23 @@ class _Session(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
 
+def is_loopback(name: str) -> bool:
+    """Whether a host's name or address is this machine itself."""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _parts(url: str) -> SplitResult | None:
+    """A URL's parts; ``None`` when it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port is None or parts.hostname else None
+    except ValueError:
+        return None
+
+
 def _no_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
@@ -365,10 +426,10 @@ def _with_query(url: str, more: Mapping[str, str]) -> str:
     return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), *more.items()])))
 
 
-def _errors(answer: requests.Response) -> str:
+def _errors(answer: _Answer) -> str:
     """What a registry's answer says, on a line of its own making."""
     try:
-        found = [str(error.get("message") or error.get("code")) for error in answer.json()["errors"]]
+        found = [str(error.get("message") or error.get("code")) for error in json.loads(answer.body)["errors"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         found = []
     text = _one_line("; ".join(found))

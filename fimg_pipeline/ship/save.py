@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +20,12 @@ from fimg_pipeline.ship.lock import (
     LockedFile,
     LockedImage,
     LockedLayer,
+    Source,
     base_chains,
     leave_out,
     needs,
 )
 from fimg_pipeline.ship.saved import SavedImage, kept, read_saved
-from fimg_pipeline.state import locked
 
 #: What is left free on a disk that is written to.
 _SPARE: Final = 64 << 20
@@ -40,12 +40,15 @@ Log = Callable[[str], None]
 class Wanted:
     """A bundle to be: its name, its images as they are to be locked (``layers`` empty), how large a file may be.
 
-    ``base``: the lock of what the target has; its layers are left out. ``singles``: names (``fateflow``) of images that
-    get an archive of their own too, whole, for containerd, which can't load several or parts.
+    ``sources`` and ``left_out`` as in the lock. ``base``: the lock of what the target has; its layers are left out.
+    ``singles``: names (``fateflow``) of images that get an archive of their own too, whole, for containerd, which can't
+    load several or parts.
     """
 
     name: str
     images: Sequence[LockedImage]
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     part_size: int | None = None
     base: Lock | None = None
     singles: frozenset[str] = frozenset()
@@ -62,6 +65,7 @@ class Saved:
 
 def collect(engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Log) -> dict[str, SavedImage]:
     """The images by id, their parts in the store; read from the engine at once, as far as it lacks them."""
+    store.sweep()
     lacking = [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
     if lacking:
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -95,18 +99,21 @@ def _to_read(engine: Engine, store: LayerStore, image_ids: Sequence[str]) -> int
     return sum(size for chain, size in parts.items() if store.find(chain[-1]) is None)
 
 
-def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header: Lock, home: Path, log: Log) -> Saved:
+def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header: Lock, log: Log) -> Saved:
     """Makes the bundle part of ``folder``, unless it is there. ``header``: the lock without bundles.
 
     The other bundles of the folder stay as they are, if they are of the same tag and platform.
     """
     started = time.monotonic()
+    unknown = wanted.singles - {_name(image) for image in wanted.images}
+    if unknown:
+        raise ShipError(f"{min(unknown)} is not in the bundle, so it gets no archive of its own")
     images = collect(engine, store, [image.id for image in wanted.images], log)
     content = archives.Content(
         {image.reference: images[image.id] for image in wanted.images}, _left_out(images, wanted.base)
     )
     planned = _locked(wanted, content, store)
-    with locked(home / "locks" / f"bundles-{header.platform}"), folders.staging(folder) as new:
+    with folders.staging(folder) as new:
         before = folders.current(folder)
         there = None if before is None else before.bundles.get(wanted.name)
         whole = there is not None and _without_files(there) == planned and folders.is_whole(folder, there.all_files)
@@ -122,8 +129,13 @@ def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header
 
 def _singles(wanted: Wanted) -> dict[str, str]:
     """References of the images that get an archive of their own, with its name."""
-    found = {image.reference: image.reference.rpartition(":")[0].rpartition("/")[2] for image in wanted.images}
-    return {reference: folders.single_name(name) for reference, name in found.items() if name in wanted.singles}
+    return {
+        image.reference: folders.single_name(_name(image)) for image in wanted.images if _name(image) in wanted.singles
+    }
+
+
+def _name(image: LockedImage) -> str:
+    return image.reference.rpartition(":")[0].rpartition("/")[2]
 
 
 def _without_files(bundle: LockedBundle) -> LockedBundle:
@@ -201,6 +213,8 @@ def _locked(wanted: Wanted, content: archives.Content, store: LayerStore) -> Loc
             )
     every = [image.diff_ids for image in content.images.values()]
     return LockedBundle(
+        sources=dict(wanted.sources),
+        left_out=dict(wanted.left_out),
         files=(),
         part_size=wanted.part_size,
         images=tuple(

@@ -24,7 +24,7 @@ class ThirdPartyUnreachableError(ThirdPartyError, TransientError):
 def third_party(
     settings: Settings, engine: Engine, platform: Platform, log: Callable[[str], None]
 ) -> list[LockedImage]:
-    """What ``THIRD_PARTY_IMAGES`` names, for ``platform``, on the engine under its own name."""
+    """What ``THIRD_PARTY_IMAGES`` names, for ``platform``, on the engine."""
     return [_ensured(reference, settings, engine, platform, log) for reference in settings.third_party_images]
 
 
@@ -32,12 +32,15 @@ def _ensured(
     reference: str, settings: Settings, engine: Engine, platform: Platform, log: Callable[[str], None]
 ) -> LockedImage:
     name, _, pinned = reference.partition("@")
-    there = engine.inspect(name)
-    digest = None if there is None else _digest(there, name, pinned)
-    fits = there is not None and f"{there['Os']}/{there['Architecture']}" == docker_platform(platform)
-    if there is not None and fits and (not pinned or digest == pinned):
-        log(f"{name} is on the engine")
-        return LockedImage(reference=name, id=there["Id"], layers=(), digest=digest)
+    ours = _our_name(name, platform)
+    for place in (name, ours):
+        there = engine.inspect(place)
+        if there is None or f"{there['Os']}/{there['Architecture']}" != docker_platform(platform):
+            continue
+        digest = _digest(there, name, pinned)
+        if not pinned or digest == pinned:
+            log(f"{name} is on the engine")
+            return LockedImage(reference=name, id=there["Id"], layers=(), digest=digest)
     place = mirrored(name, settings.docker_hub_mirror) if is_of_docker_hub(name) else name
     found = pull(engine, f"{place.rpartition(':')[0]}@{pinned}" if pinned else place, platform, log)
     if isinstance(found, PullFailure):
@@ -46,8 +49,15 @@ def _ensured(
             f"{reference} is not on the engine for {platform}, and can't be pulled: {found.of(registry_of(place))}",
             hint="pull it there, set DOCKER_HUB_MIRROR to a registry that has it, or change THIRD_PARTY_IMAGES",
         )
-    engine.tag(found.image_id, name)
+    # Its own name may be that of another platform's image here, which somebody uses.
+    engine.tag(found.image_id, ours)
     return LockedImage(reference=name, id=found.image_id, layers=(), digest=found.digest)
+
+
+def _our_name(name: str, platform: Platform) -> str:
+    """Under which an image is kept that was pulled for a bundle: no mirror of that name is ever asked."""
+    repository, _, tag = name.rpartition(":")
+    return f"localhost/fimg/third-party/{repository.replace(':', '_')}:{tag}-{platform}"
 
 
 def _digest(record: Mapping[str, Any], name: str, pinned: str) -> str | None:

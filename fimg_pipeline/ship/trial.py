@@ -10,6 +10,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.second import second_engine, second_image
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship.lock import LockedBundle
 from fimg_pipeline.ship.save import require_space
 
@@ -29,22 +30,27 @@ def load(
     folder: Path,
     name: str,
     bundle: LockedBundle,
-    since: str | None,
     log: Callable[[str], None],
 ) -> Trial:
     """Has ``load.sh`` load bundle ``name`` of ``folder`` into an empty second engine, and compare the images' ids.
 
-    An empty engine has not what a delta (``since`` a tag) stands on: there it has to be refused before it is loaded.
+    An empty engine has not what a delta stands on: there it has to be refused before it is loaded.
     """
     try:
         require_space(settings.home, sum(layer.size for layer in bundle.layers.values() if layer.included))
         image = second_image(engine, settings, log)
-        with second_engine(engine, image, {folder: "/bundle"}) as second:
+        with second_engine(engine, image, {folder: "/bundle"}, settings.home) as second:
             status, output = second.run(["sh", "/bundle/load.sh", name])
     except FimgError as error:
         return Trial(None, f"it could not be tried: {error.message}")
     log(output.rstrip())
-    if since is not None and status == 1 and f"once {since} is loaded" in output:
-        return Trial(True, f"refused by an empty engine: it stands on {since}", output)
+    now = folders.current(folder)
+    if now is None or now.bundles.get(name) != bundle:
+        return Trial(None, "it could not be tried: another run replaced it meanwhile", output)
+    if bundle.needs:
+        refused = status == 1 and f"once {now.since} is loaded" in output
+        return Trial(
+            refused, f"{'' if refused else 'not '}refused by an empty engine: it stands on {now.since}", output
+        )
     last = (output.strip() or "it said nothing").splitlines()[-1]
-    return Trial(status == 0 and since is None, last, output)
+    return Trial(status == 0, last, output)

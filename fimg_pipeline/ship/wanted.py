@@ -56,23 +56,26 @@ def fate_images(plan: Plan, engine: Engine, passed: Callable[[PlannedImage], boo
     return found
 
 
+def sources(plan: Plan) -> dict[str, Source]:
+    """What the images of a plan are built from, as a lock has it."""
+    return {
+        name: Source(ref=repository.ref, commit=repository.commit, dirty=repository.dirty)
+        for name, repository in plan.source.repositories.items()
+    }
+
+
+def left_out(plan: Plan) -> dict[str, str]:
+    """The published images that the plan's platform can't have, with the reason."""
+    return {
+        image.name: image.reason
+        for image in plan.images
+        if image.status is Status.UNBUILDABLE and image.image.published
+    }
+
+
 def header(plan: Plan, base: Lock | None) -> Lock:
     """The lock of a folder for ``plan``, before there is a bundle in it."""
-    return Lock(
-        tag=plan.tag,
-        platform=plan.platform,
-        sources={
-            name: Source(ref=repository.ref, commit=repository.commit, dirty=repository.dirty)
-            for name, repository in plan.source.repositories.items()
-        },
-        since=base.tag if base else None,
-        left_out={
-            image.name: image.reason
-            for image in plan.images
-            if image.status is Status.UNBUILDABLE and image.image.published
-        },
-        bundles={},
-    )
+    return Lock(tag=plan.tag, platform=plan.platform, since=base.tag if base else None, bundles={})
 
 
 def folder_name(lock: Lock) -> str:

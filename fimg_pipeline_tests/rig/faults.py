@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Fault:
     """Befalls the first ``times`` requests of ``method`` whose path has ``part`` in it.
 
-    ``status`` is answered instead (with ``headers``); without one, the connection is cut after ``after`` bytes of the
-    request's body.
+    ``status`` is answered instead (with ``headers`` and ``body``); without one, the connection is cut after ``after``
+    bytes of the request's body.
     """
 
     method: str
@@ -26,6 +26,7 @@ class Fault:
     status: int | None = None
     after: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class Between(ThreadingHTTPServer):
@@ -74,9 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(size)
         if fault is not None:
             self.send_response(fault.status or 500)
-            for name, value in {"Content-Length": "0", **fault.headers}.items():
+            for name, value in {"Content-Length": str(len(fault.body)), **fault.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            self.wfile.write(fault.body)
             return
         connection = http.client.HTTPConnection(self.server.target, timeout=60)
         try:

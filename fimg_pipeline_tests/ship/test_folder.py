@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,6 @@ def published(folder: Path, **bundles: tuple[str, ...]) -> Lock:
         lock = Lock(
             tag="1",
             platform="amd64",
-            sources={},
             bundles={name: bundle(new, *names) for name, names in bundles.items()},
         )
         folders.publish(folder, new, lock)
@@ -66,6 +67,54 @@ def test_what_was_damaged_is_replaced_though_the_sums_are_the_same(tmp_path: Pat
     (tmp_path / harmed).unlink() if gone else (tmp_path / harmed).write_text("other")
     published(tmp_path, fate=("fate.images.tar.gz",))
     assert (tmp_path / harmed).read_bytes() == good
+
+
+def test_what_somebody_else_named_alike_stays(tmp_path: Path) -> None:
+    published(tmp_path, fate=("fate.images.tar.gz.part-001", "fate.images.tar.gz.part-002"))
+    for name in ("mine.images.tar.gz", "fateflow.image.tar", "fate.images.tar.gz.old"):
+        (tmp_path / name).write_text("somebody's")
+    published(tmp_path, fate=("fate.images.tar.gz",))
+    strangers = {"mine.images.tar.gz", "fateflow.image.tar", "fate.images.tar.gz.old"}
+    assert names(tmp_path) == {"fate.images.tar.gz", *strangers, *OURS}
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_whenever_it_ends_the_next_one_knows_what_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Killed after any of its changes, a folder is whole, or has no sums and is made whole without leftovers."""
+    published(tmp_path, fate=("fate.images.tar.gz.part-001", "fate.images.tar.gz.part-002"))
+    changes = iter(range(step))
+
+    def until_then(action: Any) -> Any:
+        def change(*arguments: Any, **options: Any) -> Any:
+            if next(changes, None) is None:
+                raise KeyboardInterrupt
+            return action(*arguments, **options)
+
+        return change
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", until_then(Path.replace))
+        patched.setattr(Path, "unlink", until_then(Path.unlink))
+        try:
+            published(tmp_path, fate=("fate.images.tar.gz",))
+        except KeyboardInterrupt:
+            assert folders.current(tmp_path) is None or step == 0
+    published(tmp_path, fate=("other.images.tar.gz",))
+    assert names(tmp_path) == {"other.images.tar.gz", *OURS}
+
+
+def test_one_at_a_time_changes_a_folder_whoever_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    with ThreadPoolExecutor(1) as pool:
+        with folders.staging(folder):
+            waiting = pool.submit(published, folder, fate=("fate.images.tar.gz",))
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            assert not (folder / "SHA256SUMS").exists()
+        waiting.result(10)
+    assert names(folder) == {"fate.images.tar.gz", *OURS}
 
 
 def test_a_folder_that_is_just_changed_is_none(tmp_path: Path) -> None:
@@ -115,6 +164,18 @@ def test_a_damaged_archive_is_not_whole(tmp_path: Path) -> None:
     assert not folders.is_whole(tmp_path, files)
 
 
+def test_a_loader_that_is_cut_off_loads_nothing_and_says_so(tmp_path: Path) -> None:
+    published(tmp_path, fate=("fate.images.tar.gz",))
+    whole = (tmp_path / "load.sh").read_text()
+    loader = tmp_path / "cut.sh"
+    lines = whole.splitlines(keepends=True)
+    # Of one line there is nothing left to say anything.
+    for count in range(2, len(lines)):
+        loader.write_text("".join(lines[:count]))
+        done = subprocess.run(["sh", loader], env={**os.environ, "DOCKER": "true"}, capture_output=True, check=False)
+        assert done.returncode != 0 and done.stderr, f"cut after line {count}"
+
+
 def test_the_loader_is_a_shell_script_that_reads_no_value_as_code(tmp_path: Path) -> None:
     published(tmp_path, fate=("fate.images.tar.gz",))
     loader = tmp_path / "load.sh"
@@ -147,7 +208,7 @@ def test_the_loader_checks_every_image_whatever_the_client_reads(tmp_path: Path)
             LockedImage(reference=f"x/{name}:1", id=digest, layers=(digest,)) for name in ("first", "second", "third")
         )
         made = bundle(new, "fate.images.tar.gz").model_copy(update={"images": images})
-        folders.publish(folder, new, Lock(tag="1", platform="amd64", sources={}, bundles={"fate": made}))
+        folders.publish(folder, new, Lock(tag="1", platform="amd64", bundles={"fate": made}))
     done = subprocess.run(
         ["sh", folder / "load.sh"],
         env={**os.environ, "DOCKER": str(client)},

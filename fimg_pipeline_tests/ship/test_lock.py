@@ -23,9 +23,7 @@ def lock(**images: tuple[str, ...]) -> Lock:
     locked = tuple(
         LockedImage(reference=f"x/{name}:1", id=digest("e"), layers=layers) for name, layers in images.items()
     )
-    return Lock(
-        tag="1", platform="amd64", sources={}, bundles={"fate": LockedBundle(files=(), images=locked, layers={})}
-    )
+    return Lock(tag="1", platform="amd64", bundles={"fate": LockedBundle(files=(), images=locked, layers={})})
 
 
 BASE = base_chains(lock(left=(A, B), right=(A, C)))
