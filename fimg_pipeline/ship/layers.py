@@ -104,14 +104,19 @@ class LayerStore:
 
     def diff_id(self, name: str) -> str | None:
         """The layer an engine calls ``name``, if it is known."""
-        try:
-            return (self.folder / "names" / name).read_text(encoding="ascii")
-        except OSError:
-            return None
+        return _text(self.folder / "names" / name)
 
     def remember(self, name: str, diff_id: str) -> None:
         """Engines name layers by what is in them and below them: seen once, a layer needs not be read again."""
         self._write(self.folder / "names" / name, diff_id.encode())
+
+    def image_id(self, engine_id: str) -> str | None:
+        """The image an engine calls ``engine_id``, if that is known and something else than its own id."""
+        return _text(self.folder / "images" / _hex(engine_id))
+
+    def remember_image(self, engine_id: str, image_id: str) -> None:
+        """Has :meth:`image_id` know it."""
+        self._write(self.folder / "images" / _hex(engine_id), image_id.encode())
 
     def _record(self, diff_id: str) -> Path:
         return self.folder / "layers" / f"{_hex(diff_id)}.json"
@@ -165,6 +170,13 @@ def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
             del pending[:_CHUNK]
     if pending:
         yield bytes(pending)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return None
 
 
 def digest_of(content: bytes) -> str:

@@ -38,7 +38,9 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A bundle to be: its name, its images as they are to be locked (``layers`` empty), how large a file may be.
+    """A bundle to be: its name, its images as they are to be locked, how large a file may be.
+
+    Of an image ``id`` is what the engine calls it, and ``layers`` are empty.
 
     ``sources`` and ``left_out`` as in the lock. ``base``: the lock of what the target has; its layers are left out.
     ``singles``: names (``fateflow``) of images that get an archive of their own too, whole, for containerd, which can't
@@ -64,7 +66,7 @@ class Saved:
 
 
 def collect(engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Log) -> dict[str, SavedImage]:
-    """The images by id, their parts in the store; read from the engine at once, as far as it lacks them."""
+    """The images by what the engine calls them, their parts in the store; what it lacks is read at once."""
     store.sweep()
     lacking = [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
     if lacking:
@@ -218,7 +220,8 @@ def _locked(wanted: Wanted, content: archives.Content, store: LayerStore) -> Loc
         files=(),
         part_size=wanted.part_size,
         images=tuple(
-            image.model_copy(update={"layers": content.images[image.reference].diff_ids}) for image in wanted.images
+            image.model_copy(update={"id": saved.image_id, "layers": saved.diff_ids})
+            for image, saved in ((image, content.images[image.reference]) for image in wanted.images)
         ),
         layers=layers,
         needs={} if wanted.base is None else needs(every, content.left_out, base_chains(wanted.base)),

@@ -2,7 +2,8 @@
 
 Engines write one of two forms of the same archive: until Docker 24 a folder per layer (``ID/layer.tar``, or a link to
 the same layer under another id), later an OCI layout (``blobs/sha256/…``, layers perhaps compressed). Both end with a
-``manifest.json`` that says which files make which image.
+``manifest.json`` that says which files make which image. An engine that keeps its images in containerd calls them by
+the digest of a manifest, or of an index of several; the layout's ``index.json`` leads from it to the configuration.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def image_of(config: bytes) -> SavedImage:
     return SavedImage(digest_of(config), config, diff_ids)
 
 
-def kept(store: LayerStore, image_id: str) -> SavedImage | None:
-    """The image, if all of its parts are in the store."""
-    config = store.config(image_id)
+def kept(store: LayerStore, engine_id: str) -> SavedImage | None:
+    """The image that an engine calls ``engine_id``, if all of its parts are in the store."""
+    config = store.config(store.image_id(engine_id) or engine_id)
     if config is None:
         return None
     image = image_of(config)
@@ -119,7 +120,35 @@ class _Reader:
                 raise ShipError(f"the engine saved other layers than image {image.image_id} has")
             self.store.add_config(config)
             images.append(image)
+        for engine_id, image_id in self._engine_ids().items():
+            self.store.remember_image(engine_id, image_id)
         return images
+
+    def _engine_ids(self) -> dict[str, str]:
+        """By what the engine calls an image, the digest of its configuration; where it says so."""
+        if "index.json" not in self.documents:
+            return {}
+        found: dict[str, str] = {}
+        try:
+            for entry in json.loads(self.documents["index.json"])["manifests"]:
+                manifest = self._manifest(entry["digest"])
+                if manifest is not None:
+                    found[entry["digest"]] = manifest["config"]["digest"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ShipError("the engine's archive has an index.json that can't be read") from None
+        return found
+
+    def _manifest(self, digest: str) -> dict[str, Any] | None:
+        """The manifest of an image, or the one of an index that is in the archive and of an image."""
+        content = self.documents.get(f"blobs/sha256/{digest.partition(':')[2]}")
+        if content is None:
+            return None
+        document: dict[str, Any] = json.loads(content)
+        for entry in document.get("manifests", ()):
+            # Attestations are of no platform.
+            if entry.get("platform", {}).get("os") != "unknown" and (found := self._manifest(entry["digest"])):
+                return found
+        return document if "config" in document else None
 
     def _of(self, path: str) -> str:
         return self.layers[self.links.get(path, path)]

@@ -70,13 +70,13 @@ def saved_by_old_engine(images: Sequence[Image]) -> bytes:
         name = f"{image.image_id[7:]}.json"
         members[name] = image.config
         entries.append({"Config": name, "RepoTags": None, "Layers": paths})
-    return _tar({**dict(sorted(members.items())), "manifest.json": json.dumps(entries).encode()})
+    return tar_of({**dict(sorted(members.items())), "manifest.json": json.dumps(entries).encode()})
 
 
 def saved_by_new_engine(images: Sequence[Image], *, packed: bool = False) -> bytes:
-    """As Docker from 25 on does: an OCI layout, with layers compressed where it keeps them so."""
+    """As Docker from 25 on does: an OCI layout, with layers compressed where it keeps them so, as in containerd."""
     members: dict[str, bytes | str] = {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}'}
-    entries = []
+    entries, indexes = [], []
     for image in images:
         paths = []
         for content in image.layers:
@@ -86,10 +86,36 @@ def saved_by_new_engine(images: Sequence[Image], *, packed: bool = False) -> byt
         config = f"blobs/sha256/{image.image_id[7:]}"
         members[config] = image.config
         entries.append({"Config": config, "RepoTags": None, "Layers": paths})
-    return _tar({**dict(sorted(members.items())), "manifest.json": json.dumps(entries).encode()})
+        parts = containerd_parts(image)
+        members |= {f"blobs/sha256/{diff_id(part)[7:]}": part for part in parts}
+        indexes.append({"digest": diff_id(parts[-1])})
+    members["index.json"] = json.dumps({"manifests": indexes}).encode()
+    return tar_of({**dict(sorted(members.items())), "manifest.json": json.dumps(entries).encode()})
 
 
-def _tar(members: Mapping[str, bytes | str]) -> bytes:
+def containerd_parts(image: Image) -> tuple[bytes, bytes, bytes]:
+    """What containerd has besides: an attestation, the image's manifest, and the index of both, whose digest is its id.
+
+    The index names another platform's manifest, too, which is elsewhere.
+    """
+    manifest = json.dumps({"config": {"digest": image.image_id}}).encode()
+    attestation = json.dumps({"config": {"digest": f"sha256:{'1' * 64}"}}).encode()
+    index = {
+        "manifests": [
+            {"digest": diff_id(attestation), "platform": {"os": "unknown"}},
+            {"digest": f"sha256:{'2' * 64}", "platform": {"os": "linux", "architecture": "s390x"}},
+            {"digest": diff_id(manifest), "platform": {"os": "linux", "architecture": image.architecture}},
+        ]
+    }
+    return attestation, manifest, json.dumps(index).encode()
+
+
+def containerd_id(image: Image) -> str:
+    """What an engine that keeps its images in containerd calls one."""
+    return diff_id(containerd_parts(image)[-1])
+
+
+def tar_of(members: Mapping[str, bytes | str]) -> bytes:
     """``str`` is where a link leads."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,15 @@ import pytest
 from fimg_pipeline.ship import saved
 from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.saved import kept, read_saved
-from fimg_pipeline_tests.ship.archives import Image, diff_id, layer, saved_by_new_engine, saved_by_old_engine
+from fimg_pipeline_tests.ship.archives import (
+    Image,
+    containerd_id,
+    diff_id,
+    layer,
+    saved_by_new_engine,
+    saved_by_old_engine,
+    tar_of,
+)
 
 BASE, LEFT, RIGHT = layer("base"), layer("left"), layer("right")
 IMAGES = (Image((BASE, LEFT)), Image((BASE, RIGHT)), Image((RIGHT, BASE), "the same layers on others"))
@@ -81,6 +90,26 @@ def test_an_image_is_kept_when_all_of_it_is(store: LayerStore) -> None:
     store.path(lost).unlink()
     assert kept(store, IMAGES[0].image_id) is None
     assert kept(store, IMAGES[1].image_id) is not None
+
+
+def test_an_image_is_found_by_what_its_engine_calls_it(store: LayerStore) -> None:
+    read(saved_by_new_engine(IMAGES, packed=True), store)
+    for image in IMAGES:
+        found = kept(store, containerd_id(image))
+        assert found is not None and found.image_id == image.image_id
+
+
+@pytest.mark.parametrize("index", ["{", "[]", '{"manifests": [7]}', '{"manifests": [{"digest": "sha256:DIGEST"}]}'])
+def test_an_index_that_leads_nowhere_is_an_error(store: LayerStore, index: str) -> None:
+    """But one that names what is not in the archive: an engine may have images of which it lacks parts."""
+    whole = saved_by_new_engine(IMAGES)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        members = {member.name: (tar.extractfile(member) or io.BytesIO()).read() for member in tar}
+    strange = b'{"manifests": 7}'
+    members["index.json"] = index.replace("DIGEST", diff_id(strange)[7:]).encode()
+    members[f"blobs/sha256/{diff_id(strange)[7:]}"] = strange
+    with pytest.raises(ShipError, match=r"index\.json that can't be read"):
+        read(tar_of(members), store)
 
 
 def test_small_layers_that_look_like_text_are_layers(store: LayerStore) -> None:
