@@ -31,6 +31,7 @@ from fimg_pipeline.ship.push import Publication, publication, push
 from fimg_pipeline.ship.registry import Registry as Client
 from fimg_pipeline.ship.save import Wanted, collect, save
 from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.demo import remove_names
 from fimg_pipeline_tests.rig.machine import require_command
 from fimg_pipeline_tests.rig.registry import Registry, registry
 
@@ -165,10 +166,7 @@ def measure(folder: Path) -> Figures:
     changed = published(fimg)
     bundle("after a change", store, changed)
     bundle("delta", store, changed, base)
-    for image in engine.state().images:
-        for name in image.references:
-            if name.startswith(f"{PREFIX}/"):
-                engine.remove(name)
+    remove_names(engine, PREFIX)
     return Figures(seconds, sizes, len(images))
 
 

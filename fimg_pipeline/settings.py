@@ -227,6 +227,10 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
         bundle = parsed.get(_BY_NAME[name].attribute)
         if bundle is not None and not _holds_certificates(bundle):
             problems.append(f"{name}={bundle} ({raw[name].origin}): no such file, or no PEM certificate in it")
+    login = ("REGISTRY_USER", "REGISTRY_PASSWORD")
+    given = [name for name in login if raw[name].text]
+    if len(given) == 1:
+        problems.append(f"{given[0]} ({raw[given[0]].origin}): a login is both, {' and '.join(login)}")
     python_prefix = parsed.get("python_prefix")
     if python_prefix is not None and not (python_prefix / "bin" / f"python{PYTHON_SERIES}").is_file():
         problems.append(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +18,8 @@ from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.ship.registry import MANIFEST_LIST
 from fimg_pipeline_tests.rig.command import Fimg, switches
+from fimg_pipeline_tests.rig.demo import remove_names, wait_until
+from fimg_pipeline_tests.rig.faults import between
 from fimg_pipeline_tests.rig.registry import Registry, registry
 
 pytestmark = pytest.mark.engine
@@ -35,10 +39,7 @@ def pushing(fimg: Fimg, engine: Engine, hub: Registry) -> Iterator[Fimg]:
     command = replace(fimg, settings={**fimg.settings, "PREFIX": f"{hub.name}/fate"})
     assert command("build", "all").status == 0
     yield command
-    for image in engine.state().images:
-        for name in image.references:
-            if name.startswith(f"{hub.name}/"):
-                engine.remove(name)
+    remove_names(engine, hub.name)
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +105,24 @@ def test_a_registry_that_is_not_there_fails_the_run_with_what_to_do(basic: Fimg,
     result = elsewhere("push")
     assert result.status == 1 and "127.0.0.1:1 can't be reached" in result.output, result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_push_that_ends_early_is_completed_by_the_next(
+    basic: Fimg, engine: Engine, hub: Registry, sent: signal.Signals
+) -> None:
+    with between(hub.name) as proxy:
+        slow = replace(basic, settings={**basic.settings, "PREFIX": f"{proxy.name}/{sent.name.lower()}"})
+        assert slow("build", "all").status == 0
+        proxy.latency = 2
+        process = slow.start("push")
+        wait_until(lambda: [path for method, path in proxy.seen if method == "PUT"], "nothing was sent")
+        os.killpg(process.pid, sent)
+        assert process.wait(timeout=60) == (130 if sent == signal.SIGINT else -sent)
+        said = slow.said.read_text()
+        assert (sent == signal.SIGKILL) or "interrupted; what was sent is kept" in said, said
+        assert not [path for method, path in proxy.seen if method == "PUT" and "/manifests/" in path]
+        proxy.latency = 0
+        result = slow("push")
+        assert result.status == 0 and "3 images, every layer of them" in result.output, result.output
+        remove_names(engine, proxy.name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.lock import Lock, LockedBundle, LockedImage
 from fimg_pipeline.ship.parts import file_of
 from fimg_pipeline_tests.rig.command import Fimg, switches
-from fimg_pipeline_tests.rig.demo import PREFIX, ids, reference
+from fimg_pipeline_tests.rig.demo import PREFIX, ids, reference, wait_until
 from fimg_pipeline_tests.rig.registry import registry
 
 pytestmark = pytest.mark.engine
@@ -257,6 +259,43 @@ def test_what_no_registry_has_fails_with_what_to_do_and_harms_no_other_bundle(sm
 def test_a_wrong_option_is_told_before_anything_is_done(small: Fimg, arguments: list[str], told: str) -> None:
     result = small("save", *arguments)
     assert result.status in (1, 2) and told in result.output, result.output
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["reading", "writing", "trying"])
+def test_a_save_that_ends_early_leaves_no_half_and_the_next_completes(
+    small: Fimg, engine: Engine, moment: str, sent: signal.Signals
+) -> None:
+    folder, new = folder_of(small), small.home / "store" / "new"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(small.home / "store", ignore_errors=True)
+    shutil.rmtree(small.home / "loaded", ignore_errors=True)
+    engines = small.home / "second"
+    signs: dict[str, Callable[[], object]] = {
+        "reading": lambda: new.is_dir() and any(file.stat().st_size > 1_000_000 for file in listed(new)),
+        "writing": lambda: any(file.stat().st_size > 1_000_000 for file in listed(folder / ".fimg.new")),
+        "trying": lambda: any(engine.sdk.containers.list(filters={"name": file.name}) for file in listed(engines)),
+    }
+    process = small.start("save")
+    wait_until(signs[moment], f"it was not {moment}")
+    os.killpg(process.pid, sent)
+    status = process.wait(timeout=60)
+    if sent == signal.SIGINT:
+        assert status == 130 and "interrupted; what was finished is kept" in small.said.read_text()
+        assert listed(new) == [] and listed(engines) == [] and not (folder / ".fimg.new").exists()
+    if moment != "trying":
+        assert not (folder / "SHA256SUMS").exists() and not (folder / "fate.images.tar.gz").exists()
+    left = {file.name for file in listed(engines)}
+    result = small("save")
+    assert result.status == 0 and "fate: 1 images loaded and verified" in result.output, result.output
+    assert listed(new) == [] and listed(engines) == []
+    for name in left:
+        assert engine.sdk.containers.list(all=True, filters={"name": name}) == []
+
+
+def listed(folder: Path) -> list[Path]:
+    """What is in a folder, as far as it is still there."""
+    return [path for path in folder.iterdir() if path.exists()] if folder.is_dir() else []
 
 
 def test_nothing_of_ours_is_left_half_written(saving: Fimg, shelf: Path) -> None:

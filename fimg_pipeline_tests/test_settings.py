@@ -155,6 +155,10 @@ def test_a_login_is_one_line_and_a_password_is_never_shown(tmp_path: Path, value
 
 
 def test_a_password_may_not_come_where_others_read_it(tmp_path: Path) -> None:
+    for half in ({"REGISTRY_USER": "me"}, {"REGISTRY_PASSWORD": "hush"}):
+        with pytest.raises(SettingsError, match="a login is both, REGISTRY_USER and REGISTRY_PASSWORD") as caught:
+            settings(tmp_path, **half)
+        assert "hush" not in str(caught.value)
     with pytest.raises(SettingsError, match="REGISTRY_PASSWORD must not be given where others can read it"):
         load({"REGISTRY_PASSWORD": "hush"}, environ={}, directory=tmp_path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,10 +23,14 @@ def demo(folder: Path) -> Iterator[Fimg]:
     """``fimg`` with everything on. Its names are taken off the engine afterwards; the layers stay for the next time."""
     sample = create_sample(folder / "src")
     yield Fimg(folder, sample, {"PREFIX": PREFIX, "TAG": "demo", "BASE_TAG": "demo-base", **switches(*Feature)})
-    engine = Engine()
+    remove_names(Engine(), PREFIX)
+
+
+def remove_names(engine: Engine, prefix: str) -> None:
+    """Takes all names below ``prefix`` off the engine."""
     for image in engine.state().images:
         for name in image.references:
-            if name.startswith(f"{PREFIX}/"):
+            if name.startswith(f"{prefix}/"):
                 engine.remove(name)
 
 
@@ -56,11 +60,14 @@ def broken(fimg: Fimg, path: str, text: str) -> Iterator[None]:
         commit_change(fimg.sample.fate, path, good, "Mended")
 
 
-def wait_for_build(fimg: Fimg, what: str, seconds: float = 120) -> None:
+def wait_for_build(fimg: Fimg, what: str) -> None:
     """Until the docker client was asked to build ``what``."""
+    wait_until(lambda: fimg.calls.exists() and what in fimg.calls.read_text(), f"no build of {what}")
+
+
+def wait_until(there: Callable[[], object], otherwise: str, seconds: float = 120) -> None:
+    """Until ``there()`` is true; ``otherwise`` says what is not, after that time."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if fimg.calls.exists() and what in fimg.calls.read_text():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no build of {what} within {seconds} s")
+    while not there():
+        assert time.monotonic() < deadline, f"{otherwise} within {seconds} s"
+        time.sleep(0.005)

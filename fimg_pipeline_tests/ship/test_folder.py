@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 from typing import Any
@@ -198,23 +199,55 @@ case "$*" in
 esac
 """
 
+#: An engine that calls images by something else, and of the second has other layers. DRIVER tells what it is.
+STRANGE = """#!/bin/sh
+case "$*" in
+    "version --format"*) echo amd64 ;;
+    "info "*) echo "[[driver-type DRIVER]]" ;;
+    "image inspect --format {{.Id}} "*) echo sha256:elsewhere ;;
+    "image inspect"*" x/first:1") echo "sha256:ID " ;;
+    "image inspect"*) echo "sha256:other " ;;
+    load) cat > /dev/null ;;
+esac
+"""
 
-def test_the_loader_checks_every_image_whatever_the_client_reads(tmp_path: Path) -> None:
-    client, folder, digest = tmp_path / "docker", tmp_path / "x", f"sha256:{'a' * 64}"
-    client.write_text(GREEDY.replace("sha256:ID", digest))
-    client.chmod(0o755)
+
+def load(folder: Path, client: str, *names: str, needs: Mapping[str, tuple[str, ...]] | None = None) -> tuple[int, str]:
+    """``load.sh`` of a bundle of images of one layer, by a client that is a script: status and what it complains of."""
+    digest, script = f"sha256:{'a' * 64}", folder.parent / "docker"
+    script.write_text(client.replace("sha256:ID", digest))
+    script.chmod(0o755)
     with folders.staging(folder) as new:
-        images = tuple(
-            LockedImage(reference=f"x/{name}:1", id=digest, layers=(digest,)) for name in ("first", "second", "third")
-        )
-        made = bundle(new, "fate.images.tar.gz").model_copy(update={"images": images})
-        folders.publish(folder, new, Lock(tag="1", platform="amd64", bundles={"fate": made}))
+        images = tuple(LockedImage(reference=f"x/{name}:1", id=digest, layers=(digest,)) for name in names)
+        made = bundle(new, "fate.images.tar.gz").model_copy(update={"images": images, "needs": needs or {}})
+        lock = Lock(tag="1", platform="amd64", since="0" if needs else None, bundles={"fate": made})
+        folders.publish(folder, new, lock)
     done = subprocess.run(
         ["sh", folder / "load.sh"],
-        env={**os.environ, "DOCKER": str(client)},
+        env={**os.environ, "DOCKER": str(script)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1 and "x/first" not in done.stderr, done.stderr
-    assert "x/second:1" in done.stderr and "x/third:1" in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_the_loader_checks_every_image_whatever_the_client_reads(tmp_path: Path) -> None:
+    status, said = load(tmp_path / "x", GREEDY, "first", "second", "third")
+    assert status == 1 and "x/first" not in said and "x/second:1" in said and "x/third:1" in said, said
+
+
+def test_engines_that_keep_images_in_containerd_are_asked_for_layers(tmp_path: Path) -> None:
+    """As Docker 29: what they call an image is the digest of a manifest, which says nothing to others."""
+    containerd = STRANGE.replace("DRIVER", "io.containerd.snapshotter.v1")
+    assert load(tmp_path / "x", containerd, "first") == (0, "")
+    status, said = load(tmp_path / "x", containerd, "first", "second")
+    assert status == 1 and "x/first" not in said and "x/second:1" in said, said
+    status, said = load(tmp_path / "x", STRANGE.replace("DRIVER", "overlay2"), "first")
+    assert status == 1 and "x/first:1" in said, "the layers of an image are not all of it"
+
+
+def test_engines_that_keep_images_in_containerd_are_given_no_delta(tmp_path: Path) -> None:
+    containerd = STRANGE.replace("DRIVER", "io.containerd.snapshotter.v1")
+    status, said = load(tmp_path / "x", containerd, "first", needs={"x/first:0": (f"sha256:{'b' * 64}",)})
+    assert status == 1 and "keeps its images in containerd" in said, said
