@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,18 +54,10 @@ def test_a_run_of_dagsters_own_that_is_killed_does_not_block_the_next(fimg: Fimg
     assert fimg("build", "--image", "nginx").status == 0
     commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# ui {time.time()}\n", "Change")
     fimg.builds()
-    command = ["-m", "dagster", "asset", "materialize", "-m", "fimg_pipeline.definitions"]
-    process = subprocess.Popen(
-        [sys.executable, *command, "--select", 'key:nginx or key:"package/proxy"', "--partition", "amd64|demo"],
-        env={**fimg.environment, "DAGSTER_HOME": str(fimg.home / "dagster")},
-        cwd=fimg.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = fimg.materialize('key:nginx or key:"package/proxy"', "amd64|demo")
     wait_for_build(fimg, "title=proxy")
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     runs, places = unfinished(fimg)
     assert runs == 1 and places > 0
     again = fimg("build", "--image", "nginx", timeout=120)

@@ -48,9 +48,9 @@ def basic(pushing: Fimg) -> Fimg:
     return replace(pushing, settings={**pushing.settings, **switches(Feature.BASIC)})
 
 
-def manifest(hub: Registry, name: str, tag: str) -> dict[str, Any]:
+def manifest(hub: Registry, name: str, tag: str, namespace: str = "fate") -> dict[str, Any]:
     request = urllib.request.Request(
-        f"http://{hub.name}/v2/fate/{name}/manifests/{tag}",
+        f"http://{hub.name}/v2/{namespace}/{name}/manifests/{tag}",
         headers={"Accept": f"{MANIFEST_LIST}, application/vnd.docker.distribution.manifest.v2+json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -97,6 +97,17 @@ def test_a_tag_is_a_list_once_every_platform_is_there(basic: Fimg, engine: Engin
             ids_by_platform[platform] = record["Id"]
         assert manifest(hub, name, "demo-arm64")["config"]["digest"] == ids_by_platform["arm64"]
         assert manifest(hub, name, "demo-amd64")["config"]["digest"] == ids_by_platform["amd64"]
+
+
+def test_runs_of_the_web_ui_publish_the_same(basic: Fimg, engine: Engine, hub: Registry) -> None:
+    other = replace(basic, settings={**basic.settings, "PREFIX": f"{hub.name}/ui"})
+    assert other("build", "all").status == 0
+    for asset, partition in (("images", "amd64|demo"), ("images", "arm64|demo"), ("lists", "demo")):
+        process = other.materialize(f'key:"registry/{asset}"', partition)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    for name in BASIC:
+        assert manifest(hub, name, "demo", "ui") == manifest(hub, name, "demo")
 
 
 def test_a_registry_that_is_not_there_fails_the_run_with_what_to_do(basic: Fimg, hub: Registry) -> None:

@@ -136,6 +136,16 @@ def test_a_stale_image_is_carried_nowhere(small: Fimg) -> None:
     assert small("build").status == 0
 
 
+def test_a_run_of_the_web_ui_writes_the_same(small: Fimg) -> None:
+    assert small("save").status == 0
+    before = (folder_of(small) / "SHA256SUMS").read_bytes()
+    shutil.rmtree(folder_of(small))
+    process = small.materialize('key:"bundle/fate" or key:"bundle/third-party"', "amd64|demo")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert (folder_of(small) / "SHA256SUMS").read_bytes() == before
+
+
 def test_parts_are_joined_by_the_loader(small: Fimg, second: SecondEngine, shelf: Path, engine: Engine) -> None:
     result = small("save", "--max-size", "20M")
     assert result.status == 0, result.output
