@@ -14,7 +14,8 @@ import docker.errors
 
 from fimg_pipeline.engine.hub import DOCKER_HUB, registry_of
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.ship.registry import Login, Registry, RegistryError, is_loopback
+from fimg_pipeline.ship.registry import Login, Registry
+from fimg_pipeline.ship.transport import RegistryError, is_loopback
 
 #: Where Docker's engine looks for the CA of a registry.
 _CERTIFICATES: Final = Path("/etc/docker/certs.d")

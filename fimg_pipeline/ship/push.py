@@ -16,16 +16,9 @@ from typing import IO, Final, cast
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.ship.destination import Destination
 from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError, digest_of
-from fimg_pipeline.ship.registry import (
-    MANIFEST,
-    MANIFEST_LIST,
-    Described,
-    GivenUpError,
-    Registry,
-    RegistryError,
-    RegistryUnreachableError,
-)
+from fimg_pipeline.ship.registry import MANIFEST, MANIFEST_LIST, Described, Registry
 from fimg_pipeline.ship.saved import SavedImage
+from fimg_pipeline.ship.transport import GivenUpError, RegistryError, RegistryUnreachableError
 
 _CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 _LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -58,7 +51,7 @@ class _Sending(io.FileIO):
         self._next = time.monotonic() + _TOLD_SECONDS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self._registry.require_wanted()
+        self._registry.transport.require_wanted()
         if time.monotonic() > self._next:
             self._next = time.monotonic() + _TOLD_SECONDS
             self._log(f"sent {self._described.digest[7:19]}: {self.tell() / max(1, self._described.size):.0%}")
@@ -234,7 +227,7 @@ def _all(registry: Registry, tasks: Sequence[Callable[[], None]]) -> None:
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         failed = next((future for future in futures if future in done and future.exception() is not None), None)
     except BaseException:
-        registry.give_up()
+        registry.transport.give_up()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -8,19 +8,16 @@ from __future__ import annotations
 import base64
 import json
 import random
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import IO, Any, Final, TypeVar
-from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-import requests
 from requests.utils import parse_dict_header
 
-from fimg_pipeline.errors import TransientError
-from fimg_pipeline.ship.layers import ShipError, digest_of
+from fimg_pipeline.ship.layers import digest_of
+from fimg_pipeline.ship.transport import Answer, RegistryError, RegistryUnreachableError, Transport, one_line, parts_of
 
 MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 MANIFEST_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -32,41 +29,13 @@ _ACCEPTED: Final = ", ".join(
         "application/vnd.oci.image.index.v1+json",
     )
 )
-#: Seconds to connect, and to wait for an answer: registries verify a layer before they answer to its end.
-_TIMEOUT: Final = (15, 300)
 _ATTEMPTS: Final = 6
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 #: What a registry or something before it says when it is overloaded or being restarted.
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_TOLD: Final = 200
-#: More than any manifest, token or error has; registries take manifests of 4 MB.
-_LARGEST_ANSWER: Final = 8 << 20
-#: requests' way of saying that no proxy is between, whatever the environment says.
-_DIRECT: Final = {"http": "", "https": ""}
 
 T = TypeVar("T")
-
-
-class RegistryError(ShipError):
-    """A registry refused, and will again."""
-
-
-class GivenUpError(RegistryError):
-    """Somebody interrupted it."""
-
-
-class RegistryUnreachableError(RegistryError, TransientError):
-    """A registry did not answer properly, however often it was asked; may pass."""
-
-    def __init__(
-        self, message: str, *, hint: str | None = None, status: int | None = None, after: float | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        #: What it answered, if it did.
-        self.status = status
-        #: Seconds after which it wants to be asked again.
-        self.after = after
 
 
 @dataclass(frozen=True)
@@ -94,20 +63,6 @@ class Described:
         return {"mediaType": self.media_type, "size": self.size, "digest": self.digest}
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """``url``: where it came from in the end; ``login``: the authorization it was asked with."""
-
-    status: int
-    headers: Mapping[str, str]
-    url: str
-    login: str | None
-    body: bytes
-
-    def header(self, name: str) -> str:
-        return self.headers.get(name) or ""
-
-
 class Registry:
     """One registry. ``verify`` is as of requests: a CA bundle, or true. Used by several threads at once."""
 
@@ -117,20 +72,10 @@ class Registry:
         self.host = host
         self._url = url.rstrip("/")
         self._login = login
-        self._verify = verify
         self._log = log
         self._tokens: dict[str, str] = {}
-        self._local = threading.local()
-        self._given_up = threading.Event()
-
-    def give_up(self) -> None:
-        """Ends what other threads are doing here: for good, and soon."""
-        self._given_up.set()
-
-    def require_wanted(self) -> None:
-        """:class:`GivenUpError` after :meth:`give_up`."""
-        if self._given_up.is_set():
-            raise GivenUpError("interrupted")
+        #: What all of it goes by; who gives it up ends what other threads are doing here.
+        self.transport = Transport(host, verify)
 
     # -- blobs -------------------------------------------------------------------------------------------------------
 
@@ -196,7 +141,7 @@ class Registry:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def _head(self, repository: str, path: str) -> _Answer | None:
+    def _head(self, repository: str, path: str) -> Answer | None:
         try:
             found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True))
         except RegistryUnreachableError as error:
@@ -216,7 +161,7 @@ class Registry:
         headers: Mapping[str, str] | None = None,
         absent: bool = False,
         other: str | None = None,
-    ) -> _Answer:
+    ) -> Answer:
         """One request. ``absent``: not found is an answer. ``other``: a repository that is read from, too."""
         url = path if "://" in path else f"{self._url}/v2/{repository}/{path}"
         scope = " ".join(
@@ -232,51 +177,14 @@ class Registry:
         self._check(answer, repository)
         return answer
 
-    def _send(self, method: str, url: str, scope: str, data: Any, headers: Mapping[str, str] | None) -> _Answer:
+    def _send(self, method: str, url: str, scope: str, data: Any, headers: Mapping[str, str] | None) -> Answer:
         given = {"Accept": _ACCEPTED, **(headers or {})}
         # A registry may have its uploads go elsewhere, but not with what it was logged in to by.
         if scope in self._tokens and self._is_own(url):
             given["Authorization"] = self._tokens[scope]
-        return self._exchange(method, url, data=data, headers=given)
+        return self.transport.exchange(method, url, data=data, headers=given)
 
-    def _exchange(self, method: str, url: str, **options: Any) -> _Answer:
-        """A request and its answer, which is read whole: it is small, or none of a registry's."""
-        self.require_wanted()
-        try:
-            with self._session.request(
-                method,
-                url,
-                timeout=_TIMEOUT,
-                verify=self._verify,
-                stream=True,
-                proxies=dict(_DIRECT) if is_loopback(urlsplit(url).hostname or "") else None,
-                **options,
-            ) as answer:
-                body = bytearray()
-                for piece in answer.iter_content(1 << 16):
-                    body += piece
-                    if len(body) > _LARGEST_ANSWER:
-                        raise RegistryError(f"{self.host} answers with more than {_LARGEST_ANSWER >> 20} MB")
-                login = answer.request.headers.get("Authorization")
-                return _Answer(answer.status_code, answer.headers, str(answer.url), login, bytes(body))
-        except requests.exceptions.SSLError as error:
-            raise RegistryError(
-                f"{self.host}: its certificate is not trusted here: {_reason(error)}",
-                hint="REGISTRY_CA names the CA it is signed by (PEM)",
-            ) from None
-        except (
-            requests.exceptions.ConnectionError,
-            requests.exceptions.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
-            raise RegistryUnreachableError(
-                f"{urlsplit(url).netloc} can't be reached, or ended the connection: {_reason(error)}"
-            ) from None
-        except (requests.exceptions.RequestException, ValueError) as error:
-            # Redirects without end, addresses that are none.
-            raise RegistryError(f"{self.host} can't be spoken to: {_reason(error)}") from None
-
-    def _check(self, answer: _Answer, repository: str) -> None:
+    def _check(self, answer: Answer, repository: str) -> None:
         status = answer.status
         if status < 400:
             return
@@ -302,7 +210,7 @@ class Registry:
 
     # -- authentication (distribution: token authentication; RFC 7617) -------------------------------------------------
 
-    def _authenticate(self, answer: _Answer, scope: str) -> bool:
+    def _authenticate(self, answer: Answer, scope: str) -> bool:
         """Gets what a 401 asks for; whether there is anything new to try."""
         kind, _, parameters = answer.header("WWW-Authenticate").partition(" ")
         if kind.lower() == "basic":
@@ -319,11 +227,11 @@ class Registry:
 
     def _token(self, challenge: Mapping[str, str | None], scope: str) -> str:
         realm, service = challenge.get("realm") or "", challenge.get("service") or ""
-        parts = _parts(realm)
+        parts = parts_of(realm)
         if parts is None or parts.scheme not in ("https", "http"):
-            raise RegistryError(f"{self.host} asks for a token from {_one_line(realm)!r}, which is no URL")
+            raise RegistryError(f"{self.host} asks for a token from {one_line(realm)!r}, which is no URL")
         if parts.scheme == "http" and not self._is_own(realm):
-            raise RegistryError(f"{self.host} wants the password to be sent unencrypted, to {_one_line(realm)}")
+            raise RegistryError(f"{self.host} wants the password to be sent unencrypted, to {one_line(realm)}")
         login = self._login
         if login is not None and login.identity_token is not None:
             form = {
@@ -333,18 +241,18 @@ class Registry:
                 "scope": scope,
                 "client_id": "fimg",
             }
-            answer = self._exchange("POST", realm, data=form, allow_redirects=False)
+            answer = self.transport.exchange("POST", realm, data=form, allow_redirects=False)
         else:
             query = [*parse_qsl(parts.query), ("service", service), *(("scope", s) for s in scope.split())]
             place = urlunsplit(parts._replace(query=urlencode(query)))
             headers = {} if login is None else {"Authorization": _basic(login)}
-            answer = self._exchange("GET", place, headers=headers, allow_redirects=False)
+            answer = self.transport.exchange("GET", place, headers=headers, allow_redirects=False)
         self._check(answer, scope.partition(":")[2].partition(":")[0])
         try:
             found = json.loads(answer.body)
             token = found.get("token") or found["access_token"]
         except (ValueError, KeyError, AttributeError):
-            raise RegistryError(f"{_one_line(realm)} gave something else than a token") from None
+            raise RegistryError(f"{one_line(realm)} gave something else than a token") from None
         return str(token)
 
     # -- trying again ------------------------------------------------------------------------------------------------
@@ -360,61 +268,22 @@ class Registry:
                 delay = min(_LONGEST_DELAY, max(error.after or 0, _FIRST_DELAY * 2**attempt))
                 self._log(f"{error.message}; trying again in {delay:.0f} s")
                 # Those who were refused together should not come back together.
-                self._given_up.wait(delay * random.uniform(0.8, 1.2))
+                self.transport.wait(delay * random.uniform(0.8, 1.2))
         raise AssertionError("unreachable")
 
     def _is_own(self, url: str) -> bool:
         """Whether ``url`` is of the registry itself: what it was logged in to by goes nowhere else."""
         return urlsplit(url)[:2] == urlsplit(self._url)[:2]
 
-    def _location(self, answer: _Answer) -> str:
+    def _location(self, answer: Answer) -> str:
         given = answer.header("Location")
-        parts = _parts(urljoin(f"{self._url}/", given)) if given and _parts(given) else None
+        parts = parts_of(urljoin(f"{self._url}/", given)) if given and parts_of(given) else None
         if parts is None or parts.scheme not in ("https", "http"):
-            raise RegistryError(f"{self.host} does not say where an upload goes (Location: {_one_line(given)!r})")
+            raise RegistryError(f"{self.host} does not say where an upload goes (Location: {one_line(given)!r})")
         if parts.scheme == "http" and self._url.startswith("https:"):
             # A registry behind a proxy that ends TLS often does not know it.
             parts = parts._replace(scheme="https")
         return urlunsplit(parts)
-
-    @property
-    def _session(self) -> requests.Session:
-        """One for each thread: requests does not promise that several may use one."""
-        found: requests.Session | None = getattr(self._local, "session", None)
-        if found is None:
-            found = self._local.session = _Session()
-            # Logins are ours to choose, not those of ~/.netrc.
-            found.auth = _no_authorization
-        return found
-
-
-class _Session(requests.Session):
-    """Takes logins off on the way to another host, and adds none of ``~/.netrc`` there."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        if self.should_strip_auth(str(response.request.url), str(prepared_request.url)):  # type: ignore[no-untyped-call]
-            prepared_request.headers.pop("Authorization", None)
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a host's name or address is this machine itself."""
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _parts(url: str) -> SplitResult | None:
-    """A URL's parts; ``None`` when it is none."""
-    try:
-        parts = urlsplit(url)
-        return parts if parts.port is None or parts.hostname else None
-    except ValueError:
-        return None
-
-
-def _no_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _basic(login: Login) -> str:
@@ -426,26 +295,11 @@ def _with_query(url: str, more: Mapping[str, str]) -> str:
     return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), *more.items()])))
 
 
-def _errors(answer: _Answer) -> str:
+def _errors(answer: Answer) -> str:
     """What a registry's answer says, on a line of its own making."""
     try:
         found = [str(error.get("message") or error.get("code")) for error in json.loads(answer.body)["errors"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         found = []
-    text = _one_line("; ".join(found))
+    text = one_line("; ".join(found))
     return f": {text}" if text else ""
-
-
-def _reason(error: Exception) -> str:
-    """The innermost of the errors urllib3 and requests wrap around each other."""
-    inner: Any = error
-    while True:
-        following = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
-        if not isinstance(following, Exception):
-            return _one_line(str(following or inner))
-        inner = following
-
-
-def _one_line(text: str) -> str:
-    """What others say, as a line of a message shows it."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:_TOLD]

@@ -15,7 +15,8 @@ import pytest
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import destination as destinations
 from fimg_pipeline.ship.destination import destination
-from fimg_pipeline.ship.registry import Login, RegistryError
+from fimg_pipeline.ship.registry import Login
+from fimg_pipeline.ship.transport import RegistryError
 from fimg_pipeline_tests.plan.samples import make_settings
 
 
@@ -118,7 +119,7 @@ def test_a_password_is_shown_nowhere() -> None:
 
 def test_what_vouches_for_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def trust(**changes: object) -> str | bool:
-        return destination(settings("harbor.example:443/x", **changes), print).registry._verify
+        return destination(settings("harbor.example:443/x", **changes), print).registry.transport._verify
 
     monkeypatch.setattr(destinations, "_CERTIFICATES", tmp_path)
     assert trust(ca_bundle=None) is True

@@ -22,8 +22,9 @@ from fimg_pipeline.ship import registry as client
 from fimg_pipeline.ship.destination import Destination
 from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
 from fimg_pipeline.ship.push import Publication, missing, platform_tag, publication, push, put_list
-from fimg_pipeline.ship.registry import GivenUpError, Login, RegistryError, RegistryUnreachableError
+from fimg_pipeline.ship.registry import Login
 from fimg_pipeline.ship.saved import read_saved
+from fimg_pipeline.ship.transport import GivenUpError, RegistryError, RegistryUnreachableError
 from fimg_pipeline_tests.rig.faults import Between, Fault, between
 from fimg_pipeline_tests.rig.registry import Registry, registry
 from fimg_pipeline_tests.ship.archives import Image, layer, saved_by_old_engine
@@ -342,7 +343,7 @@ def test_an_interrupted_push_ends_soon(plain: Registry, tmp_path: Path) -> None:
 
 def test_what_is_not_wanted_any_more_is_not_sent(plain: Registry, tmp_path: Path) -> None:
     there = place(plain.name)
-    there.registry.give_up()
+    there.registry.transport.give_up()
     with pytest.raises(GivenUpError):
         push(there, "1", publications(tmp_path, 1), lambda _: None)
 
