@@ -75,15 +75,8 @@ def piped(references: Sequence[str], compress: Sequence[str], file: Path) -> Non
         sys.exit("docker save failed")
 
 
-def succeeded(fimg: Fimg, *arguments: str) -> str:
-    result = fimg(*arguments)
-    if result.status != 0:
-        sys.exit(f"fimg {' '.join(arguments)} failed:\n{result.output}")
-    return result.output
-
-
 def published(fimg: Fimg) -> list[LockedImage]:
-    plan = json.loads(succeeded(fimg, "plan", "--json"))
+    plan = json.loads(fimg.succeeds("plan", "--json"))
     references = [image["reference"] for image in plan["images"] if image["name"] in plan["push"]]
     records = Engine().state().by_reference
     return [LockedImage(reference=name, id=records[name].image_id, layers=()) for name in references]
@@ -121,7 +114,7 @@ def measure(folder: Path) -> Figures:
         folder / "fimg", create_sample(folder / "src"), {"PREFIX": PREFIX, "TAG": "bench", **switches(*Feature)}
     )
     fimg.folder.mkdir()
-    succeeded(fimg, "build", "all")
+    fimg.succeeds("build", "all")
     images = published(fimg)
     references = [image.reference for image in images]
     header = Lock(tag="bench", platform="amd64", bundles={})
@@ -162,7 +155,7 @@ def measure(folder: Path) -> Figures:
         seconds["push again"] = timed(lambda: push_ours(target, publications))
 
     commit_change(fimg.sample.fate, CHANGED, "-- another\n", "One image changed")
-    succeeded(fimg, "build", "all")
+    fimg.succeeds("build", "all")
     changed = published(fimg)
     bundle("after a change", store, changed)
     bundle("delta", store, changed, base)

@@ -44,7 +44,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def saving(fimg: Fimg, engine: Engine, shelf: Path) -> Fimg:
     """The command with all images built, and an image for others' that is there."""
-    assert fimg("build", "all").status == 0
+    fimg.succeeds("build", "all")
     others = BASES["debian"].local_reference(engine.platform)
     return replace(fimg, settings={**fimg.settings, "BUNDLE_DIR": str(shelf), "THIRD_PARTY_IMAGES": others})
 
@@ -111,7 +111,7 @@ def test_equal_images_are_equal_bytes_though_all_is_compressed_again(saving: Fim
     before = archive.read_bytes()
     shutil.rmtree(folder_of(saving))
     shutil.rmtree(saving.home / "store")
-    assert saving("save").status == 0
+    saving.succeeds("save")
     assert archive.read_bytes() == before
 
 
@@ -133,11 +133,11 @@ def test_a_stale_image_is_carried_nowhere(small: Fimg) -> None:
     assert result.status == 1, result.output
     assert f"1 of 1 images are not up to date for amd64, tag demo: {FUM}" in result.output
     assert "fimg build" in result.output and not folder_of(small).exists()
-    assert small("build").status == 0
+    small.succeeds("build")
 
 
 def test_a_run_of_the_web_ui_writes_the_same(small: Fimg) -> None:
-    assert small("save").status == 0
+    small.succeeds("save")
     before = (folder_of(small) / "SHA256SUMS").read_bytes()
     shutil.rmtree(folder_of(small))
     process = small.materialize('key:"bundle/fate" or key:"bundle/third-party"', "amd64|demo")
@@ -155,7 +155,7 @@ def test_parts_are_joined_by_the_loader(small: Fimg, second: SecondEngine, shelf
     assert status == 0, output
     assert loaded(second)[reference(FUM)] == ids(engine)[FUM]
     # As one file again, the parts are gone.
-    assert small("save").status == 0
+    small.succeeds("save")
     assert [path.name for path in folder_of(small).glob("fate.images.tar.gz*")] == ["fate.images.tar.gz"]
 
 
@@ -172,7 +172,7 @@ def test_parts_are_joined_by_the_loader(small: Fimg, second: SecondEngine, shelf
 def test_what_was_harmed_on_the_way_is_refused(
     small: Fimg, second: SecondEngine, shelf: Path, harm: str, told: str
 ) -> None:
-    assert small("save").status == 0
+    small.succeeds("save")
     carried = f"cp -r {at(folder_of(small), shelf)} /carried; cd /carried; {harm}"
     status, output = second.run(["sh", "-ec", carried])
     assert status == 0, output
@@ -183,7 +183,7 @@ def test_what_was_harmed_on_the_way_is_refused(
 
 def test_an_image_that_is_not_the_saved_one_is_told(small: Fimg, second: SecondEngine, shelf: Path) -> None:
     """As after an archive that was repacked by somebody, with sums of its own."""
-    assert small("save").status == 0
+    small.succeeds("save")
     image_id = locks.read(folder_of(small) / "images.lock.json").bundles["fate"].images[0].id
     harm = f"cp -r {at(folder_of(small), shelf)} /carried; cd /carried; sed -i s/{image_id[7:]}/{'0' * 64}/ load.sh"
     assert second.run(["sh", "-ec", harm])[0] == 0
@@ -192,11 +192,11 @@ def test_an_image_that_is_not_the_saved_one_is_told(small: Fimg, second: SecondE
 
 
 def test_a_delta_stands_on_what_is_there(small: Fimg, second: SecondEngine, shelf: Path, engine: Engine) -> None:
-    assert small("save").status == 0
+    small.succeeds("save")
     base = folder_of(small)
     full = (base / "fate.images.tar.gz").stat().st_size
     commit_change(small.sample.fate, ONLY_IN_FUM, f"-- changed {time.time()}\n", "Change")
-    assert small("build").status == 0
+    small.succeeds("build")
     result = small("save", "--since", str(base / "images.lock.json"))
     assert result.status == 0, result.output
     assert "refused by an empty engine: it stands on demo" in result.output

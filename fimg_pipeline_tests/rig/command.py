@@ -89,6 +89,12 @@ class Fimg:
         )
         return Result(done.returncode, done.stdout)
 
+    def succeeds(self, *arguments: str, timeout: float = 1800, **settings: str) -> str:
+        """Runs ``fimg ARGUMENTS``, which has to end well; what it printed."""
+        result = self(*arguments, timeout=timeout, **settings)
+        assert result.status == 0, result.output
+        return result.output
+
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
         """Starts ``fimg ARGUMENTS`` in a process group of its own; what it prints is in ``said``."""
         with self.said.open("wb") as output:
