@@ -24,7 +24,8 @@ class Promise:
     """``environment``: exact values; ``defined``: variables with any value; ``path``: folders PATH begins with.
 
     ``command``: words that the start command has, in this order; ``None``: there is no command. ``programs`` are found
-    by PATH, ``files`` exist, ``same`` are further names of files, ``writable`` folders can be written to.
+    by PATH, ``files`` (patterns of the shell) are there and hold something, ``folders`` are there, ``same`` are further
+    names of files, ``writable`` folders can be written to.
     """
 
     folder: str
@@ -37,6 +38,7 @@ class Promise:
     stop_signal: str | None = None
     programs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     same: Mapping[str, str] = field(default_factory=dict)
     writable: tuple[str, ...] = ()
 
@@ -47,6 +49,19 @@ _PYTHON = Promise(
     path=(f"{VENV}/bin",),
     programs=("python",),
     files=(f"{VENV}/bin/activate", f"{VENV}/bin/python", "/data/projects/python/requirements.txt"),
+)
+#: FATE's code and what KubeFATE mounts its own over.
+_FATE_FILES = (
+    f"{FATE}/fate/python/fate_arch/*",
+    f"{FATE}/fate/python/federatedml/*",
+    f"{FATE}/conf/service_conf.yaml",
+    f"{FATE}/conf/pulsar_route_table.yaml",
+    f"{FATE}/conf/rabbitmq_route_table.yaml",
+)
+_EGGROLL_FILES = (
+    f"{FATE}/eggroll/conf/eggroll.properties",
+    f"{FATE}/eggroll/conf/log4j2.properties",
+    f"{FATE}/eggroll/python/eggroll/*",
 )
 _FATEFLOW = Promise(
     folder=FATE,
@@ -62,11 +77,10 @@ _FATEFLOW = Promise(
     programs=("python", "curl"),
     files=(
         *_PYTHON.files,
-        f"{FATE}/conf/service_conf.yaml",
-        f"{FATE}/eggroll/conf",
-        f"{FATE}/examples",
-        f"{FATE}/fate/python/fate_arch",
-        f"{FATE}/fate/python/federatedml",
+        *_FATE_FILES,
+        *_EGGROLL_FILES,
+        f"{FATE}/examples/*",
+        f"{FATE}/fateflow/python/fate_flow/fate_flow_server.py",
         f"{FATE}/fate.env",
     ),
     writable=(
@@ -76,14 +90,16 @@ _FATEFLOW = Promise(
         f"{FATE}/fateflow/model_local_cache",
     ),
 )
-_SPARK_FILES = ("/spark/jars", "/data/projects/spark-3.1.3-bin-hadoop3.2/conf")
+_SPARK_FILES = ("/spark/jars/spark-core_*.jar", "/spark/bin/spark-class")
+_SPARK_FOLDERS = ("/data/projects/spark-3.1.3-bin-hadoop3.2/conf",)
 #: Whatever version Spark has: KubeFATE mounts its defaults there.
 _SPARK_SAME = {"/data/projects/spark-3.1.3-bin-hadoop3.2": "/spark"}
 _FATEFLOW_SPARK = replace(
     _FATEFLOW,
     defined=("JAVA_HOME", "SPARK_HOME", "HADOOP_HOME"),
     programs=(*_FATEFLOW.programs, "java", "spark-submit", "hadoop"),
-    files=(*_FATEFLOW.files, *_SPARK_FILES),
+    files=(*_FATEFLOW.files, *_SPARK_FILES, "/data/projects/hadoop/bin/hadoop"),
+    folders=_SPARK_FOLDERS,
     same=_SPARK_SAME,
 )
 _SPARK_BASE = Promise(
@@ -91,6 +107,7 @@ _SPARK_BASE = Promise(
     defined=("SPARK_VERSION", "HADOOP_VERSION", "JAVA_HOME", "PYTHONPATH"),
     programs=("python", "java", "spark-submit"),
     files=_SPARK_FILES,
+    folders=_SPARK_FOLDERS,
     same=_SPARK_SAME,
 )
 
@@ -106,9 +123,9 @@ PROMISES: Final[Mapping[str, Promise]] = {
         files=(
             f"{FATE}/fateboard/fateboard.jar",
             f"{FATE}/fateboard/conf/application.properties",
-            f"{FATE}/fateboard/conf/ssh.properties",
-            f"{FATE}/fateflow/logs",
         ),
+        # KubeFATE's logins to other machines, if any.
+        folders=(f"{FATE}/fateboard/conf/ssh.properties", f"{FATE}/fateflow/logs"),
     ),
     "modules/eggroll": Promise(
         folder=f"{FATE}/eggroll",
@@ -125,12 +142,13 @@ PROMISES: Final[Mapping[str, Promise]] = {
         files=(
             *_PYTHON.files,
             "/tini",
-            f"{FATE}/eggroll/conf",
-            f"{FATE}/eggroll/lib",
-            f"{FATE}/eggroll/logs/eggroll",
-            f"{FATE}/conf/service_conf.yaml",
-            f"{FATE}/fate/python/federatedml",
+            *_FATE_FILES,
+            *_EGGROLL_FILES,
+            f"{FATE}/eggroll/bin/*.sh",
+            f"{FATE}/eggroll/conf/create-eggroll-meta-tables.sql",
+            f"{FATE}/eggroll/lib/*.jar",
         ),
+        folders=(f"{FATE}/eggroll/logs/eggroll",),
         writable=(f"{FATE}/eggroll/data", f"{FATE}/eggroll/logs"),
     ),
     "modules/fateflow-spark": _FATEFLOW_SPARK,
@@ -152,7 +170,7 @@ PROMISES: Final[Mapping[str, Promise]] = {
         },
         ports=(8081,),
         command=("/worker.sh",),
-        files=(*_SPARK_FILES, "/worker.sh", f"{FATE}/conf"),
+        files=(*_SPARK_FILES, *_FATE_FILES, "/worker.sh"),
         writable=("/spark/logs",),
     ),
     "modules/nginx": Promise(
@@ -163,7 +181,16 @@ PROMISES: Final[Mapping[str, Promise]] = {
         stop_signal="SIGQUIT",
         programs=("openresty", "nginx"),
         files=tuple(
-            f"{FATE}/proxy/nginx/{name}" for name in ("conf/nginx.conf", "conf/mime.types", "conf/vhost", "lua")
+            f"{FATE}/proxy/nginx/{name}"
+            for name in (
+                "conf/nginx.conf",
+                "conf/mime.types",
+                "conf/route_table.yaml",
+                "conf/vhost/*.conf",
+                "lua/*.lua",
+                "modules/*.so",
+                "html/50x.html",
+            )
         ),
         writable=(f"{FATE}/proxy/nginx/logs", f"{FATE}/proxy/nginx/conf", f"{FATE}/proxy/nginx/lua"),
     ),
@@ -180,12 +207,12 @@ PROMISES: Final[Mapping[str, Promise]] = {
         ports=(),
         command=(),
         programs=("python", "pipeline", "flow", "fate_test"),
-        files=(*_FATEFLOW.files, f"{FATE}/test_suite"),
+        files=(*_FATEFLOW.files, f"{FATE}/test_suite/*.json"),
     ),
     "modules/fate-upgrade-manager": Promise(
         folder="/",
         programs=("python", "upgrade-mysql.py", "shutdown-flow.py"),
-        files=("/sql", "/upgrade-mysql.py", "/shutdown-flow.py"),
+        files=("/sql/*.sql", "/upgrade-mysql.py", "/shutdown-flow.py"),
     ),
 }
 
@@ -238,7 +265,13 @@ def inside(promised: Promise) -> list[str]:
     lines = [
         f"command -v {shlex.quote(name)} >/dev/null || echo no program {name}" for name in (*SHELL, *promised.programs)
     ]
-    lines += [f"[ -e {shlex.quote(name)} ] || echo no {name}" for name in promised.files]
+    # A folder holds something when it lists something; the file whose name is the pattern itself is none.
+    full = '{ [ -f "$each" ] && [ -s "$each" ]; } || { [ -d "$each" ] && [ -n "$(ls -A "$each")" ]; }'
+    lines += [
+        f"found=; for each in {name}; do {{ {full}; }} && found=1; done; [ -n \"$found\" ] || echo 'no {name}'"
+        for name in promised.files
+    ]
+    lines += [f"[ -e {shlex.quote(name)} ] || echo no {name}" for name in promised.folders]
     lines += [f"[ {shlex.quote(a)} -ef {shlex.quote(b)} ] || echo {a} is not {b}" for a, b in promised.same.items()]
     lines += [
         f"touch {shlex.quote(name)}/.promise && rm {shlex.quote(name)}/.promise || echo {name} is not writable"

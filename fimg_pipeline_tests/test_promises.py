@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,32 @@ def test_what_is_not_kept_is_named() -> None:
 
 def test_what_is_not_there_is_named() -> None:
     promised = Promise(
-        "/", programs=("no-such-program",), files=("/no/file",), same={"/etc": "/usr"}, writable=("/no/folder",)
+        "/",
+        programs=("no-such-program",),
+        files=("/no/file",),
+        folders=("/no/place",),
+        same={"/etc": "/usr"},
+        writable=("/no/folder",),
     )
-    said = subprocess.run(inside(promised), capture_output=True, text=True, check=True).stdout.splitlines()
-    assert said == ["no program no-such-program", "no /no/file", "/etc is not /usr", "/no/folder is not writable"]
+    assert said(promised) == [
+        "no program no-such-program",
+        "no /no/file",
+        "no /no/place",
+        "/etc is not /usr",
+        "/no/folder is not writable",
+    ]
+
+
+def test_what_is_there_but_empty_is_named(tmp_path: Path) -> None:
+    for name in ("full/a.jar", "hollow/a.jar", "bare/a.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x" if name == "full/a.jar" else "")
+    (tmp_path / "empty").mkdir()
+    names = [
+        f"{tmp_path}/{name}" for name in ("full", "full/*.jar", "full/a.jar", "hollow/a.jar", "bare/*.jar", "empty")
+    ]
+    assert said(Promise("/", files=tuple(names))) == [f"no {name}" for name in names[3:]]
+
+
+def said(promised: Promise) -> list[str]:
+    return subprocess.run(inside(promised), capture_output=True, text=True, check=True).stdout.splitlines()

@@ -103,7 +103,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 bases=("python",),
                 packages=("requirements",),
                 source_date=True,
-                optional_indexes=("pytorch", "pyg"),
+                optional_indexes=("pytorch",),
                 requirements=("requirements.txt",),
             ),
             Recipe(

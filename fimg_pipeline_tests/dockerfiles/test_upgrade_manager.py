@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +48,27 @@ def chosen(folder: Path, start: str, end: str) -> list[str]:
 )
 def test_scripts_between_two_versions(folder: Path, start: str, end: str, expected: list[str]) -> None:
     assert chosen(folder, start, end) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({}, 3306),
+        ({"MYSQL_PORT": "3307"}, 3307),
+        # As Kubernetes has it in every pod beside a Service called mysql.
+        ({"MYSQL_PORT": "tcp://10.96.12.7:3308", "MYSQL_SERVICE_PORT": "3308"}, 3308),
+        ({"MYSQL_PORT": "tcp://10.96.12.7:3306"}, 3306),
+    ],
+)
+def test_the_port_of_the_database(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], port: int) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setitem(sys.modules, "pymysql", SimpleNamespace(connect=asked.update, MySQLError=OSError))
+    for name in ("MYSQL_PORT", "MYSQL_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    mysql.connect("fate", "word")
+    assert asked["port"] == port
 
 
 def test_versions_are_numbers_not_texts(folder: Path) -> None:

@@ -55,15 +55,16 @@ if [ -s /run/secrets/ca ]; then
     export NODE_EXTRA_CA_CERTS=/run/secrets/ca npm_config_cafile=/run/secrets/ca
 fi
 
-# index_enabled NAME VARIABLE: does VARIABLE say where the optional index NAME is? EXTRA_INDEXES lists the names, which
-# makes them part of what a build depends on; the variable, which may hold a password, comes with the secret.
+# index_enabled NAME VARIABLE: is the optional index NAME to be used, which VARIABLE says the place of? EXTRA_INDEXES lists
+# the names, which makes them part of what a build depends on; the variable, which may hold a password, comes with the
+# secret, and also where nothing depends on it.
 index_enabled() {
-    eval "fimg_value=\${$2:-}"
-    [ -z "$fimg_value" ] || return 0
     case " ${EXTRA_INDEXES:-} " in
-        *" $1 "*) die "index '$1' is asked for (EXTRA_INDEXES), but $2 is not set" ;;
+        *" $1 "*) ;;
+        *) return 1 ;;
     esac
-    return 1
+    eval "fimg_value=\${$2:-}"
+    [ -n "$fimg_value" ] || die "index '$1' is asked for (EXTRA_INDEXES), but $2 is not set"
 }
 
 # ---------------------------------------------------------------------------------------------- Debian packages

@@ -143,6 +143,9 @@ def connect(user: str, password: str) -> Any:
 
     host = os.environ.get("MYSQL_HOST", "mysql")
     port = os.environ.get("MYSQL_PORT", "3306")
+    if port.startswith("tcp://"):
+        # Not ours: Kubernetes tells every pod of a Service called mysql, which KubeFATE's chart has.
+        port = os.environ.get("MYSQL_SERVICE_PORT", "3306")
     database = os.environ.get("MYSQL_DATABASE", "eggroll_meta")
     if not port.isdigit():
         raise UpgradeError(f"MYSQL_PORT: {port!r} is not a port number")
