@@ -90,7 +90,14 @@ _FATEFLOW = Promise(
         f"{FATE}/fateflow/model_local_cache",
     ),
 )
-_SPARK_FILES = ("/spark/jars/spark-core_*.jar", "/spark/bin/spark-class")
+_SPARK_FILES = (
+    "/spark/jars/spark-core_*.jar",
+    "/spark/bin/spark-class",
+    # By these pyarrow reaches HDFS, where KubeFATE's Spark mode keeps FATE's tables.
+    "/data/projects/hadoop/bin/hadoop",
+    "/data/projects/hadoop/lib/native/libhdfs.so",
+    "/data/projects/hadoop/share/hadoop/hadoop-client-*.jar",
+)
 _SPARK_FOLDERS = ("/data/projects/spark-3.1.3-bin-hadoop3.2/conf",)
 #: Whatever version Spark has: KubeFATE mounts its defaults there.
 _SPARK_SAME = {"/data/projects/spark-3.1.3-bin-hadoop3.2": "/spark"}
@@ -98,13 +105,13 @@ _FATEFLOW_SPARK = replace(
     _FATEFLOW,
     defined=("JAVA_HOME", "SPARK_HOME", "HADOOP_HOME"),
     programs=(*_FATEFLOW.programs, "java", "spark-submit", "hadoop"),
-    files=(*_FATEFLOW.files, *_SPARK_FILES, "/data/projects/hadoop/bin/hadoop"),
+    files=(*_FATEFLOW.files, *_SPARK_FILES),
     folders=_SPARK_FOLDERS,
     same=_SPARK_SAME,
 )
 _SPARK_BASE = Promise(
     folder="/",
-    defined=("SPARK_VERSION", "HADOOP_VERSION", "JAVA_HOME", "PYTHONPATH"),
+    defined=("SPARK_VERSION", "HADOOP_VERSION", "HADOOP_HOME", "JAVA_HOME", "PYTHONPATH"),
     programs=("python", "java", "spark-submit"),
     files=_SPARK_FILES,
     folders=_SPARK_FOLDERS,

@@ -151,11 +151,9 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 ),
                 packages=("fate", "fateflow", "eggroll", "conf"),
             ),
-            Recipe("modules/fateflow-spark", smoke=_SPARK_SMOKE, fate_env={"SPARK_VERSION": "SPARK"}),
-            Recipe(
-                "modules/spark-base",
-                smoke=_SPARK_SMOKE,
-                fate_env={"SPARK_VERSION": "SPARK"},
+            *(
+                Recipe(path, smoke=_SPARK_SMOKE, bases=("python",), fate_env={"SPARK_VERSION": "SPARK"})
+                for path in ("modules/fateflow-spark", "modules/spark-base")
             ),
             Recipe("modules/spark-master", smoke=_SPARK_SMOKE),
             Recipe("modules/spark-worker", smoke=_SPARK_SMOKE),

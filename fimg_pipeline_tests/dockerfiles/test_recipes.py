@@ -126,6 +126,7 @@ def test_the_steps_that_images_share_are_the_same() -> None:
     spark, base = (_final_stage(f"modules/{name}") for name in ("fateflow-spark", "spark-base"))
     assert spark[:3] == base[:3]
     assert spark[2].startswith("RUN")
+    assert _stage("modules/fateflow-spark", "hdfs") == _stage("modules/spark-base", "hdfs")
     toolchains = [_stage(path, "toolchain") for path in ("base/basic", "packages/graph", "modules/gpu")]
     assert toolchains[0] == toolchains[1] == toolchains[2]
     assert toolchains[0][1].startswith("RUN")

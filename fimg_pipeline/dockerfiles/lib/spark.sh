@@ -4,7 +4,9 @@
 #   /spark                                    SPARK_HOME, a link to pyspark's folder in the environment
 #   /data/projects/spark-3.1.3-bin-hadoop3.2  the same; KubeFATE mounts spark-defaults.conf below it, whatever the
 #                                             version that is installed
-#   /data/projects/hadoop                     HADOOP_HOME: core-site.xml and hadoop-command, which is `hadoop fs`
+#   /data/projects/hadoop                     HADOOP_HOME: core-site.xml, hadoop-command (`hadoop fs`), libhdfs.so (what
+#                                             hdfs_build made, mounted at /run/hdfs), and Spark's jars, among which
+#                                             pyarrow finds Hadoop's
 
 . /run/fimg/python.sh
 
@@ -28,5 +30,8 @@ spark_install() {
     ln -s "$home" /data/projects/spark-3.1.3-bin-hadoop3.2
     install -D -m 755 /run/fimg/hadoop-command /data/projects/hadoop/bin/hadoop
     install -D -m 644 /run/fimg/core-site.xml /data/projects/hadoop/etc/hadoop/core-site.xml
+    install -D -m 755 /run/hdfs/libhdfs.so /data/projects/hadoop/lib/native/libhdfs.so
+    mkdir /data/projects/hadoop/share
+    ln -s "$home/jars" /data/projects/hadoop/share/hadoop
     settle /data /spark
 }
