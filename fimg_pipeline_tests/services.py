@@ -59,6 +59,32 @@ def compute_pi_on_spark(network: Network, reference: Reference) -> float:
     return float(found[1])
 
 
+#: FATE's own table in HDFS, as FATE Flow makes one: what is written is read again.
+_HDFS_TABLE = """
+from types import SimpleNamespace
+from fate_arch.common.address import HDFSAddress
+from fate_arch.storage.hdfs._table import StorageTable
+table = StorageTable(HDFSAddress("hdfs://namenode:9000", "/fate/table"), "table", "test", partitions=1)
+table._meta = SimpleNamespace(get_count=lambda: 0, update_metas=lambda **_: None)
+table._put_all([(f"k{number}", f"v{number}") for number in range(1000)], append=False)
+print("read", table._count(), list(table._collect())[-1])
+"""
+
+
+def keep_a_table_in_hdfs(network: Network, reference: Reference, image: str) -> str:
+    """What ``image`` says of a table that FATE keeps in the HDFS of a name node and a data node."""
+    hdfs = standin(network.engine, "hdfs", "localhost/fimg-test/hdfs:3.3.4")
+    name = network.start("namenode", hdfs, ["namenode"])
+    name.wait_for(9870, "/")
+    network.start("datanode", hdfs, ["datanode"])
+    name.wait_until("a data node is there", lambda: b'"NumLiveDataNodes":1' in _name_node_state(name))
+    return network.start("client", reference(image), ["sleep", "infinity"]).execute(f"python -c '{_HDFS_TABLE}'")
+
+
+def _name_node_state(name: Service) -> bytes:
+    return name.answer(9870, "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState").replace(b" ", b"")
+
+
 #: What KubeFATE has in Eggroll's configuration for services by these names.
 _EGGROLL = {
     "clustermanager.jdbc.url": f"jdbc:mysql://mysql:3306/{DATABASE}?useSSL=false\\&serverTimezone=UTC"

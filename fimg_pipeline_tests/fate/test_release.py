@@ -23,6 +23,7 @@ from fimg_pipeline_tests.services import (
     columns,
     compute_on_eggroll,
     compute_pi_on_spark,
+    keep_a_table_in_hdfs,
     start_database,
     upgrade_database,
 )
@@ -74,6 +75,11 @@ def test_images_keep_their_promises(engine: Engine, name: str) -> None:
 
 def test_a_spark_job_runs_on_master_and_workers(services: Network) -> None:
     assert compute_pi_on_spark(services, reference) == pytest.approx(3.14, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["fateflow-spark", "spark-worker"])
+def test_a_table_of_fate_is_kept_in_hdfs(services: Network, name: str) -> None:
+    assert "read 1000 ('k999', 'v999')" in keep_a_table_in_hdfs(services, reference, name)
 
 
 def test_the_proxys_lua_answers(services: Network) -> None:
