@@ -128,7 +128,9 @@ PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
                 # It asks for a CUDA toolkit of that platform.
                 per_platform=True,
             ),
-            Package("ipcl_pkg", "Intel's Paillier library for Python, as source or wheel.", (Part("ipcl", "", "ipcl_pkg"),)),
+            Package(
+                "ipcl_pkg", "Intel's Paillier library for Python, as source or wheel.", (Part("ipcl", "", "ipcl_pkg"),)
+            ),
         )
     }
 )
