@@ -150,5 +150,7 @@ def ask_proxy(network: Network, reference: Reference) -> bytes:
 
 def upgrade_database(network: Network, reference: Reference, start: str, end: str) -> str:
     """What fate-upgrade-manager says when it takes the database from one version to another, as KubeFATE's job does."""
-    manager = network.start("upgrade", reference("fate-upgrade-manager"), ["sleep", "infinity"])
+    # What Kubernetes tells every pod beside a Service called mysql.
+    told = {"MYSQL_PORT": "tcp://10.96.12.7:3306", "MYSQL_SERVICE_HOST": "10.96.12.7", "MYSQL_SERVICE_PORT": "3306"}
+    manager = network.start("upgrade", reference("fate-upgrade-manager"), ["sleep", "infinity"], environment=told)
     return manager.execute(f"python upgrade-mysql.py root {DATABASE_PASSWORD} {start} {end}")

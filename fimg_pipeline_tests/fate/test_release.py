@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -84,6 +85,15 @@ def test_a_table_of_fate_is_kept_in_hdfs(services: Network, name: str) -> None:
 
 def test_the_proxys_lua_answers(services: Network) -> None:
     assert ask_proxy(services, reference)
+
+
+def test_the_proxy_says_when_nobody_answers_behind_it(services: Network) -> None:
+    """By the page that FATE's configuration names: without it, it would say that it knows no such place."""
+    proxy = services.start("nginx", reference("nginx"))
+    proxy.wait_for(9302, "/test")
+    with pytest.raises(HTTPError) as caught:
+        proxy.answer(9300, "/v1/version/get")
+    assert caught.value.code in (500, 502) and b"did not answer" in caught.value.read()
 
 
 def test_fateflow_says_its_version(services: Network, settings: Settings) -> None:
