@@ -234,10 +234,10 @@ def test_a_cuda_toolkit_that_is_not_there(fimg: Fimg, indexes: str, source: str,
 
 
 def test_an_index_that_can_not_be_reached_is_named(fimg: Fimg, indexes: str) -> None:
-    requirements = fimg.sample.fate / "python/requirements.txt"
+    path = "python/requirements-graph-nn.txt"
     # Otherwise what was built above would be found: where an index is does not change what is built.
-    commit_change(fimg.sample.fate, "python/requirements.txt", f"{requirements.read_text()}# {indexes}\n", "Anew")
+    commit_change(fimg.sample.fate, path, f"{(fimg.sample.fate / path).read_text()}# {indexes}\n", "Anew")
     elsewhere = replace(fimg, settings={**fimg.settings, "PYG_FIND_LINKS": f"{indexes}/absent"})
-    result = elsewhere("build", "--image", "base-image")
-    assert result.status == 1
+    result = elsewhere("build", "--image", "fateflow-nn")
+    assert result.status == 1 and "failed  fateflow-nn" in result.output, result.output
     assert "with PyPI PYTORCH_INDEX_URL PYG_FIND_LINKS: error: Failed to read `--find-links`" in result.output
