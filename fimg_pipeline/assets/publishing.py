@@ -188,7 +188,9 @@ def _pushed(instance: dg.DagsterInstance, platform: Platform, prefix: str, tag: 
     found: dict[str, dict[str, str]] = {}
     for record in reversed(records):
         made = record.asset_materialization
-        if made is not None and made.metadata[PREFIX].value == prefix:
+        # Earlier versions did not write down where to; what they pushed is pushed again, which costs a look.
+        where = None if made is None else made.metadata.get(PREFIX)
+        if made is not None and where is not None and where.value == prefix:
             value: Any = made.metadata[DIGESTS].value
             found |= value
     return found

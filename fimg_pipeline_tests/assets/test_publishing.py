@@ -82,3 +82,18 @@ def test_what_is_in_another_registry_is_not_in_this(instance: dg.DagsterInstance
     pushed(instance, "amd64", {"fateflow": "a"}, prefix="elsewhere/y")
     with pytest.raises(ShipError, match="nothing of 1 was pushed to x/y yet"):
         published(instance, "x/y", "1")
+
+
+def test_a_push_by_an_earlier_version_does_not_count(instance: dg.DagsterInstance) -> None:
+    built(instance, "fateflow", "amd64", "a")
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            PUBLISHED,
+            partition=partition_key("amd64", "1"),
+            metadata={DIGESTS: dg.MetadataValue.json({"fateflow": "sha256:a"})},
+        )
+    )
+    with pytest.raises(ShipError, match="nothing of 1 was pushed"):
+        published(instance, "x/y", "1")
+    pushed(instance, "amd64", {"fateflow": "a"})
+    assert published(instance, "x/y", "1").waiting == ()
