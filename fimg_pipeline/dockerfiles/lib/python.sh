@@ -54,8 +54,6 @@ uv_start() {
     for fimg_url in ${PIP_EXTRA_INDEX_URL:-}; do
         uv_index "$fimg_url"
     done
-    [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$PIP_FIND_LINKS"
-    [ -z "${PIP_TRUSTED_HOST:-}" ] || export UV_INSECURE_HOST="$PIP_TRUSTED_HOST"
     [ -z "$SOURCE_DATE" ] || export UV_EXCLUDE_NEWER="$SOURCE_DATE"
 }
 
@@ -200,13 +198,9 @@ python_finish() {
         echo "# as of $SOURCE_DATE"
         sed '/ @ /d; /^pip==/d' /run/tmp/installed
     } > /run/tmp/frozen
-    # What a compiler wrote before influences what it writes next, hence the fixed portions and their order. Some
-    # packages ship files for other Pythons (templates, Python 2): those stay without byte code (123: a portion had
-    # such a file; compilers that end otherwise are an error).
+    # What a compiler wrote before influences what it writes next, hence the fixed portions and their order.
     find "$VIRTUAL_ENV/lib" -name '*.py' -cnewer "$FIMG_MARK" -print0 | LC_ALL=C sort -z |
-        xargs -0 -r -n 200 -P "$(nproc)" \
-            "$VIRTUAL_ENV/bin/python" -m compileall -qq --invalidation-mode checked-hash || [ $? -eq 123 ] ||
-        die "byte code can't be written"
+        xargs -0 -r -n 200 -P "$(nproc)" "$VIRTUAL_ENV/bin/python" /run/fimg/bytecode.py
     # Of the one who made it: nobody is to lock an image's environment.
     rm -f "$VIRTUAL_ENV/.lock"
     # Others may be using the cache: then it is tidied another time.
