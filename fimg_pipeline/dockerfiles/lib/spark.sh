@@ -19,7 +19,7 @@ spark_install() {
         # fate.env names it exactly; the date of the requirement files has nothing to do with it.
         (
             unset UV_EXCLUDE_NEWER
-            uv pip install --python "$python" --exclude-newer "$(date +%Y-%m-%d)" "pyspark==$1" 2> /run/tmp/why
+            uv pip install --quiet --python "$python" --exclude-newer "$(date +%Y-%m-%d)" "pyspark==$1" 2> /run/tmp/why
         ) || die "SPARK=$1 of fate.env can't be had: $(cat /run/tmp/why)"
         python_finish
     fi
