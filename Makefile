@@ -62,7 +62,7 @@ endif
 fate-1.11.2 fate-party: TAG = 1.11.2-release
 # What KubeFATE calls RegistryURI; no such host can exist, so nothing is pulled in place of what was built.
 PARTY_REGISTRY = fate-party.invalid
-PARTY_IMAGES = fateflow fateboard eggroll fateflow-spark nginx client
+PARTY_IMAGES = fateflow fateboard eggroll fateflow-spark nginx client fate-test
 
 fate-dir:
 	@test -n "$(FATE_DIR)" || grep -qs '^ *\(export \)*FATE_DIR=' .env || { echo "set FATE_DIR to a checkout of https://github.com/FederatedAI/FATE.git" >&2; exit 1; }

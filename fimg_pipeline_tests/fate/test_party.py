@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fimg_pipeline_tests.fate.deployment import EGGROLL, SPARK_LOCAL, Party, deployment
+from fimg_pipeline_tests.fate.deployment import EGGROLL, REGISTRY, SPARK_LOCAL, Party, deployment
 from fimg_pipeline_tests.rig.browser import page
 
 pytestmark = pytest.mark.party
@@ -38,14 +39,19 @@ def logs() -> Path:
 
 @pytest.fixture(scope="module")
 def parties(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, logs: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, logs: Path, tag: str
 ) -> Iterator[dict[int, Party]]:
     kubefate = required(
         "KUBEFATE_DIR", "git clone --branch develop-1.11.2 https://github.com/FederatedAI/KubeFATE.git, and set it"
     )
     folder = tmp_path_factory.mktemp("parties")
-    with deployment(kubefate, folder, request.param, os.environ.get("TAG", "1.11.2-release"), logs) as found:
+    with deployment(kubefate, folder, request.param, tag, logs) as found:
         yield {party.number: party for party in found}
+
+
+@pytest.fixture(scope="module")
+def tag() -> str:
+    return os.environ.get("TAG", "1.11.2-release")
 
 
 def flow_test(party: Party, what: str, timeout: float = 1800) -> str:
@@ -116,6 +122,23 @@ def test_a_notebook_runs_a_pipeline(parties: dict[int, Party], data: None) -> No
 
 
 @ON_EGGROLL
+def test_fate_test_runs_its_suite(parties: dict[int, Party], tag: str) -> None:
+    """The small suite that the image brings, with its configuration edited as users do it."""
+    before = r"- {address: 127.0.0.1:9380, parties: \[9999, 10000\]}"
+    flows = [f"{{address: {party.address}:9380, parties: [{number}]}}" for number, party in parties.items()]
+    after = "- " + r"\n      - ".join(flows)
+    steps = "fate_test config edit && fate_test config check && fate_test suite --yes --include test_suite"
+    command = ["docker", "run", "--rm", "--network", "host", "--env", "TERM=xterm"]
+    command += ["--env", f"EDITOR=sed -i 's#{before}#{after}#'"]
+    command += [f"{REGISTRY}/federatedai/fate-test:{tag}", "bash", "-c", steps]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    assert done.returncode == 0, output
+    assert output.count("ok, fate version is 1.11.2") == len(parties), output
+    assert re.search(r"\| intersect +\| \d{20,} \| success ", output), output
+
+
+@ON_EGGROLL
 def test_fateboard_shows_a_finished_job(parties: dict[int, Party], logs: Path) -> None:
     output = flow_test(parties[GUEST], f"toy --guest-party-id {GUEST} --host-party-id {HOST}")
     job = re.search(r"\b(\d{20,})\b", output)
@@ -133,6 +156,8 @@ def test_fateboard_shows_a_finished_job(parties: dict[int, Party], logs: Path) -
         shown.screenshot(path=logs / "fateboard-history.png")
         shown.goto(f"{board}/dashboard?job_id={job[1]}&role=guest&party_id={GUEST}")
         shown.get_by_text("success").first.wait_for()
+        # Of the job itself: FATE Board asks FATE Flow for it.
+        shown.get_by_text(re.compile(r"\[INFO\].*")).first.wait_for()
         shown.screenshot(path=logs / "fateboard-job.png")
 
 
