@@ -27,6 +27,7 @@ from fimg_pipeline.ship.parts import file_of
 from fimg_pipeline_tests.rig.command import Fimg, switches
 from fimg_pipeline_tests.rig.demo import PREFIX, ids, reference, wait_until
 from fimg_pipeline_tests.rig.registry import registry
+from fimg_pipeline_tests.rig.standins import standin
 
 pytestmark = pytest.mark.engine
 
@@ -59,6 +60,14 @@ def small(saving: Fimg, shelf: Path) -> Fimg:
 def second(engine: Engine, shelf: Path) -> Iterator[SecondEngine]:
     """An engine that has nothing."""
     with second_engine(engine, second_image(engine, load(), print), {shelf: "/shelf"}, load().home) as started:
+        yield started
+
+
+@pytest.fixture
+def newer(engine: Engine, shelf: Path) -> Iterator[SecondEngine]:
+    """The engine of Debian 13; it keeps images in containerd, as those from Docker 29 on do."""
+    image = standin(engine, "docker", "fimg-test.invalid/docker:debian-13")
+    with second_engine(engine, image, {shelf: "/shelf"}, load().home) as started:
         yield started
 
 
@@ -118,6 +127,7 @@ def test_equal_images_are_equal_bytes_though_all_is_compressed_again(saving: Fim
 def test_an_empty_engine_has_every_image_under_its_id(
     saving: Fimg, engine: Engine, second: SecondEngine, shelf: Path
 ) -> None:
+    saving.succeeds("save")
     status, output = second.run(["sh", f"{at(folder_of(saving), shelf)}/load.sh"])
     assert status == 0, output
     there = ids(engine)
@@ -125,6 +135,16 @@ def test_an_empty_engine_has_every_image_under_its_id(
     assert len(wanted) == 27 and wanted.items() <= loaded(second).items()
     # And again, now that it has all of them.
     assert second.run(["sh", f"{at(folder_of(saving), shelf)}/load.sh"])[0] == 0
+
+
+def test_an_engine_that_keeps_images_in_containerd_has_every_image(
+    saving: Fimg, newer: SecondEngine, shelf: Path
+) -> None:
+    saving.succeeds("save")
+    for _ in range(2):
+        status, output = newer.run(["sh", f"{at(folder_of(saving), shelf)}/load.sh", "fate"])
+        assert status == 0 and "fate: 27 images loaded and verified" in output, output
+    assert {reference(image.name) for image in IMAGES.values() if image.published} <= set(loaded(newer))
 
 
 def test_a_stale_image_is_carried_nowhere(small: Fimg) -> None:
@@ -209,6 +229,22 @@ def test_a_delta_stands_on_what_is_there(small: Fimg, second: SecondEngine, shel
     status, output = second.run(["sh", f"{at(delta, shelf)}/load.sh", "fate"])
     assert status == 0, output
     assert loaded(second)[reference(FUM)] == ids(engine)[FUM]
+
+
+def test_a_delta_is_refused_by_an_engine_that_keeps_images_in_containerd(
+    small: Fimg, newer: SecondEngine, shelf: Path
+) -> None:
+    small.succeeds("save")
+    base = folder_of(small)
+    commit_change(small.sample.fate, ONLY_IN_FUM, f"-- changed again {time.time()}\n", "Change")
+    small.succeeds("build")
+    small.succeeds("save", "--since", str(base / "images.lock.json"))
+    delta = folder_of(small, "demo-amd64-since-demo")
+    assert newer.run(["sh", f"{at(base, shelf)}/load.sh", "fate"])[0] == 0
+    before = loaded(newer)
+    status, output = newer.run(["sh", f"{at(delta, shelf)}/load.sh", "fate"])
+    assert status == 1 and "keeps its images in containerd" in output, output
+    assert loaded(newer) == before
 
 
 def test_a_delta_that_has_nothing_in_common_with_its_base_loads_by_itself(small: Fimg, tmp_path: Path) -> None:

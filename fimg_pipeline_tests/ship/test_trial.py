@@ -1,0 +1,68 @@
+"""What trying a bundle says, whatever becomes of it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline.settings import load
+from fimg_pipeline.ship import folder as folders
+from fimg_pipeline.ship import trial
+from fimg_pipeline.ship.lock import Lock
+from fimg_pipeline_tests.ship.test_folder import published
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Lock:
+    return published(tmp_path / "x", fate=("fate.images.tar.gz",))
+
+
+def tried(
+    tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch, run: Callable[[], tuple[int, str]]
+) -> trial.Trial:
+    """The trial of the lock's bundle in an engine where ``load.sh`` does ``run``."""
+
+    class Second:
+        def run(self, _command: Sequence[str]) -> tuple[int, str]:
+            return run()
+
+    @contextmanager
+    def second_engine(*_arguments: Any) -> Iterator[Second]:
+        yield Second()
+
+    monkeypatch.setattr(trial, "second_engine", second_engine)
+    monkeypatch.setattr(trial, "second_image", lambda *_arguments: "engine")
+    (tmp_path / "home").mkdir(exist_ok=True)
+    settings = load({"FIMG_HOME": str(tmp_path / "home")})
+    nobody: Any = None
+    return trial.load(nobody, settings, tmp_path / "x", "fate", lock.bundles["fate"], lambda _line: None)
+
+
+def test_the_last_line_is_the_summary(tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = tried(tmp_path, lock, monkeypatch, lambda: (0, "checking\nfate: 1 images loaded and verified\n"))
+    assert (done.passed, done.summary) == (True, "fate: 1 images loaded and verified")
+    done = tried(tmp_path, lock, monkeypatch, lambda: (1, "checking\nload.sh: no\n"))
+    assert (done.passed, done.summary) == (False, "load.sh: no")
+
+
+def test_a_bundle_that_was_replaced_meanwhile_has_not_been_tried(
+    tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced() -> tuple[int, str]:
+        published(tmp_path / "x", fate=("fate.images.tar.gz.part-001",))
+        return 0, "fate: 1 images loaded and verified\n"
+
+    done = tried(tmp_path, lock, monkeypatch, replaced)
+    assert done.passed is None and "another run replaced it meanwhile" in done.summary
+
+
+def test_a_bundle_that_is_gone_has_not_been_tried(tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> tuple[int, str]:
+        (tmp_path / "x" / folders.SUMS).unlink()
+        return 1, "load.sh: SHA256SUMS is missing\n"
+
+    assert tried(tmp_path, lock, monkeypatch, gone).passed is None
