@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -12,12 +12,12 @@ from typing import IO, Literal
 from fimg_pipeline.state import run_folder
 
 Kind = Literal["source", "package", "image", "bundle", "registry"]
-What = Literal["started", "built", "reused", "failed"]
+What = Literal["started", "working", "built", "reused", "failed"]
 
 
 @dataclass(frozen=True)
 class Event:
-    """``what`` became of ``kind`` ``name``; ``seconds`` of wall time, ``message`` why it failed."""
+    """``what`` became of ``kind`` ``name``; ``seconds`` of wall time, ``message`` why it failed or what it is doing."""
 
     kind: Kind
     name: str
@@ -35,6 +35,16 @@ def report(home: Path, run_id: str, event: Event) -> None:
         os.write(handle, json.dumps(asdict(event)).encode() + b"\n")
     finally:
         os.close(handle)
+
+
+def telling(log: Callable[[str], None], home: Path, run_id: str, kind: Kind, name: str) -> Callable[[str], None]:
+    """``log`` for lines that whoever watches the run is to see too, as it takes long or goes slowly."""
+
+    def say(line: str) -> None:
+        log(line)
+        report(home, run_id, Event(kind, name, "working", message=line))
+
+    return say
 
 
 class Follower:

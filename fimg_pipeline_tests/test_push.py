@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -62,6 +63,9 @@ def test_everything_published_is_in_the_registry(pushing: Fimg, engine: Engine, 
     result = pushing("push")
     assert result.status == 0, result.output
     assert "27 images, every layer of them" in result.output
+    assert re.search(r"sent [0-9a-f]{12} \(\d+\.\d MB\) to fate/\w+ in \d+\.\d s", result.output), (
+        "nobody sees how far it is"
+    )
     there = engine.state().by_reference
     for image in IMAGES.values():
         if image.published:
@@ -76,6 +80,11 @@ def test_everything_published_is_in_the_registry(pushing: Fimg, engine: Engine, 
 def test_what_is_there_is_not_pushed_again(pushing: Fimg) -> None:
     result = pushing("push")
     assert result.status == 0 and "images reused" in result.output, result.output
+
+
+def test_a_tag_that_could_be_a_platforms_is_refused_before_anything_is_done(basic: Fimg) -> None:
+    result = basic("push", TAG="demo-arm64")
+    assert result.status == 1 and "TAG=demo-arm64 ends as the tags of arm64 do" in result.output, result.output
 
 
 def test_a_tag_is_a_list_once_every_platform_is_there(basic: Fimg, engine: Engine, hub: Registry) -> None:

@@ -92,6 +92,7 @@ def test_all_published_images_are_in_one_archive_that_loads(saving: Fimg, engine
     assert result.status == 0, result.output
     assert "fate: 27 images loaded and verified" in result.output
     assert "third-party: 1 images loaded and verified" in result.output
+    assert "reading 27 of 27 images" in result.output and "writing fate.images.tar.gz" in result.output
     folder = folder_of(saving)
     lock = locks.read(folder / "images.lock.json")
     there = ids(engine)
@@ -101,7 +102,7 @@ def test_all_published_images_are_in_one_archive_that_loads(saving: Fimg, engine
     assert lock.bundles["fate"].sources["fate"].commit == plan["source"]["commit"]
     fingerprints = {image["reference"]: image["fingerprint"] for image in plan["images"]}
     for image in lock.bundles["fate"].images:
-        assert image.fingerprint == fingerprints[image.reference] and image.commit
+        assert image.fingerprint == fingerprints[image.reference] and image.commit and image.digest
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert file_of(folder / name).sha256 == digest

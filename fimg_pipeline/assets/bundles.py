@@ -18,7 +18,7 @@ from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, Log, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.plan.model import Plan
-from fimg_pipeline.progress import Event, log_path, report
+from fimg_pipeline.progress import Event, log_path, report, telling
 from fimg_pipeline.ship import trial
 from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.lock import Lock, LockedImage
@@ -75,10 +75,11 @@ def bundle_asset(
     def write(context: dg.AssetExecutionContext, pipeline: Pipeline, config: BundleConfig) -> dg.MaterializeResult:
         with step(context, pipeline, "bundle", name) as (session, log):
             settings, run_id = session.settings, context.run.run_id
+            say = telling(log, settings.home, run_id, "bundle", name)
             plan = session.plan(())
             base = read_base(_path(config.since), settings.platform) if config.since else None
             lock = header(plan, base)
-            chosen = images(context.instance, session, plan, log)
+            chosen = images(context.instance, session, plan, say)
             folder = (_path(config.output) if config.output else settings.bundles) / folder_name(lock)
             saved = save(
                 session.engine,
@@ -94,8 +95,9 @@ def bundle_asset(
                     singles=frozenset(config.singles),
                 ),
                 lock,
-                log,
+                say,
             )
+            say(f"trying to load {name} into an empty engine")
             check = _loads(session, folder, name, saved, log)
             report(settings.home, run_id, Event("bundle", name, "reused" if saved.reused else "built", saved.seconds))
             return dg.MaterializeResult(

@@ -17,10 +17,11 @@ from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
-from fimg_pipeline.progress import Event, log_path, report
+from fimg_pipeline.progress import Event, log_path, report, telling
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.ship.layers import LayerStore, ShipError
-from fimg_pipeline.ship.push import missing, platform_tag, publication, push, put_list
+from fimg_pipeline.ship.lists import put_list, with_those_of_others
+from fimg_pipeline.ship.push import missing, platform_tag, publication, push
 from fimg_pipeline.ship.save import collect
 from fimg_pipeline.ship.wanted import fate_images
 
@@ -59,16 +60,17 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     started = time.monotonic()
     with step(context, pipeline, "registry", "images") as (session, log):
         settings, run_id = session.settings, context.run.run_id
+        say = telling(log, settings.home, run_id, "registry", "images")
         plan = session.plan(())
         locked = fate_images(plan, session.engine, lambda image: passed(context.instance, image, plan.tag))
-        place = destination(settings, log)
+        place = destination(settings, say)
         store = LayerStore(settings.home / "store")
-        parts = collect(session.engine, store, [image.id for image in locked], log)
+        parts = collect(session.engine, store, [image.id for image in locked], say)
         publications = [
             publication(name, parts[image.id], store) for name, image in zip(plan.push, locked, strict=True)
         ]
         tag = platform_tag(plan.tag, plan.platform)
-        sent = push(place, tag, publications, log)
+        sent = push(place, tag, publications, say)
         wrong = missing(place, tag, publications)
         told = [line for lines in wrong.values() for line in lines]
         # Lists are made of what is there.
@@ -123,21 +125,26 @@ def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     started = time.monotonic()
     with step(context, pipeline, "registry", "lists") as (session, log):
         settings, run_id = session.settings, context.run.run_id
+        say = telling(log, settings.home, run_id, "registry", "lists")
         known = published(context.instance, settings.prefix, settings.tag)
         if known.waiting:
             raise ShipError(
                 f"not every platform of {settings.tag} is in the registry: {'; '.join(known.waiting)}",
                 hint="push them: fimg push --platform PLATFORM",
             )
-        place = destination(settings, log)
+        place = destination(settings, say)
         digests: dict[str, str] = {}
-        for name, platforms in known.digests.items():
+        every = {
+            name: with_those_of_others(place, name, settings.tag, platforms, say)
+            for name, platforms in known.digests.items()
+        }
+        for name, platforms in every.items():
             digests[name] = put_list(place, name, settings.tag, platforms)
             log(f"{place.repository(name)}:{settings.tag} is {', '.join(platforms)}: {digests[name]}")
         seconds = time.monotonic() - started
         report(settings.home, run_id, Event("registry", "lists", "built", seconds))
         rows = [
-            dg.TableRecord({"image": name, "platforms": ", ".join(known.digests[name]), "digest": digest})
+            dg.TableRecord({"image": name, "platforms": ", ".join(every[name]), "digest": digest})
             for name, digest in digests.items()
         ]
         return dg.MaterializeResult(

@@ -14,6 +14,7 @@ from rich.markup import escape
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship.push import platform_tag
 from fimg_pipeline.ship.wanted import require_current
 
 
@@ -23,6 +24,7 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
     started = time.monotonic()
     source_key = uuid.uuid4().hex
     plan = current_plan(settings, Engine(), source_key=source_key)
+    tag = platform_tag(plan.tag, plan.platform)
 
     # Loading Dagster takes longer than finding out that there is nothing to load it for.
     from fimg_pipeline.assets.keys import LISTS, PUBLISHED
@@ -38,7 +40,7 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
         close_abandoned_runs(instance)
         add_tag(instance, plan.tag)
         require_current(plan, lambda image: passed(instance, image, plan.tag))
-        console.print(f"{len(plan.push)} images for {plan.platform} to {plan.prefix}/NAME:{plan.tag}-{plan.platform}")
+        console.print(f"{len(plan.push)} images for {plan.platform} to {plan.prefix}/NAME:{tag}")
         launches = {
             "images": Launch(publish_job, [PUBLISHED], of_platform(plan), 1),
             "lists": Launch(publish_lists_job, [LISTS], {"dagster/partition": plan.tag}, 1),

@@ -119,6 +119,9 @@ class Watcher(threading.Thread):
 
     def _show(self, events: Iterable[Event]) -> None:
         for event in events:
+            if event.what == "working":
+                self._console.print(f"[dim]          {escape(event.message)}[/]")
+                continue
             self.outcomes.add(event)
             (self._working.add if event.what == "started" else self._working.discard)((event.kind, event.name))
             self._looked, self._told = time.monotonic(), set()

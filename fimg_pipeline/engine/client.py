@@ -27,6 +27,7 @@ import requests.exceptions
 
 from fimg_pipeline.catalog.platforms import Platform, platform_of
 from fimg_pipeline.engine.failures import build_failure, engine_is_gone, engines_own_hint
+from fimg_pipeline.engine.logins import logins
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
 from fimg_pipeline.values import PROXY_VARIABLES, without_credentials
@@ -69,7 +70,8 @@ class Engine:
         try:
             client = docker.from_env(timeout=_API_TIMEOUT_SECONDS)
             client.ping()
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
+            logins()  # Says so, if it is these that the SDK can't read.
             raise EngineError(
                 f"DOCKER_HOST={os.environ.get('DOCKER_HOST')} is no address of an engine: {error}"
             ) from None

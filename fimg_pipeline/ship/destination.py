@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import docker.auth
-import docker.errors
-
 from fimg_pipeline.engine.hub import DOCKER_HUB, registry_of
+from fimg_pipeline.engine.logins import login_for
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship.registry import Login, Registry
-from fimg_pipeline.ship.transport import RegistryError, is_loopback
+from fimg_pipeline.ship.transport import is_loopback
 
 #: Where Docker's engine looks for the CA of a registry.
 _CERTIFICATES: Final = Path("/etc/docker/certs.d")
@@ -78,13 +76,7 @@ def _login(settings: Settings, host: str) -> Login | None:
     """The settings' login, or the one ``docker login`` or a credential helper keeps for ``host``."""
     if settings.registry_user is not None:
         return Login(settings.registry_user, settings.registry_password or "")
-    try:
-        found = docker.auth.load_config().resolve_authconfig(host)
-    except docker.errors.DockerException as error:
-        raise RegistryError(
-            f"the login that docker keeps for {host} can't be read: {error}",
-            hint="docker login again, or set REGISTRY_USER and REGISTRY_PASSWORD",
-        ) from None
+    found = login_for(host)
     if not found:
         return None
     return Login(

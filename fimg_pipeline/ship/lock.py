@@ -43,8 +43,9 @@ class LockedLayer(_Model):
 
 
 class LockedImage(_Model):
-    """``id`` is the digest of its configuration, ``digest`` the one a registry has it by, where it came from one.
+    """``id`` is the digest of its configuration.
 
+    ``digest`` is the one a registry has it by: of ours once they are pushed, of others' where they came from.
     ``commit`` is the source it was first built from, ``fingerprint`` what of.
     """
 

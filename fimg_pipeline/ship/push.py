@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final, cast
 
-from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.ship.destination import Destination
 from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError, digest_of
-from fimg_pipeline.ship.registry import MANIFEST, MANIFEST_LIST, Described, Registry
+from fimg_pipeline.ship.registry import MANIFEST, Described, Registry
 from fimg_pipeline.ship.saved import SavedImage
 from fimg_pipeline.ship.transport import GivenUpError, RegistryError, RegistryUnreachableError
 
@@ -83,7 +83,16 @@ class Sent:
 
 
 def platform_tag(tag: str, platform: Platform) -> str:
-    """The tag of one platform's image; ``tag`` itself is the list over all of them, so that none replaces another."""
+    """The tag of one platform's image; ``tag`` itself is the list over all of them, so that none replaces another.
+
+    :class:`ShipError` when ``tag`` could be that of a platform itself.
+    """
+    of = next((each for each in PLATFORMS if tag.endswith(f"-{each}")), None)
+    if of is not None:
+        raise ShipError(
+            f"TAG={tag} ends as the tags of {of} do in a registry: it may be that of {tag.removesuffix(f'-{of}')}",
+            hint="choose another TAG to publish; what it is for needs no saying, a push adds it",
+        )
     return f"{tag}-{platform}"
 
 
@@ -110,26 +119,34 @@ def push(destination: Destination, tag: str, publications: Sequence[Publication]
     if len(tag) > _LONGEST_TAG:
         raise ShipError(f"{tag} is longer than the {_LONGEST_TAG} letters a registry takes", hint="choose another TAG")
     registry, sent = destination.registry, Sent()
-    lacking = {
-        destination.repository(each.name): each
-        for each in publications
-        if registry.manifest_digest(destination.repository(each.name), tag) != each.digest
-    }
-    sent.present = len(publications) - len(lacking)
+    found = _look(destination, tag, publications)
+    sent.present = sum(not each.problems for each in found.values())
     if sent.present:
         log(f"{sent.present} of {len(publications)} images are there already")
     blobs: dict[str, Blob] = {}
-    repositories: dict[str, list[str]] = {}
-    for repository, each in lacking.items():
-        for blob in dict.fromkeys(each.blobs):
-            blobs[blob.described.digest] = blob
-            repositories.setdefault(blob.described.digest, []).append(repository)
-    _all(registry, [partial(_place, registry, blob, repositories[digest], sent, log) for digest, blob in blobs.items()])
+    wanting: dict[str, list[str]] = {}
+    having: dict[str, str] = {}
+    for repository, each in found.items():
+        for blob in dict.fromkeys(each.publication.blobs):
+            digest = blob.described.digest
+            if digest in each.blobs:
+                blobs[digest] = blob
+                wanting.setdefault(digest, []).append(repository)
+            else:
+                having[digest] = repository
     _all(
         registry,
         [
-            partial(registry.put_manifest, repository, tag, MANIFEST, each.manifest)
-            for repository, each in lacking.items()
+            partial(_place, registry, blob, having.get(digest), wanting[digest], sent, log)
+            for digest, blob in blobs.items()
+        ],
+    )
+    _all(
+        registry,
+        [
+            partial(registry.put_manifest, repository, tag, MANIFEST, each.publication.manifest)
+            for repository, each in found.items()
+            if each.manifest is not None
         ],
     )
     return sent
@@ -137,76 +154,69 @@ def push(destination: Destination, tag: str, publications: Sequence[Publication]
 
 def missing(destination: Destination, tag: str, publications: Sequence[Publication]) -> dict[str, list[str]]:
     """What the registry does not have as declared, digest by digest, by the image's name; empty when all is there."""
+    found = _look(destination, tag, publications).values()
+    return {each.publication.name: each.problems for each in found if each.problems}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image in a registry: what is wrong with its manifest, and with its blobs, by their digests."""
+
+    publication: Publication
+    manifest: str | None
+    blobs: Mapping[str, str]
+
+    @property
+    def problems(self) -> list[str]:
+        return [*([] if self.manifest is None else [self.manifest]), *self.blobs.values()]
+
+
+def _look(destination: Destination, tag: str, publications: Sequence[Publication]) -> dict[str, _Found]:
+    """What there is of ``publications``, by repository, in their order."""
     registry = destination.registry
-    found: dict[str, list[str]] = {}
+    found: dict[str, _Found] = {}
 
     def look(repository: str, each: Publication) -> None:
         actual = registry.manifest_digest(repository, tag)
-        wrong = [] if actual == each.digest else [f"{repository}:{tag} is {actual or 'not there'}, not {each.digest}"]
-        digests = dict.fromkeys(blob.described.digest for blob in each.blobs)
-        wrong += [f"{repository} lacks {digest}" for digest in digests if not registry.has_blob(repository, digest)]
-        if wrong:
-            found[each.name] = wrong
+        told = None if actual == each.digest else f"{repository}:{tag} is {actual or 'not there'}, not {each.digest}"
+        described = dict.fromkeys(blob.described for blob in each.blobs)
+        problems = {blob.digest: registry.blob_problem(repository, blob) for blob in described}
+        found[repository] = _Found(each, told, {digest: problem for digest, problem in problems.items() if problem})
 
-    _all(registry, [partial(look, destination.repository(each.name), each) for each in publications])
-    return dict(sorted(found.items()))
-
-
-def put_list(destination: Destination, image: str, tag: str, platforms: Mapping[Platform, str]) -> str:
-    """Makes ``tag`` of ``image`` the list of what ``platforms`` (with the digests they were pushed by) are; its digest.
-
-    :class:`ShipError` when one of them is not there as it was pushed: then the tag stays what it was.
-    """
-    registry, repository = destination.registry, destination.repository(image)
-    entries = []
-    for platform, digest in platforms.items():
-        described = registry.described(repository, platform_tag(tag, platform))
-        if described is None or described.digest != digest:
-            actual = "not there" if described is None else described.digest
-            raise ShipError(
-                f"{repository}:{platform_tag(tag, platform)} is {actual}, not {digest} as it was pushed",
-                hint=f"push {platform} again: fimg push --platform {platform}",
-            )
-        entries.append({**described.document, "platform": {"architecture": platform, "os": "linux"}})
-    document = json.dumps(
-        {"schemaVersion": 2, "mediaType": MANIFEST_LIST, "manifests": entries}, separators=(",", ":")
-    ).encode()
-    if registry.manifest_digest(repository, tag) != digest_of(document):
-        registry.put_manifest(repository, tag, MANIFEST_LIST, document)
-    return digest_of(document)
+    repositories = {destination.repository(each.name): each for each in publications}
+    _all(registry, [partial(look, repository, each) for repository, each in repositories.items()])
+    return {repository: found[repository] for repository in repositories}
 
 
-def _place(registry: Registry, blob: Blob, repositories: Sequence[str], sent: Sent, log: Log) -> None:
-    """Has ``blob`` in all ``repositories``: sent to one of them, if to any, and shared with the others."""
+def _place(
+    registry: Registry, blob: Blob, source: str | None, repositories: Sequence[str], sent: Sent, log: Log
+) -> None:
+    """Has ``blob`` in all ``repositories``: shared by ``source``, or sent to one of them and shared with the others."""
     digest = blob.described.digest
-    there = [repository for repository in repositories if registry.has_blob(repository, digest)]
-    source = there[0] if there else None
     for repository in repositories:
-        if repository in there:
-            continue
         if source is not None and registry.mount(repository, digest, source):
             with sent.lock:
                 sent.mounted += 1
             continue
-        log(f"sending {digest[7:19]} ({blob.described.size / 1e6:.1f} MB) to {repository}")
         started = time.monotonic()
         _upload(registry, repository, blob, log)
-        log(f"sent {digest[7:19]} in {time.monotonic() - started:.1f} s")
+        size, seconds = blob.described.size, time.monotonic() - started
+        log(f"sent {digest[7:19]} ({size / 1e6:.1f} MB) to {repository} in {seconds:.1f} s")
         source = source or repository
         with sent.lock:
             sent.blobs += 1
-            sent.size += blob.described.size
+            sent.size += size
 
 
 def _upload(registry: Registry, repository: str, blob: Blob, log: Log) -> None:
     described, content = blob.described, blob.content
     if isinstance(content, bytes):
-        registry.upload(repository, described.digest, partial(io.BytesIO, content))
+        registry.upload(repository, described, partial(io.BytesIO, content))
         return
     path = blob.store.path(content)
     try:
         # http.client reads, asks for a position and closes: what a raw file can, typeshed wants more.
-        registry.upload(repository, described.digest, lambda: cast(IO[bytes], _Sending(path, described, registry, log)))
+        registry.upload(repository, described, lambda: cast(IO[bytes], _Sending(path, described, registry, log)))
     except OSError as error:
         raise ShipError(f"{path} can't be read: {error.strerror}") from None
     except (RegistryUnreachableError, GivenUpError):

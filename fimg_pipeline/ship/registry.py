@@ -74,13 +74,17 @@ class Registry:
         self._login = login
         self._log = log
         self._tokens: dict[str, str] = {}
+        #: Whether a question has already been answered with 500 however often it was asked.
+        self._fails_lastingly = False
         #: What all of it goes by; who gives it up ends what other threads are doing here.
         self.transport = Transport(host, verify)
 
     # -- blobs -------------------------------------------------------------------------------------------------------
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        return self._head(repository, f"blobs/{digest}") is not None
+    def blob_problem(self, repository: str, described: Described) -> str | None:
+        """Why ``repository`` does not have a blob as it should be, or ``None``."""
+        found = self._head(repository, f"blobs/{described.digest}")
+        return _blob_problem(repository, described, found)
 
     def mount(self, repository: str, digest: str, source: str) -> bool:
         """Has ``repository`` share a blob with ``source``; false when the registry would rather be sent it."""
@@ -95,19 +99,21 @@ class Registry:
                 self._ask("DELETE", repository, self._location(answer), absent=True)
         return answer.status == 201
 
-    def upload(self, repository: str, digest: str, content: Callable[[], IO[bytes]]) -> None:
+    def upload(self, repository: str, described: Described, content: Callable[[], IO[bytes]]) -> None:
         """Sends a blob. Interrupted, it begins anew, unless the registry turns out to have it."""
 
         def once(attempt: int) -> None:
-            if attempt and self._ask("HEAD", repository, f"blobs/{digest}", absent=True).status != 404:
-                return
+            if attempt:
+                found = self._ask("HEAD", repository, f"blobs/{described.digest}", absent=True)
+                if _blob_problem(repository, described, found) is None:
+                    return
             started = self._ask("POST", repository, "blobs/uploads/")
             place = self._location(started)
             with content() as file:
                 self._ask(
                     "PUT",
                     repository,
-                    _with_query(place, {"digest": digest}),
+                    _with_query(place, {"digest": described.digest}),
                     data=file,
                     headers={"Content-Type": "application/octet-stream"},
                 )
@@ -127,12 +133,31 @@ class Registry:
         """The descriptor of what ``tag`` names, or ``None``."""
         return None if self._head(repository, f"manifests/{tag}") is None else self._manifest(repository, tag)
 
+    def labels(self, repository: str, tag: str) -> dict[str, str] | None:
+        """The labels of the image that ``tag`` names; ``None`` when it names none."""
+        if self._head(repository, f"manifests/{tag}") is None:
+            return None
+        manifest = self._document(repository, f"manifests/{tag}")
+        try:
+            config = self._document(repository, f"blobs/{manifest['config']['digest']}")
+            return dict(config["config"].get("Labels") or {})
+        except (KeyError, TypeError, AttributeError, ValueError):
+            # A list of several images, say.
+            return {}
+
     def put_manifest(self, repository: str, tag: str, media_type: str, document: bytes) -> None:
         self._retried(
             lambda _: self._ask(
                 "PUT", repository, f"manifests/{tag}", data=document, headers={"Content-Type": media_type}
             )
         )
+
+    def _document(self, repository: str, path: str) -> Any:
+        answer = self._retried(lambda _: self._ask("GET", repository, path))
+        try:
+            return json.loads(answer.body)
+        except ValueError:
+            raise RegistryError(f"{self.host} gives something else than JSON for {repository}/{path}") from None
 
     def _manifest(self, repository: str, tag: str) -> Described:
         answer = self._retried(lambda _: self._ask("GET", repository, f"manifests/{tag}"))
@@ -143,10 +168,13 @@ class Registry:
 
     def _head(self, repository: str, path: str) -> Answer | None:
         try:
-            found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True))
+            # One that fails at everything is soon found out by what it is sent.
+            attempts = 1 if self._fails_lastingly else _ATTEMPTS
+            found = self._retried(lambda _: self._ask("HEAD", repository, path, absent=True), attempts)
         except RegistryUnreachableError as error:
             # A registry whose disk was full may have written half of an entry, and fails at it until it is sent again.
             if error.status == 500:
+                self._fails_lastingly = True
                 return None
             raise
         return None if found.status == 404 else found
@@ -257,13 +285,13 @@ class Registry:
 
     # -- trying again ------------------------------------------------------------------------------------------------
 
-    def _retried(self, request: Callable[[int], T]) -> T:
+    def _retried(self, request: Callable[[int], T], attempts: int = _ATTEMPTS) -> T:
         """``request(attempt)``'s result; again, later and later, after what can pass."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(attempts):
             try:
                 return request(attempt)
             except RegistryUnreachableError as error:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == attempts - 1:
                     raise
                 delay = min(_LONGEST_DELAY, max(error.after or 0, _FIRST_DELAY * 2**attempt))
                 self._log(f"{error.message}; trying again in {delay:.0f} s")
@@ -284,6 +312,16 @@ class Registry:
             # A registry behind a proxy that ends TLS often does not know it.
             parts = parts._replace(scheme="https")
         return urlunsplit(parts)
+
+
+def _blob_problem(repository: str, described: Described, found: Answer | None) -> str | None:
+    if found is None or found.status == 404:
+        return f"{repository} lacks {described.digest}"
+    length = found.header("Content-Length")
+    if length.isascii() and length.isdigit() and int(length) != described.size:
+        whole = f"{described.digest}, which has {described.size}"
+        return f"{repository} has {length} bytes of {whole}: its storage is damaged"
+    return None
 
 
 def _basic(login: Login) -> str:

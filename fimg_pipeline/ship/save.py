@@ -25,6 +25,7 @@ from fimg_pipeline.ship.lock import (
     leave_out,
     needs,
 )
+from fimg_pipeline.ship.push import publication
 from fimg_pipeline.ship.saved import SavedImage, kept, read_saved
 
 #: What is left free on a disk that is written to.
@@ -220,7 +221,14 @@ def _locked(wanted: Wanted, content: archives.Content, store: LayerStore) -> Loc
         files=(),
         part_size=wanted.part_size,
         images=tuple(
-            image.model_copy(update={"id": saved.image_id, "layers": saved.diff_ids})
+            image.model_copy(
+                update={
+                    "id": saved.image_id,
+                    "layers": saved.diff_ids,
+                    # Of ours it follows from the layers, pushed or not; others' are known by where they came from.
+                    "digest": publication(_name(image), saved, store).digest if image.fingerprint else image.digest,
+                }
+            )
             for image, saved in ((image, content.images[image.reference]) for image in wanted.images)
         ),
         layers=layers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.client import Engine
@@ -12,7 +13,8 @@ from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.layers import ShipError
 from fimg_pipeline.ship.lock import Lock, LockedImage, Source
 
-_REVISION = "org.opencontainers.image.revision"
+#: The label of an image that says the commit it is built from.
+REVISION: Final = "org.opencontainers.image.revision"
 
 
 def require_current(plan: Plan, passed: Callable[[PlannedImage], bool]) -> None:
@@ -50,7 +52,7 @@ def fate_images(plan: Plan, engine: Engine, passed: Callable[[PlannedImage], boo
                 id=record["Id"],
                 layers=(),
                 fingerprint=planned.fingerprint,
-                commit=record["Config"]["Labels"].get(_REVISION),
+                commit=record["Config"]["Labels"].get(REVISION),
             )
         )
     return found

@@ -41,6 +41,7 @@ class Image:
             {
                 "architecture": self.architecture,
                 "comment": self.comment,
+                "config": {"Labels": {"org.opencontainers.image.revision": "abc"}},
                 "os": "linux",
                 "rootfs": {"diff_ids": diff_ids, "type": "layers"},
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import destination as destinations
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.ship.registry import Login
-from fimg_pipeline.ship.transport import RegistryError
 from fimg_pipeline_tests.plan.samples import make_settings
 
 
@@ -100,9 +101,36 @@ def test_a_credential_helper_is_asked(docker_config: Path, tmp_path: Path, monke
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     docker_config.write_text(json.dumps({"credHelpers": {"harbor.example": "test"}}))
     assert login() == Login("me", "from the keyring")
-    helper.write_text("#!/bin/sh\necho broken\nexit 1\n")
-    with pytest.raises(RegistryError, match=r"the login that docker keeps for harbor\.example can't be read"):
-        login()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[1, 2]", "is no JSON object"),
+        ("{", "is no JSON"),
+        ('{"auths": {"reg.example": {"auth": "s3cret"}}}', "has logins"),
+        ('{"auths": ["s3cret"]}', "has logins"),
+        ('{"auths": {"reg.example": "s3cret"}}', "has logins"),
+    ],
+)
+def test_a_broken_configuration_of_docker_is_told(docker_config: Path, content: str, told: str) -> None:
+    docker_config.write_text(content)
+    with pytest.raises(FimgError, match=told) as caught:
+        destination(settings("reg.example/x"), print)
+    assert str(docker_config) in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_what_a_failing_credential_helper_says_is_kept_secret(
+    docker_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = tmp_path / "docker-credential-mine"
+    helper.write_text("#!/bin/sh\necho s3cret; echo s3cret >&2; exit 1\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    docker_config.write_text('{"credsStore": "mine"}')
+    with pytest.raises(FimgError, match=r"docker-credential-mine, which has the login for reg\.example") as caught:
+        destination(settings("reg.example/x"), print)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_identity_token_takes_the_place_of_a_password(docker_config: Path) -> None:

@@ -21,7 +21,8 @@ from fimg_pipeline.ship import push as pushing
 from fimg_pipeline.ship import registry as client
 from fimg_pipeline.ship.destination import Destination
 from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
-from fimg_pipeline.ship.push import Publication, missing, platform_tag, publication, push, put_list
+from fimg_pipeline.ship.lists import put_list, with_those_of_others
+from fimg_pipeline.ship.push import Publication, missing, platform_tag, publication, push
 from fimg_pipeline.ship.registry import Login
 from fimg_pipeline.ship.saved import read_saved
 from fimg_pipeline.ship.transport import GivenUpError, RegistryError, RegistryUnreachableError
@@ -95,6 +96,43 @@ def test_every_blob_is_sent_once_and_nothing_a_second_time(plain: Registry, tmp_
         again = push(there, "1", images, lambda _: None)
         assert (again.blobs, again.present) == (0, 3)
         assert {method for method, _ in proxy.seen} == {"HEAD"}
+
+
+def test_images_that_come_later_share_what_is_there(plain: Registry, tmp_path: Path) -> None:
+    images = publications(tmp_path)
+    there = place(plain.name)
+    push(there, "1", images[:1], lambda _: None)
+    sent = push(there, "1", images, lambda _: None)
+    assert (sent.blobs, sent.mounted, sent.present) == (4, 2, 1)
+
+
+def lost(plain: Registry, digest: str, how: str) -> None:
+    blob = f"/var/lib/registry/docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data"
+    assert plain.container.exec_run(["sh", "-c", f"{how} {blob}"]).exit_code == 0
+
+
+def test_a_layer_that_a_registry_lost_is_sent_again(plain: Registry, tmp_path: Path) -> None:
+    images = publications(tmp_path)
+    there = place(plain.name)
+    push(there, "1", images, lambda _: None)
+    lost(plain, images[0].blobs[0].described.digest, "rm")
+    assert len(missing(there, "1", images)) == 3
+    sent = push(there, "1", images, lambda _: None)
+    assert sent.blobs + sent.mounted == 3 and sent.present == 0
+    assert missing(there, "1", images) == {}
+
+
+def test_a_layer_that_a_registry_has_not_all_of_is_told(plain: Registry, tmp_path: Path) -> None:
+    """Debian's registry takes it for what it was and keeps it, whatever it is sent: the gate has to stay closed."""
+    (image,) = publications(tmp_path, 1)
+    there = place(plain.name)
+    push(there, "1", [image], lambda _: None)
+    layer_of_it = image.blobs[0].described
+    lost(plain, layer_of_it.digest, "truncate --size=100")
+    told = f"has 100 bytes of {layer_of_it.digest}, which has {layer_of_it.size}: its storage is damaged"
+    assert told in missing(there, "1", [image])["image-0"][0]
+    assert push(there, "1", [image], lambda _: None).present == 0
+    assert told in missing(there, "1", [image])["image-0"][0]
 
 
 def test_a_layer_that_takes_long_says_how_far_it_is(
@@ -221,6 +259,17 @@ def test_what_does_not_pass_publishes_nothing_and_the_next_run_sends_the_rest(pl
         assert len([path for method, path in proxy.seen if method == "PUT" and "/blobs/" in path]) < 5
 
 
+def test_a_registry_that_fails_at_everything_is_not_asked_about_everything(plain: Registry, tmp_path: Path) -> None:
+    images = publications(tmp_path, 8)
+    with between(plain.name) as proxy:
+        lasting(proxy, *(Fault(method, "/v2/", 100_000, 500) for method in ("HEAD", "GET", "POST", "PUT")))
+        with pytest.raises(RegistryUnreachableError, match="answers with 500"):
+            push(place(proxy.name), "1", images, lambda _: None)
+        asked = len(proxy.seen)
+    # There are 32 questions; only those that were asked first were asked patiently.
+    assert asked < 32 * client._ATTEMPTS / 2
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 400])
 def test_what_is_refused_is_not_asked_again(plain: Registry, tmp_path: Path, status: int) -> None:
     with between(plain.name) as proxy:
@@ -328,7 +377,7 @@ def test_no_proxy_is_between_us_and_our_own_machine(
 
 
 def test_an_interrupted_push_ends_soon(plain: Registry, tmp_path: Path) -> None:
-    """While the registry is being waited for, and while a layer is on its way."""
+    """While the registry is being waited for."""
     images = publications(tmp_path, 1, size=5_000_000)
     with between(plain.name) as proxy:
         lasting(proxy, Fault("POST", "/blobs/uploads/", 1000, 503, headers={"Retry-After": "60"}))
@@ -391,6 +440,24 @@ def test_a_list_is_pulled_by_platform(plain: Registry, engine: Engine, tmp_path:
         assert record is not None and record["Architecture"] == architecture
         assert record["Id"] == image.blobs[-1].described.digest
     assert there.registry.manifest_digest(there.repository("image-0"), "1") == digest
+
+
+def test_a_list_has_what_another_machine_pushed(plain: Registry, tmp_path: Path) -> None:
+    there = place(plain.name)
+    pushed = {}
+    for architecture in PLATFORMS:
+        (image,) = publications(tmp_path / architecture, 1, architecture)
+        push(there, platform_tag("1", architecture), [image], lambda _: None)
+        pushed[architecture] = image.digest
+    said: list[str] = []
+    assert with_those_of_others(there, "image-0", "1", {"amd64": pushed["amd64"]}, said.append) == pushed
+    assert len(said) == 1 and "image-0:1-arm64 was pushed from elsewhere, built from commit abc" in said[0]
+    assert with_those_of_others(there, "image-0", "2", {"amd64": pushed["amd64"]}, said.append).keys() == {"amd64"}
+
+
+def test_a_tag_that_could_be_a_platforms_is_refused() -> None:
+    with pytest.raises(ShipError, match="TAG=1-arm64 ends as the tags of arm64 do"):
+        platform_tag("1-arm64", "amd64")
 
 
 def test_a_list_needs_every_platform_as_it_was_pushed(plain: Registry, tmp_path: Path) -> None:
