@@ -308,6 +308,13 @@ def test_a_wrong_option_is_told_before_anything_is_done(small: Fimg, arguments: 
     assert result.status in (1, 2) and told in result.output, result.output
 
 
+def test_a_place_that_is_taken_is_told(small: Fimg, tmp_path: Path) -> None:
+    place = tmp_path / folder_of(small).name / "fate.images.tar.gz"
+    place.mkdir(parents=True)
+    result = small("save", "--output", str(tmp_path))
+    assert result.status == 1 and f"{place} can't be written: Is a directory" in result.output, result.output
+
+
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["reading", "writing", "trying"])
 def test_a_save_that_ends_early_leaves_no_half_and_the_next_completes(

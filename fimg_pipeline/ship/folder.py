@@ -93,7 +93,7 @@ def publish(folder: Path, new: Path, lock: Lock) -> None:
     known |= {file.name: file.sha256 for file in described}
     archives = {file.name for file in new.iterdir()} - {locks.NAME, LOADER}
     sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items()))
-    same = (folder / SUMS).is_file() and (folder / SUMS).read_text(encoding="utf-8") == sums
+    same = (folder / SUMS).is_file() and (folder / SUMS).read_bytes() == sums.encode()
     # What was written anew has its reason, though equal images are equal sums: the one that is there is damaged.
     if same and not archives and is_whole(folder, [LockedFile(**vars(file)) for file in described]):
         return

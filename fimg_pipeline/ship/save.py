@@ -126,7 +126,11 @@ def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header
         else:
             done, reused = _written(planned, content, store, new, wanted, log), False
         beside = folders.others(folder, header, wanted.name)
-        folders.publish(folder, new, header.model_copy(update={"bundles": {**beside, wanted.name: done}}))
+        try:
+            folders.publish(folder, new, header.model_copy(update={"bundles": {**beside, wanted.name: done}}))
+        except OSError as error:
+            place = error.filename2 or error.filename or folder
+            raise ShipError(f"{place} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
     return Saved(done, reused, time.monotonic() - started)
 
 

@@ -70,6 +70,13 @@ def test_what_was_damaged_is_replaced_though_the_sums_are_the_same(tmp_path: Pat
     assert (tmp_path / harmed).read_bytes() == good
 
 
+def test_sums_that_are_no_text_are_replaced(tmp_path: Path) -> None:
+    published(tmp_path, fate=("fate.images.tar.gz",))
+    (tmp_path / "SHA256SUMS").write_bytes(b"\xff\xfe")
+    published(tmp_path, fate=("fate.images.tar.gz",))
+    assert (tmp_path / "SHA256SUMS").read_text().count("\n") == 3
+
+
 def test_what_somebody_else_named_alike_stays(tmp_path: Path) -> None:
     published(tmp_path, fate=("fate.images.tar.gz.part-001", "fate.images.tar.gz.part-002"))
     for name in ("mine.images.tar.gz", "fateflow.image.tar", "fate.images.tar.gz.old"):
