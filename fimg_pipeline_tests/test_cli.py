@@ -49,6 +49,34 @@ def test_plan_touches_neither_source_nor_working_folder(pristine: SampleSource, 
     assert {path.name for path in tmp_path.iterdir()} == {"home"}
 
 
+JOB = "kind: KusciaJob\r\nspec:\r\n  tasks:\r\n  - taskID: ä  # one\r\n    appImage: old\r\n"
+
+
+def test_a_job_is_printed_byte_for_byte_but_for_its_app_image(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_bytes(JOB.encode())
+    for file, given in (("job.yaml", None), ("-", JOB.encode())):
+        command = [FIMG, "kuscia-job", "--app-image", "fate-client", file]
+        done = subprocess.run(command, input=given, cwd=tmp_path, capture_output=True, check=True)
+        assert done.stdout == JOB.replace("old", "fate-client").encode()
+    assert (tmp_path / "job.yaml").read_bytes() == JOB.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"kind: Pod\n", "job.yaml: it holds no document of kind KusciaJob"),
+        (b"kind: [", "job.yaml: it is no YAML"),
+        (b"kind: \xff", "job.yaml is no text in UTF-8"),
+        (None, "job.yaml can't be read: No such file or directory"),
+    ],
+)
+def test_what_is_no_job_is_named(pristine: SampleSource, tmp_path: Path, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "job.yaml").write_bytes(content)
+    status, output, said = fimg(pristine, tmp_path, "kuscia-job", "--app-image", "x", "job.yaml")
+    assert (status, output) == (1, "") and told in said, said
+
+
 def test_flags_win_over_the_environment(pristine: SampleSource, tmp_path: Path) -> None:
     arguments = ("plan", "--json", "--tag", "flag", "--prefix", "10.0.0.5:5000/a", "--platform", "arm64")
     _, output, _ = fimg(pristine, tmp_path, *arguments, TAG="environment")

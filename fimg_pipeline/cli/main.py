@@ -92,6 +92,17 @@ def save(
     sys.exit(save_bundles(settings, flags, output=output, part_size=max_size, since=since, singles=singles))
 
 
+@main.command("kuscia-job")
+@click.argument("file", metavar="JOB.yaml")
+@click.option("--app-image", required=True, metavar="NAME", help="The AppImage the tasks are to run on.")
+@click.option("--task", "tasks", multiple=True, metavar="ID", help="Only the task of this taskID (repeatable).")
+def kuscia_job(file: str, app_image: str, tasks: tuple[str, ...]) -> None:
+    """Print a KusciaJob's file (`-`: standard input) with spec.tasks[].appImage set and all else as it is."""
+    from fimg_pipeline.cli.kuscia import print_job
+
+    print_job(file, app_image, tasks)
+
+
 @main.command()
 @with_settings
 @click.option("--refresh", is_flag=True, help="Pull or bootstrap again even where the base is there.")

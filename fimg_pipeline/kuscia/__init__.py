@@ -1,0 +1,1 @@
+"""Kuscia: images on its nodes, AppImages in its API server, and the jobs that use them."""
