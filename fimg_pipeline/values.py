@@ -19,11 +19,14 @@ from fimg_pipeline.catalog.platforms import Platform, as_platform
 
 #: Docker's grammar for tags (distribution/reference).
 TAG_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PREFIX_PATTERN: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
+#: Parts of an image's name: a registry, and what is between slashes.
+HOST: Final = (
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
+)
+COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PREFIX_PATTERN: Final = re.compile(rf"(?:{HOST}/)?{COMPONENT}(?:/{COMPONENT})*")
 _IMAGE_PATTERN: Final = re.compile(
-    rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*:{TAG_PATTERN.pattern}(?:@sha256:[0-9a-f]{{64}})?"
+    rf"(?:{HOST}/)?{COMPONENT}(?:/{COMPONENT})*:{TAG_PATTERN.pattern}(?:@sha256:[0-9a-f]{{64}})?"
 )
 _REF_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _PATH_PATTERN: Final = re.compile(r"[\w./@+=~%-]+")
@@ -43,7 +46,7 @@ _APT_SOURCE_PATTERN: Final = re.compile(
 _PROXY_PATTERN: Final = re.compile(r"(?:[a-z0-9]+://)?(?!-)[A-Za-z0-9._~:/@%?=&+,*\[\]-]+")
 
 #: Longest repository name Docker accepts, host included.
-_MAX_NAME: Final = 255
+MAX_NAME: Final = 255
 _MAX_PATH: Final = 4096
 _MAX_COMPONENT: Final = 255
 _MAX_REF: Final = 255
@@ -118,25 +121,25 @@ def prefix(text: str) -> str:
     if ":" in text.split("/")[0] and "/" not in text:
         raise ValueError("names a registry but no namespace: write HOST:PORT/NAMESPACE")
     first = text.split("/")[0]
-    if not _is_host(first) and not re.fullmatch(_COMPONENT, first):
+    if not is_host(first) and not re.fullmatch(COMPONENT, first):
         raise ValueError(
             f"begins with {first}, which is no registry (no '.' or ':') and no namespace (lower case only)"
         )
-    _check_port(first)
+    check_port(first)
     if text == LOCAL_NAMESPACE or text.startswith(f"{LOCAL_NAMESPACE}/"):
         raise ValueError(f"must not be {LOCAL_NAMESPACE}, where the pipeline keeps its own images")
     longest = max(len(alias) for image in IMAGES.values() for alias in (image.name, *image.aliases))
-    if len(text) + 1 + longest > _MAX_NAME:
-        raise ValueError(f"is too long: image names may have {_MAX_NAME} characters")
+    if len(text) + 1 + longest > MAX_NAME:
+        raise ValueError(f"is too long: image names may have {MAX_NAME} characters")
     return text
 
 
-def _is_host(first: str) -> bool:
+def is_host(first: str) -> bool:
     """Whether Docker takes the first part of a name for a registry's host (distribution/reference)."""
     return "." in first or ":" in first or first == "localhost"
 
 
-def _check_port(host: str) -> None:
+def check_port(host: str) -> None:
     port = host.partition(":")[2]
     if port and not 0 < int(port) < 65536:
         raise ValueError(f"has the port {port}: ports are 1 to 65535")
@@ -253,14 +256,14 @@ def apt_source(text: str) -> str:
 
 
 def mirror(text: str) -> str:
-    if len(text) > _MAX_NAME or not re.fullmatch(rf"{_HOST}(?:/{_COMPONENT})*", text):
+    if len(text) > MAX_NAME or not re.fullmatch(rf"{HOST}(?:/{COMPONENT})*", text):
         raise ValueError("must be HOST[:PORT][/PATH] of a registry that mirrors Docker Hub")
     host = text.split("/")[0]
-    if not _is_host(host):
+    if not is_host(host):
         raise ValueError(
             f"must begin with a registry's host: Docker takes {host!r}, without '.' or ':', for a namespace"
         )
-    _check_port(host)
+    check_port(host)
     return text
 
 
@@ -268,9 +271,9 @@ def hosts(text: str) -> tuple[str, ...]:
     """A list of registries, each HOST[:PORT]."""
     found = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip(" ,"))))
     for host in found:
-        if not re.fullmatch(_HOST, host) or not _is_host(host):
+        if not re.fullmatch(HOST, host) or not is_host(host):
             raise ValueError("must be HOST[:PORT] of registries, several with commas between them")
-        _check_port(host)
+        check_port(host)
     return found
 
 
@@ -285,7 +288,7 @@ def images(text: str) -> tuple[str, ...]:
     """A list of images, each NAME:TAG, with the digest it must have if that is said."""
     found = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip(" ,"))))
     for reference in found:
-        if len(reference) > _MAX_NAME + _MAX_REF or not _IMAGE_PATTERN.fullmatch(reference):
+        if len(reference) > MAX_NAME + _MAX_REF or not _IMAGE_PATTERN.fullmatch(reference):
             raise ValueError("must be NAME:TAG or NAME:TAG@sha256:DIGEST, several with commas between them")
     return found
 
