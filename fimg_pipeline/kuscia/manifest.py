@@ -1,0 +1,164 @@
+"""AppImages from templates: three placeholders filled, everything else as it is, checked before a node is touched."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia.reference import Reference
+
+KIND: Final = "AppImage"
+#: What is filled; every other ``{{…}}`` is Kuscia's own, for the task that is started.
+NAME: Final = "{{APP_IMAGE_NAME}}"
+IMAGE_NAME: Final = "{{IMAGE_NAME}}"
+IMAGE_TAG: Final = "{{IMAGE_TAG}}"
+
+
+class TemplateError(FimgError):
+    """A template that gives no AppImage."""
+
+
+def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
+    """The AppImage ``name`` of ``image``, as ``template`` (YAML) wants it; raises :class:`TemplateError`.
+
+    A placeholder stands for its text wherever it is, in quotes or not: a tag ``2.0`` stays a string, and nothing in a
+    value is read as YAML.
+    """
+    values = {NAME: name, IMAGE_NAME: image.repository, IMAGE_TAG: image.tag}
+    # Without quotes they would be mappings to YAML. What stands in their place meanwhile is in no template.
+    marks = {placeholder: f"fimg{uuid.uuid4().hex}" for placeholder in values}
+    text = template
+    for placeholder, mark in marks.items():
+        text = text.replace(placeholder, mark)
+    document = _filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()})
+    try:
+        checked = _AppImage.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        raise TemplateError(f"{where or 'it'}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+    _check(checked, name, image)
+    return dict(document)
+
+
+def _document(text: str) -> Mapping[Any, Any]:
+    try:
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    except yaml.YAMLError as error:
+        raise TemplateError(f"it is no YAML: {' '.join(str(error).split())}") from None
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise TemplateError(f"it must be one document of kind {KIND}, and holds {len(documents)}")
+    return documents[0]
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would take the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {_filled(key, values): _filled(part, values) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, values) for part in value]
+    if isinstance(value, str):
+        for mark, text in values.items():
+            value = value.replace(mark, text)
+    return value
+
+
+# -- what Kuscia's API asks for (the CRD appimages.kuscia.secretflow), as far as it is more than Kubernetes' -----------
+
+
+class _Model(BaseModel):
+    """Fields that are not named here are Kubernetes' or a later Kuscia's, which checks them."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Metadata(_Model):
+    name: Text
+
+
+class _Image(_Model):
+    name: Text
+    tag: Text
+    id: str = ""
+    sign: str = ""
+
+
+class _Port(_Model):
+    name: Text
+    protocol: Literal["HTTP", "GRPC"] = "HTTP"
+    scope: Literal["Cluster", "Domain", "Local"] = "Local"
+
+
+class _Mount(_Model):
+    mountPath: Text
+    subPath: Text
+
+
+class _Container(_Model):
+    name: Text
+    workingDir: Text
+    command: list[str] = []
+    args: list[str] = []
+    ports: list[_Port] = []
+    configVolumeMounts: list[_Mount] = []
+
+
+class _PodSpec(_Model):
+    containers: Annotated[list[_Container], Field(min_length=1)]
+    restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
+
+
+class _DeployTemplate(_Model):
+    name: Text
+    role: str = ""
+    replicas: int | None = None
+    spec: _PodSpec
+
+
+class _Spec(_Model):
+    image: _Image
+    deployTemplates: Annotated[list[_DeployTemplate], Field(min_length=1)]
+    configTemplates: dict[str, str] = {}
+
+
+class _AppImage(_Model):
+    apiVersion: Literal["kuscia.secretflow/v1alpha1"]
+    kind: Literal["AppImage"]
+    metadata: _Metadata
+    spec: _Spec
+
+
+def _check(found: _AppImage, name: str, image: Reference) -> None:
+    """What a schema can't say: that it is of this image, and that what is mounted is there."""
+    if found.metadata.name != name:
+        raise TemplateError(f"metadata.name is {found.metadata.name}, and {name} is registered", hint=f"write {NAME}")
+    given = f"{found.spec.image.name}:{found.spec.image.tag}"
+    if given != str(image):
+        raise TemplateError(
+            f"spec.image is {given}, and {image} is registered", hint=f"write {IMAGE_NAME} and {IMAGE_TAG}"
+        )
+    for place, template in enumerate(found.spec.deployTemplates):
+        for number, container in enumerate(template.spec.containers):
+            where = f"spec.deployTemplates[{place}].spec.containers[{number}]"
+            for mount in container.configVolumeMounts:
+                if mount.subPath not in found.spec.configTemplates:
+                    raise TemplateError(f"{where} mounts {mount.subPath}, which spec.configTemplates does not have")
