@@ -1,0 +1,168 @@
+"""The templates that come with the project: each gives an AppImage, and the client's follows a job to its end.
+
+FATE Flow is a stand-in that answers as version 1.11.2 does (``fate_flow/apps/job_app.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia.manifest import app_image
+from fimg_pipeline.kuscia.reference import parse
+from fimg_pipeline.kuscia.templates import names, shipped
+
+IMAGE = parse("host:5000/fate/client:1.11.2-release")
+INITIATOR = {"role": "guest", "party_id": 9999}
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_gives_an_app_image(name: str) -> None:
+    done = app_image(shipped(name), "an-image", IMAGE)
+    assert done["spec"]["image"] == {"name": "host:5000/fate/client", "tag": "1.11.2-release"}
+    assert "{{APP_IMAGE_NAME}}" not in json.dumps(done)
+
+
+def test_those_that_are_needed_are_there() -> None:
+    assert names() == ("fate-client", "fateflow", "general")
+    with pytest.raises(FimgError, match=r"no template '\.\./x'"):
+        shipped("../x")
+
+
+class Flow(ThreadingHTTPServer):
+    """Answers queries with ``statuses``, one after the other, the last one for good; 500 for ``None``."""
+
+    def __init__(self, statuses: list[str | None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.statuses = statuses
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Flow
+
+    def do_POST(self) -> None:
+        path, body = self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((path, body))
+        status: str | None = ""
+        if path == "/v1/job/query":
+            statuses = self.server.statuses
+            status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        answers: dict[str, Any] = {
+            "/v1/job/submit": {"jobId": "202611260000000000000"},
+            "/v1/job/query": {"data": [{"f_status": status}]},
+            "/v1/job/task/query": {
+                "data": [
+                    {"f_component_name": "reader_0", "f_status": "success"},
+                    {"f_component_name": "lr_0", "f_status": "failed"},
+                ]
+            },
+            "/v1/job/stop": {},
+        }
+        refused = {"retcode": 101, "retmsg": "no such party"}
+        answer = refused if body.get("job_dsl") == {} else {"retcode": 0, "retmsg": "success", **answers[path]}
+        content = json.dumps(answer).encode()
+        self.send_response(500 if status is None else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def flow() -> Iterator[Flow]:
+    server = Flow(["success"])
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def started(tmp_path: Path, task: dict[str, Any]) -> subprocess.Popen[str]:
+    """The follower as a node starts it, its configuration filled as Kuscia does; it polls more often."""
+    templates = app_image(shipped("fate-client"), "x", IMAGE)["spec"]["configTemplates"]
+    given = json.dumps(json.dumps(task))[1:-1]
+    configuration = templates["task.conf"].replace("{{.TASK_INPUT_CONFIG}}", given).replace("{{.TASK_ID}}", "a")
+    (tmp_path / "task.conf").write_text(configuration)
+    program = templates["follow.py"]
+    for name, value in (
+        ("POLL_SECONDS = 5\n", "POLL_SECONDS = 0.02\n"),
+        ("PATIENCE_SECONDS = 600", "PATIENCE_SECONDS = 0.3"),
+    ):
+        assert name in program
+        program = program.replace(name, value)
+    (tmp_path / "follow.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "follow.py"), str(tmp_path / "task.conf")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=30)
+    return process.returncode, output
+
+
+def task_for(flow: Flow) -> dict[str, Any]:
+    return {"flow": flow.url, "job_runtime_conf": {"initiator": INITIATOR}, "job_dsl": {"components": {}}}
+
+
+def test_a_job_is_submitted_and_followed_to_its_end(flow: Flow, tmp_path: Path) -> None:
+    flow.statuses = ["waiting", "running", None, "running", "success"]
+    status, output = ended(started(tmp_path, task_for(flow)))
+    assert status == 0, output
+    assert [line.rpartition(": ")[2] for line in output.splitlines()[1:]] == ["waiting", "running", "success"]
+    (submitted, *queries) = flow.asked
+    assert submitted[1] == {"job_dsl": {"components": {}}, "job_runtime_conf": {"initiator": INITIATOR}}
+    assert queries[0] == ("/v1/job/query", {**INITIATOR, "job_id": "202611260000000000000"})
+
+
+@pytest.mark.parametrize("how", ["failed", "canceled", "timeout"])
+def test_a_task_fails_when_its_job_does(flow: Flow, tmp_path: Path, how: str) -> None:
+    flow.statuses = ["running", how]
+    status, output = ended(started(tmp_path, task_for(flow)))
+    assert status == 1 and f"job 202611260000000000000 ended: {how} in lr_0" in output, output
+
+
+def test_a_flow_that_is_gone_is_not_waited_for_for_ever(flow: Flow, tmp_path: Path) -> None:
+    flow.statuses = ["running", None]
+    status, output = ended(started(tmp_path, task_for(flow)))
+    assert status == 1 and "FATE Flow has not answered for 0.3 s" in output, output
+
+
+def test_what_flow_refuses_and_what_is_missing_is_told(flow: Flow, tmp_path: Path) -> None:
+    status, output = ended(started(tmp_path, {**task_for(flow), "job_dsl": {}}))
+    assert status == 1 and "FATE Flow refuses job/submit: no such party" in output, output
+    status, output = ended(started(tmp_path, {"flow": flow.url}))
+    assert status == 1 and "the task's input lacks job_runtime_conf, job_dsl" in output, output
+    status, output = ended(started(tmp_path, {**task_for(flow), "flow": "http://127.0.0.1:1"}))
+    assert status == 1 and "FATE Flow at http://127.0.0.1:1 can't be asked" in output, output
+    assert "Traceback" not in output
+
+
+def test_a_task_that_is_stopped_stops_its_job(flow: Flow, tmp_path: Path) -> None:
+    flow.statuses = ["running"]
+    process = started(tmp_path, task_for(flow))
+    deadline = time.monotonic() + 20
+    while not any(path == "/v1/job/query" for path, _ in flow.asked):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    assert status == 1 and "stopped, and job 202611260000000000000 with it" in output, output
+    assert flow.asked[-1] == ("/v1/job/stop", {"job_id": "202611260000000000000"})
