@@ -55,8 +55,8 @@ def with_app_image(text: str, app_image: str, tasks: Collection[str] = ()) -> st
             continue
         jobs += 1
         for place, (task_node, task) in enumerate(_tasks(node, document)):
-            name = task.get("taskID")
-            seen.add(str(name))
+            name = str(task.get("taskID", ""))
+            seen.add(name)
             if tasks and name not in tasks:
                 continue
             task[_FIELD] = app_image

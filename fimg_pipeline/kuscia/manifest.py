@@ -35,7 +35,10 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     text = template
     for placeholder, mark in marks.items():
         text = text.replace(placeholder, mark)
-    document = _filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()})
+    try:
+        document = _filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()})
+    except RecursionError:
+        raise TemplateError("a part of it contains itself (anchors, aliases), or it is nested too deeply") from None
     try:
         checked = _AppImage.model_validate(document)
     except ValidationError as error:
@@ -50,7 +53,10 @@ def _document(text: str) -> Mapping[Any, Any]:
     try:
         documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.YAMLError as error:
-        raise TemplateError(f"it is no YAML: {' '.join(str(error).split())}") from None
+        raise TemplateError(
+            f"it is no YAML: {' '.join(str(error).split())}",
+            hint="what Kuscia fills, {{.TASK_ID}} and such, has to stand in quotes or in a block (|)",
+        ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"it must be one document of kind {KIND}, and holds {len(documents)}")
     return documents[0]
@@ -61,7 +67,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
             seen.add(str(key.value))

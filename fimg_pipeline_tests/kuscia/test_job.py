@@ -108,6 +108,11 @@ def test_what_can_not_be_set_is_named(text: str, told: str) -> None:
         with_app_image(text, "x")
 
 
+def test_a_task_may_be_called_by_a_number() -> None:
+    text = "kind: KusciaJob\nspec: {tasks: [{taskID: 1, appImage: a}, {taskID: 2, appImage: a}]}\n"
+    assert with_app_image(text, "x", ["2"]) == text.replace("taskID: 2, appImage: a", "taskID: 2, appImage: x")
+
+
 def test_a_task_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(JobError, match="no task is called job-train") as caught:
         with_app_image(DOCUMENT, "x", ["job-psi", "job-train"])

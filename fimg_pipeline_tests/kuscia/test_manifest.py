@@ -89,6 +89,8 @@ def test_what_a_value_holds_is_neither_yaml_nor_a_pattern() -> None:
         ("kind: AppImage", "kind: AppImage\nkind: Pod", "kind is there twice"),
         ("kind: AppImage", "kind: [AppImage", "it is no YAML"),
         ("kind: AppImage", "kind: !!python/name:os.system", "it is no YAML"),
+        ("name: main\n            workingDir", "name: {{.ID}}\n            workingDir", r"no YAML.*unhashable key"),
+        ("# somebody's own", "x: &x {y: *x}", "contains itself"),
         ("# somebody's own", "a: b\n---", "it must be one document of kind AppImage, and holds 2"),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_task_fails_when_its_job_does(flow: Flow, tmp_path: Path, how: str) ->
 def test_a_flow_that_is_gone_is_not_waited_for_for_ever(flow: Flow, tmp_path: Path) -> None:
     flow.statuses = ["running", None]
     status, output = ended(started(tmp_path, task_for(flow)))
-    assert status == 1 and "FATE Flow has not answered for 0.3 s" in output, output
+    assert status == 1 and "FATE Flow has said nothing of the job for 0.3 s" in output, output
 
 
 def test_what_flow_refuses_and_what_is_missing_is_told(flow: Flow, tmp_path: Path) -> None:
@@ -152,7 +152,10 @@ def test_what_flow_refuses_and_what_is_missing_is_told(flow: Flow, tmp_path: Pat
     assert status == 1 and "the task's input lacks job_runtime_conf, job_dsl" in output, output
     status, output = ended(started(tmp_path, {**task_for(flow), "flow": "http://127.0.0.1:1"}))
     assert status == 1 and "FATE Flow at http://127.0.0.1:1 can't be asked" in output, output
-    assert "Traceback" not in output
+    status, output = ended(started(tmp_path, {**task_for(flow), "job_runtime_conf": {}}))
+    assert status == 1 and "the task's input lacks job_runtime_conf.initiator" in output, output
+    status, output = ended(started(tmp_path, {**task_for(flow), "job_runtime_conf": 7}))
+    assert status == 1 and "must be a JSON object" in output and "Traceback" not in output, output
 
 
 def test_a_task_that_is_stopped_stops_its_job(flow: Flow, tmp_path: Path) -> None:
