@@ -10,25 +10,22 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.ship import push as pushing
 from fimg_pipeline.ship import registry as client
-from fimg_pipeline.ship.destination import Destination
 from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
-from fimg_pipeline.ship.lists import put_list, with_those_of_others
-from fimg_pipeline.ship.push import Publication, missing, platform_tag, publication, push
+from fimg_pipeline.ship.push import missing, platform_tag, publication, push
 from fimg_pipeline.ship.registry import Login
 from fimg_pipeline.ship.saved import read_saved
 from fimg_pipeline.ship.transport import GivenUpError, RegistryError, RegistryUnreachableError
 from fimg_pipeline_tests.rig.faults import Between, Fault, between
 from fimg_pipeline_tests.rig.registry import Registry, registry
-from fimg_pipeline_tests.ship.archives import Image, layer, saved_by_old_engine
+from fimg_pipeline_tests.ship.archives import Image, saved_by_old_engine
+from fimg_pipeline_tests.ship.publishing import noise, place, publications
 
 pytestmark = pytest.mark.engine
 
@@ -52,35 +49,6 @@ def guarded() -> Iterator[Registry]:
     """With TLS by a CA of its own, and a login."""
     with registry(login=LOGIN, tls=True) as started:
         yield started
-
-
-def noise(size: int) -> bytes:
-    """A layer that does not shrink, and that no registry has."""
-    content = bytearray(layer("x", size))
-    content[512 : 512 + size] = os.urandom(size)
-    return bytes(content)
-
-
-def publications(folder: Path, count: int = 3, architecture: str = "amd64", size: int = 50_000) -> list[Publication]:
-    """Images with one layer in common and one of their own."""
-    base = noise(size)
-    images = [Image((base, noise(1000)), f"image {number}", architecture) for number in range(count)]
-    store = LayerStore(folder)
-    saved = read_saved(io.BytesIO(saved_by_old_engine(images)), store, lambda _: None)
-    return [publication(f"image-{number}", image, store) for number, image in enumerate(saved)]
-
-
-def place(host: str, said: list[str] | None = None, **how: Any) -> Destination:
-    """A namespace of its own in the registry at ``host``."""
-    scheme = "https" if "verify" in how else "http"
-    registry = client.Registry(
-        host,
-        f"{scheme}://{host}",
-        how.get("login"),
-        how.get("verify", True),
-        (said if said is not None else []).append,
-    )
-    return Destination(registry, f"run-{os.urandom(6).hex()}")
 
 
 def test_every_blob_is_sent_once_and_nothing_a_second_time(plain: Registry, tmp_path: Path) -> None:
@@ -424,48 +392,6 @@ def test_a_gate_names_what_is_not_as_declared(plain: Registry, tmp_path: Path) -
     assert "image-2:1 is not there" in told["image-2"][0]
 
 
-def test_a_list_is_pulled_by_platform(plain: Registry, engine: Engine, tmp_path: Path) -> None:
-    there = place(plain.name)
-    pushed: dict[Platform, Publication] = {}
-    for architecture in PLATFORMS:
-        (image,) = publications(tmp_path / architecture, 1, architecture)
-        push(there, platform_tag("1", architecture), [image], lambda _: None)
-        pushed[architecture] = image
-    digest = put_list(there, "image-0", "1", {platform: image.digest for platform, image in pushed.items()})
-    reference = f"{plain.name}/{there.repository('image-0')}:1"
-    for architecture, image in pushed.items():
-        engine.sdk.images.pull(reference, platform=f"linux/{architecture}")
-        record = engine.inspect(reference)
-        engine.remove(reference)
-        assert record is not None and record["Architecture"] == architecture
-        assert record["Id"] == image.blobs[-1].described.digest
-    assert there.registry.manifest_digest(there.repository("image-0"), "1") == digest
-
-
-def test_a_list_has_what_another_machine_pushed(plain: Registry, tmp_path: Path) -> None:
-    there = place(plain.name)
-    pushed = {}
-    for architecture in PLATFORMS:
-        (image,) = publications(tmp_path / architecture, 1, architecture)
-        push(there, platform_tag("1", architecture), [image], lambda _: None)
-        pushed[architecture] = image.digest
-    said: list[str] = []
-    assert with_those_of_others(there, "image-0", "1", {"amd64": pushed["amd64"]}, said.append) == pushed
-    assert len(said) == 1 and "image-0:1-arm64 was pushed from elsewhere, built from commit abc" in said[0]
-    assert with_those_of_others(there, "image-0", "2", {"amd64": pushed["amd64"]}, said.append).keys() == {"amd64"}
-
-
 def test_a_tag_that_could_be_a_platforms_is_refused() -> None:
     with pytest.raises(ShipError, match="TAG=1-arm64 ends as the tags of arm64 do"):
         platform_tag("1-arm64", "amd64")
-
-
-def test_a_list_needs_every_platform_as_it_was_pushed(plain: Registry, tmp_path: Path) -> None:
-    there = place(plain.name)
-    (image,) = publications(tmp_path, 1)
-    push(there, platform_tag("1", "amd64"), [image], lambda _: None)
-    with pytest.raises(ShipError, match="image-0:1-arm64 is not there, not sha256:"):
-        put_list(there, "image-0", "1", {"amd64": image.digest, "arm64": f"sha256:{'0' * 64}"})
-    with pytest.raises(ShipError, match=f"image-0:1-amd64 is {image.digest}, not sha256:0"):
-        put_list(there, "image-0", "1", {"amd64": f"sha256:{'0' * 64}"})
-    assert there.registry.manifest_digest(there.repository("image-0"), "1") is None
