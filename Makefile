@@ -81,3 +81,4 @@ fate-party: fate-dir setup
 bench: setup
 	@$(VENV)/bin/python -m bench.matrix
 	@$(VENV)/bin/python -m bench.ship
+	@$(VENV)/bin/python -m bench.register

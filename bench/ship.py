@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.performance import renew
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.second import SecondEngine, second_engine, second_image
@@ -35,8 +35,6 @@ from fimg_pipeline_tests.rig.demo import remove_names
 from fimg_pipeline_tests.rig.machine import require_command
 from fimg_pipeline_tests.rig.registry import Registry, registry
 
-REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- written by bench/ship.py -->", "<!-- end of bench/ship.py -->"
 PREFIX = "fimg-bench.invalid:5000/fate"
 #: A file that one published image alone has.
 CHANGED = "deploy/upgrade/sql/1.10.0-1.11.1.sql"
@@ -187,8 +185,7 @@ def report(figures: Figures) -> str:
         ("push of what is there, against the first", figures.ratio("push again", "push")),
     ]
     table = "\n".join(f"| {what} | {value:.{2 if value >= 0.1 else 3}f} |" for what, value in rows)
-    return f"""{BEGIN}
-## Shipping
+    return f"""## Shipping
 
 Written by `make bench` ({os.cpu_count()} cores): {figures.images} images of the sample, {size["raw"] / 1e6:.0f} MB as
 `docker save` writes them, everything in one run, engines and registries fresh and on the same machine. Where it does
@@ -202,20 +199,14 @@ A bundle costs more than the raw reading because it is compressed on the way, wr
 and read back from the disk; after a change only what changed is read and compressed, the file is written and read anew.
 The bundle took {figures.seconds["bundle"]:.0f} s, `docker save | gzip` {figures.seconds["gzip"]:.0f} s, the loop of
 `docker push` {figures.seconds["docker push"]:.0f} s.
-{END}"""
+"""
 
 
 def main() -> None:
     """Measures, and renews our part of the report."""
     with tempfile.TemporaryDirectory(prefix="fimg-bench-") as folder:
         text = report(measure(Path(folder)))
-    there = REPORT.read_text()
-    if BEGIN in there:
-        there = re.sub(f"{BEGIN}.*{END}", lambda _: text, there, flags=re.DOTALL)
-    else:
-        there = f"{there.rstrip()}\n\n{text}\n"
-    REPORT.write_text(there)
-    print(text)
+    renew("bench/ship.py", text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from fimg_pipeline.assets.images import IMAGE_ASSETS
 from fimg_pipeline.assets.packages import PACKAGE_ASSETS
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import PUBLISHING_ASSETS
+from fimg_pipeline.assets.registration import registration_assets
 from fimg_pipeline.assets.source import source
 from fimg_pipeline.automation.executor import EXECUTOR
 from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
@@ -21,9 +22,12 @@ from fimg_pipeline.settings import Settings, load
 
 def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Fresh definitions; ``resources`` replace the real ones, for tests."""
+    settings = settings or load()
+    registration = registration_assets(settings)
     return dg.Definitions(
-        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS, *BUNDLE_ASSETS, *PUBLISHING_ASSETS],
-        jobs=build_jobs(settings or load()),
+        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS, *BUNDLE_ASSETS, *PUBLISHING_ASSETS, *registration.assets],
+        asset_checks=registration.checks,
+        jobs=build_jobs(settings),
         resources={"pipeline": Pipeline(), **(resources or {})},
         executor=EXECUTOR,
     )

@@ -11,7 +11,7 @@ from typing import IO, Literal
 
 from fimg_pipeline.state import run_folder
 
-Kind = Literal["source", "package", "image", "bundle", "registry"]
+Kind = Literal["source", "package", "image", "bundle", "registry", "kuscia"]
 What = Literal["started", "working", "built", "reused", "failed"]
 
 

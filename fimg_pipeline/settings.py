@@ -53,6 +53,7 @@ class Settings:
     registry_password: str | None = field(repr=False)
     registry_ca: Path | None
     insecure_registries: tuple[str, ...]
+    kuscia_app_images: Path | None
     fate_llm_url: str
     ipcl_url: str
     git_mirror: str | None

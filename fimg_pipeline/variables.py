@@ -70,6 +70,13 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "HOST[:PORT] of registries that are spoken to without TLS",
     ),
     Variable(
+        "KUSCIA_APP_IMAGES",
+        "kuscia_app_images",
+        "",
+        values.path,
+        "YAML file of the AppImages that runs register; default: none",
+    ),
+    Variable(
         "FATE_LLM_URL",
         "fate_llm_url",
         "https://github.com/FederatedAI/FATE-LLM.git",

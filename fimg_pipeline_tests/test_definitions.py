@@ -15,7 +15,7 @@ import yaml
 from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.assets.bundles import BUNDLES, FATE
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, SOURCE, bundle_key, image_key, log_page, package_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.features import Feature
@@ -72,6 +72,21 @@ def test_a_build_carries_nothing_elsewhere() -> None:
     assert not shipping & (keys("build") | keys("build_amd64"))
     assert keys("bundle") == set(map(bundle_key, BUNDLES))
     assert (keys("publish"), keys("publish_lists")) == ({PUBLISHED}, {LISTS})
+
+
+def test_app_images_follow_the_images_of_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "app-images.yaml"
+    file.write_text("app_images: [{image: nginx, mode: p2p, user: x}, {image: client, mode: center, user: x}]")
+    defs = build_defs(make_settings(KUSCIA_APP_IMAGES=str(file)))
+    (spec,) = [spec for spec in defs.resolve_all_asset_specs() if spec.key == REGISTERED]
+    assert {dep.asset_key for dep in spec.deps} == {image_key("client"), image_key("nginx")}
+    assert set(defs.resolve_job_def("register").asset_layer.executable_asset_keys) == {REGISTERED}
+    assert REGISTERED not in defs.resolve_job_def("build").asset_layer.executable_asset_keys
+    file.write_text("app_images: [{image: ngin")
+    broken = build_defs(make_settings(KUSCIA_APP_IMAGES=str(file)))
+    dg.Definitions.validate_loadable(broken)
+    (spec,) = [spec for spec in broken.resolve_all_asset_specs() if spec.key == REGISTERED]
+    assert spec.description is not None and "It can't be used" in spec.description
 
 
 def test_what_most_images_wait_for_goes_first() -> None:

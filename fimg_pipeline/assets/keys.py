@@ -1,6 +1,6 @@
 """Asset keys: an image's key is its name; packages, which share names with images, stand below ``package``.
 
-Bundles stand below ``bundle``, what a registry has below ``registry``.
+Bundles stand below ``bundle``, what a registry has below ``registry``, what Kuscia has below ``kuscia``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ SOURCE: Final = dg.AssetKey(["source"])
 #: The images of a platform and tag in their registry, and the lists over all platforms.
 PUBLISHED: Final = dg.AssetKey(["registry", "images"])
 LISTS: Final = dg.AssetKey(["registry", "lists"])
+#: AppImages on nodes of Kuscia.
+REGISTERED: Final = dg.AssetKey(["kuscia", "app_images"])
 
 
 def log_page(run_id: str, key: dg.AssetKey) -> str:

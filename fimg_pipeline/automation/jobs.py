@@ -7,7 +7,7 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline.assets.bundles import BUNDLES
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, SOURCE, bundle_key, image_key, package_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, package_key
 from fimg_pipeline.assets.pipeline import TAG_PLATFORM
 from fimg_pipeline.catalog.images import unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
@@ -21,14 +21,16 @@ BUILD: Final = "build"
 BUNDLE: Final = "bundle"
 PUBLISH: Final = "publish"
 PUBLISH_LISTS: Final = "publish_lists"
+REGISTER: Final = "register"
 
 
 def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     """All jobs; ``settings`` only choose the default selections."""
     bundles = dg.AssetSelection.assets(*map(bundle_key, BUNDLES))
+    registered = [] if settings.kuscia_app_images is None else [REGISTERED]
     everything = dg.define_asset_job(
         BUILD,
-        selection=dg.AssetSelection.all() - bundles - dg.AssetSelection.assets(PUBLISHED, LISTS),
+        selection=dg.AssetSelection.all() - bundles - dg.AssetSelection.assets(PUBLISHED, LISTS, *registered),
         description="All images and packages: pick assets and a partition, or use `fimg build`.",
     )
     bundle = dg.define_asset_job(
@@ -46,7 +48,22 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
         selection=dg.AssetSelection.assets(LISTS),
         description="The tag itself in the registry: a list over the platforms that were built, if all are there.",
     )
-    return [everything, bundle, publish, lists, *(_platform_job(settings, platform) for platform in PLATFORMS)]
+    register = [
+        dg.define_asset_job(
+            REGISTER,
+            selection=dg.AssetSelection.assets(key),
+            description="The AppImages of KUSCIA_APP_IMAGES, of images that are up to date, on their nodes.",
+        )
+        for key in registered
+    ]
+    return [
+        everything,
+        bundle,
+        publish,
+        lists,
+        *register,
+        *(_platform_job(settings, platform) for platform in PLATFORMS),
+    ]
 
 
 def _platform_job(settings: Settings, platform: Platform) -> dg.UnresolvedAssetJobDefinition:

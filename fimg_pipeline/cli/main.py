@@ -11,12 +11,12 @@ import sqlite3
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
 
-from fimg_pipeline.cli.options import part_size, with_settings
+from fimg_pipeline.cli.options import containers, part_size, with_settings
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import Verb
 from fimg_pipeline.settings import Settings
@@ -90,6 +90,38 @@ def save(
     from fimg_pipeline.cli.save import save as save_bundles
 
     sys.exit(save_bundles(settings, flags, output=output, part_size=max_size, since=since, singles=singles))
+
+
+@main.command()
+@click.option("-m", "mode", required=True, type=click.Choice(["center", "p2p"]), help="How Kuscia is deployed.")
+@click.option(
+    "-i", "image", required=True, metavar="IMAGE", help="The image: NAME[:TAG], of this engine or a registry."
+)
+@click.option("-u", "user", default="", metavar="USER", help="Who deployed Kuscia. Default: $USER.")
+@click.option("-n", "name", default="", metavar="NAME", help="The AppImage's name. Default: after the image.")
+@click.option("-d", "domains", default="alice,bob", show_default=True, metavar="DOMAINS", help="The nodes' domains.")
+@click.option(
+    "-f",
+    "template",
+    default="",
+    metavar="TEMPLATE",
+    help="A file, or general, fateflow, fate-client. Default: the image's.",
+)
+@click.option(
+    "--container",
+    "containers",
+    multiple=True,
+    callback=containers,
+    metavar="DOMAIN=NAME",
+    help="How the container of a domain (or of: master) is called, if not by convention (repeatable).",
+)
+@click.option("--pin", is_flag=True, help="Name the image's id in the AppImage: nodes refuse any other of that name.")
+@click.option("--sign", default="", metavar="TEXT", help="The AppImage's image.sign, which Kuscia before 0.6 asks for.")
+def register(image: str, **how: Any) -> None:
+    """Load IMAGE into every node of a Kuscia deployment and register it as an AppImage."""
+    from fimg_pipeline.cli.kuscia import register_image
+
+    register_image(image, **how)
 
 
 @main.command("kuscia-job")

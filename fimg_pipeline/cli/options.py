@@ -29,6 +29,15 @@ def part_size(_context: click.Context, _parameter: click.Parameter, text: str | 
         raise click.BadParameter(f"{text!r} {error}") from None
 
 
+def containers(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Reads containers' names by domain (a click callback)."""
+    named = dict(text.partition("=")[::2] for text in given)
+    wrong = next((text for text in given if "=" not in text), None)
+    if wrong is not None or len(named) < len(given):
+        raise click.BadParameter(f"{wrong!r} must be DOMAIN=NAME" if wrong else "a domain is named twice")
+    return named
+
+
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the flags to a command and hands it ``settings`` and ``flags`` (variable → value given on the line)."""
 

@@ -6,12 +6,14 @@ The SDK has no BuildKit. The client is run with an argument list, its context on
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import threading
 import time
 from collections import deque
@@ -141,6 +143,26 @@ class Engine:
             self._call(lambda: self.sdk.api.remove_image(reference, noprune=False))
         except docker.errors.ImageNotFound:
             return
+
+    def read_file(self, reference: str, path: str, limit: int) -> bytes | None:
+        """The file ``path`` of an image, whose programs are not run; ``None`` when there is no file of that name.
+
+        :class:`EngineError` when it has more than ``limit`` bytes.
+        """
+        # Never started, so that the command need not be there.
+        container = self._call(lambda: self.sdk.containers.create(reference, ["none"], network_mode="none"))
+        try:
+            parts, found = container.get_archive(path)
+            if found["size"] > limit:
+                raise EngineError(f"{path} of {reference} has {found['size']} bytes, and {limit} are read at most")
+            with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as archive:
+                file = archive.extractfile(archive.getmembers()[0])
+                return None if file is None else file.read()
+        except (docker.errors.NotFound, KeyError):
+            # Not there, or a link to nowhere.
+            return None
+        finally:
+            container.remove(force=True, v=True)
 
     @contextmanager
     def save(self, image_ids: Sequence[str]) -> Iterator[IO[bytes]]:

@@ -30,6 +30,11 @@ class Reference:
     def __str__(self) -> str:
         return f"{self.repository}:{self.tag}"
 
+    @property
+    def on_engine(self) -> str:
+        """As Docker lists it: what is on its hub without the hub's name."""
+        return str(self).removeprefix(f"{_HUB}/").removeprefix("library/")
+
 
 def parse(text: str) -> Reference:
     """What ``text`` names, by Docker's grammar (distribution/reference); raises :class:`ImageNameError`.

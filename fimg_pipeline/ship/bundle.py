@@ -81,10 +81,21 @@ def write(
     with PartWriter(folder, name, max_size) as output:
         if compressed:
             with StoredGzip(output) as sink:
-                _write_tar(content, store, sink)
+                stream(content, store, sink)
         else:
-            _write_tar(content, store, output)
+            stream(content, store, output)
     return output.files
+
+
+def stream(content: Content, store: LayerStore, sink: Sink) -> None:
+    """Writes the archive without a gzip around it; :class:`ShipError` when a layer is not as it was kept."""
+    target: Any = sink
+    with tarfile.open(fileobj=target, mode="w|", bufsize=_BUFFER, format=tarfile.GNU_FORMAT) as tar:
+        for name, document in content.documents.items():
+            tar.addfile(_member(name, len(document)), io.BytesIO(document))
+        for layer in content.layers(store):
+            with store.path(layer).open("rb") as file:
+                tar.addfile(_member(_layer_name(layer.diff_id), layer.packed_size), _Required(file, layer, store))
 
 
 def verify(
@@ -114,18 +125,6 @@ def verify(
             )
 
 
-def _write_tar(content: Content, store: LayerStore, sink: Sink) -> None:
-    stream: Any = sink
-    with tarfile.open(fileobj=stream, mode="w|", bufsize=_BUFFER, format=tarfile.GNU_FORMAT) as tar:
-        for name, document in content.documents.items():
-            tar.addfile(_member(name, len(document)), io.BytesIO(document))
-        for layer in content.layers(store):
-            with store.path(layer).open("rb") as file:
-                hashed = _Hashing(file)
-                tar.addfile(_member(_layer_name(layer.diff_id), layer.packed_size), hashed)
-            store.require_digest(layer, f"sha256:{hashed.digest.hexdigest()}")
-
-
 class _Hashing:
     """Reads ``file`` and hashes what it reads."""
 
@@ -136,6 +135,23 @@ class _Hashing:
     def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
         self.digest.update(data)
+        return data
+
+
+class _Required(_Hashing):
+    """A layer's file that keeps its last bytes back unless it is as it was kept: half of one is no layer to anybody."""
+
+    def __init__(self, file: IO[bytes], layer: Layer, store: LayerStore) -> None:
+        super().__init__(file)
+        self._layer = layer
+        self._store = store
+        self._left = layer.packed_size
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = super().read(size)
+        self._left -= len(data)
+        if self._left <= 0:
+            self._store.require_digest(self._layer, f"sha256:{self.digest.hexdigest()}")
         return data
 
 

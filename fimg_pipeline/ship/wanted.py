@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -23,26 +23,38 @@ def require_current(plan: Plan, passed: Callable[[PlannedImage], bool]) -> None:
     ``passed``: an image that is there without its name (an engine has one of each, and it may be another platform's by
     now) is as it should be if it passed its checks.
     """
+    _require_current(plan, plan.bundle, passed)
+    if not plan.bundle:
+        raise ShipError("the switches select no image that is published", hint="`fimg plan` says what they select")
+
+
+def _require_current(plan: Plan, names: Collection[str], passed: Callable[[PlannedImage], bool]) -> None:
     outdated = [
         image
-        for image in map(plan.image, plan.bundle)
+        for image in map(plan.image, names)
         if image.status is not Status.CURRENT and not (image.status is Status.REUSABLE and passed(image))
     ]
     if outdated:
         raise ShipError(
-            f"{len(outdated)} of {len(plan.bundle)} images are not up to date for {plan.platform}, tag {plan.tag}: "
+            f"{len(outdated)} of {len(names)} images are not up to date for {plan.platform}, tag {plan.tag}: "
             + ", ".join(f"{image.name} ({image.reason})" for image in outdated),
             hint="build them first: `fimg build`",
         )
-    if not plan.bundle:
-        raise ShipError("the switches select no image that is published", hint="`fimg plan` says what they select")
 
 
 def fate_images(plan: Plan, engine: Engine, passed: Callable[[PlannedImage], bool]) -> list[LockedImage]:
     """The published images the switches select, in build order; see :func:`require_current`."""
     require_current(plan, passed)
+    return current_images(plan, plan.bundle, engine, passed)
+
+
+def current_images(
+    plan: Plan, names: Collection[str], engine: Engine, passed: Callable[[PlannedImage], bool]
+) -> list[LockedImage]:
+    """The images ``names`` of a plan, up to date and on the engine; :class:`ShipError` when one is not."""
+    _require_current(plan, names, passed)
     found: list[LockedImage] = []
-    for planned in map(plan.image, plan.bundle):
+    for planned in map(plan.image, names):
         record = engine.inspect(planned.stage)
         if record is None:
             raise ShipError(f"{planned.stage} is gone from the engine", hint="build it again: `fimg build`")

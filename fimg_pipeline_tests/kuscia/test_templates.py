@@ -21,7 +21,7 @@ import pytest
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.manifest import app_image
 from fimg_pipeline.kuscia.reference import parse
-from fimg_pipeline.kuscia.templates import names, shipped
+from fimg_pipeline.kuscia.templates import Template, find, names, shipped
 
 IMAGE = parse("host:5000/fate/client:1.11.2-release")
 INITIATOR = {"role": "guest", "party_id": 9999}
@@ -29,15 +29,23 @@ INITIATOR = {"role": "guest", "party_id": 9999}
 
 @pytest.mark.parametrize("name", names())
 def test_each_gives_an_app_image(name: str) -> None:
-    done = app_image(shipped(name), "an-image", IMAGE)
+    done = app_image(shipped(name).text, "an-image", IMAGE)
     assert done["spec"]["image"] == {"name": "host:5000/fate/client", "tag": "1.11.2-release"}
     assert "{{APP_IMAGE_NAME}}" not in json.dumps(done)
 
 
 def test_those_that_are_needed_are_there() -> None:
     assert names() == ("fate-client", "fateflow", "general")
-    with pytest.raises(FimgError, match=r"no template '\.\./x'"):
-        shipped("../x")
+
+
+def test_others_are_files(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("kind: AppImage")
+    assert find("own.yaml", tmp_path) == Template("own.yaml", "kind: AppImage")
+    assert find("general", tmp_path) == shipped("general")
+    (tmp_path / "no-text").write_bytes(b"\xff\xfe")
+    for name, told in (("other.yaml", "No such file"), ("no-text", "no text"), (".", "directory"), ("a\0b", "null")):
+        with pytest.raises(FimgError, match=told):
+            find(name, tmp_path)
 
 
 class Flow(ThreadingHTTPServer):
@@ -97,7 +105,7 @@ def flow() -> Iterator[Flow]:
 
 def started(tmp_path: Path, task: dict[str, Any]) -> subprocess.Popen[str]:
     """The follower as a node starts it, its configuration filled as Kuscia does; it polls more often."""
-    templates = app_image(shipped("fate-client"), "x", IMAGE)["spec"]["configTemplates"]
+    templates = app_image(shipped("fate-client").text, "x", IMAGE)["spec"]["configTemplates"]
     given = json.dumps(json.dumps(task))[1:-1]
     configuration = templates["task.conf"].replace("{{.TASK_INPUT_CONFIG}}", given).replace("{{.TASK_ID}}", "a")
     (tmp_path / "task.conf").write_text(configuration)

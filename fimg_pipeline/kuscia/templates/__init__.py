@@ -1,7 +1,8 @@
-"""The templates that come with the project, by name; each says in its first lines what it is for."""
+"""Templates of AppImages: those that come with the project, by name, each with what it is for in its first lines."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +12,37 @@ _FOLDER: Final = Path(__file__).parent
 GENERAL: Final = "general"
 
 
+class TemplateFileError(FimgError):
+    """There is no template of that name."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template's text, and where it is from, for people."""
+
+    source: str
+    text: str
+
+
 def names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
-def shipped(name: str) -> str:
-    """The text of a template."""
-    if name not in names():
-        raise FimgError(f"there is no template {name!r}", hint=f"there are {', '.join(names())}")
-    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+def shipped(name: str) -> Template:
+    """A template that comes with the project."""
+    return Template(name, (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def find(text: str, folder: Path) -> Template:
+    """The template called ``text``: one that comes with the project, or a file, seen from ``folder``."""
+    if text in names():
+        return shipped(text)
+    try:
+        return Template(text, (folder / text).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise TemplateFileError(f"template {text} is no text in UTF-8") from None
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise TemplateFileError(
+            f"template {text} can't be read: {problem}", hint=f"a file, or one of {', '.join(names())}"
+        ) from None

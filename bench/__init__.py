@@ -1,0 +1,1 @@
+"""Measurements: each runs what it compares side by side, and writes ratios into docs/."""

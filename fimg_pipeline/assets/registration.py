@@ -1,0 +1,212 @@
+"""AppImages on nodes of Kuscia: those that KUSCIA_APP_IMAGES names, of images that are up to date; off without it."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import REGISTERED, image_key, log_page
+from fimg_pipeline.assets.partitions import MATRIX
+from fimg_pipeline.assets.pipeline import Pipeline, Session
+from fimg_pipeline.assets.records import passed
+from fimg_pipeline.assets.source import commit_metadata
+from fimg_pipeline.assets.steps import POOL, Log, step
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia import configured
+from fimg_pipeline.kuscia.configured import AppImage, ConfiguredError
+from fimg_pipeline.kuscia.registration import Registration, RegistrationError, deviations
+from fimg_pipeline.kuscia.request import perform
+from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.progress import Event, log_path, report, telling
+from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.ship.layers import LayerStore
+from fimg_pipeline.ship.wanted import current_images
+
+CHECK: Final = "nodes_are_as_registered"
+#: Metadata of :data:`REGISTERED`: what the check compares the nodes with.
+_RECORD: Final = "registered"
+#: How many registrations are looked back on.
+_HISTORY: Final = 1000
+
+
+@dataclass(frozen=True)
+class RegistrationDefinitions:
+    """What is defined where AppImages are configured; nothing elsewhere."""
+
+    assets: Sequence[dg.AssetsDefinition] = ()
+    checks: Sequence[dg.AssetChecksDefinition] = ()
+
+
+def registration_assets(settings: Settings) -> RegistrationDefinitions:
+    """The asset and its check, if a file of AppImages is named. Of the file it only takes which images they follow."""
+    if settings.kuscia_app_images is None:
+        return RegistrationDefinitions()
+    try:
+        images = sorted({each.image for each in configured.read(settings.kuscia_app_images)})
+        problem = ""
+    except ConfiguredError as error:
+        # The rest of the pipeline is there without them, and a run says the same.
+        images, problem = [], f"\n\n**It can't be used:** {error}"
+    return RegistrationDefinitions([_asset(images, problem)], [_check])
+
+
+def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=REGISTERED,
+        deps=[image_key(name) for name in images],
+        partitions_def=MATRIX,
+        group_name="kuscia",
+        kinds={"kubernetes"},
+        owners=["team:fate-release"],
+        code_version="1",
+        pool=POOL,
+        description="The AppImages of `KUSCIA_APP_IMAGES`: first every node has the image, then every API server the "
+        f"AppImage. What is there already stays.{problem}",
+    )
+    def app_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        started = time.monotonic()
+        with step(context, pipeline, "kuscia", "app_images") as (session, log):
+            settings, run_id = session.settings, context.run.run_id
+            say = telling(log, settings.home, run_id, "kuscia", "app_images")
+            wanted = _wanted(settings)
+            plan = session.plan(sorted({each.image for each in wanted}))
+            registered = _register(context.instance, session, plan, wanted, say)
+            done = list(registered.values())
+            seconds = time.monotonic() - started
+            report(settings.home, run_id, Event("kuscia", "app_images", "built", seconds))
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(_version(done)),
+                metadata={
+                    "nodes": dg.MetadataValue.table(_rows(done)),
+                    "commit": commit_metadata(plan.source.fate),
+                    _RECORD: dg.MetadataValue.json({key: _record(each) for key, each in registered.items()}),
+                    "seconds": round(seconds, 1),
+                    "log": dg.MetadataValue.url(log_page(run_id, REGISTERED)),
+                    "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, "kuscia-app_images"))),
+                },
+            )
+
+    return app_images
+
+
+@dg.asset_check(
+    asset=REGISTERED,
+    name=CHECK,
+    description="Every node has the image that was registered last, by its id and whole, and every API server the "
+    "AppImage as it was applied. Asks the nodes; run it whenever you want to know.",
+)
+def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    try:
+        path = load().kuscia_app_images
+        wanted = () if path is None else configured.read(path)
+    except FimgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    engine, registered = Engine(), _registered(context.instance, wanted)
+    rows, told = [], []
+    for each in registered:
+        found = deviations(engine, each)
+        told += [f"{node}: {problem}" for node, problem in found.items()]
+        for node in dict.fromkeys((*each.images, *each.servers)):
+            what = {"AppImage": each.name, "node": node, "image": each.reference, "problem": found.get(node, "")}
+            rows.append(dg.TableRecord(what))
+    waiting = len(wanted) - len(registered)
+    counted = f"{len(registered)} AppImages on their nodes" + (f", {waiting} not registered yet" if waiting else "")
+    return dg.AssetCheckResult(
+        passed=not told,
+        description="; ".join(told[:5]) or counted,
+        metadata={"nodes": dg.MetadataValue.table(rows)} if rows else {},
+    )
+
+
+def _wanted(settings: Settings) -> list[AppImage]:
+    """Those of the partition's platform."""
+    assert settings.kuscia_app_images is not None
+    wanted = [each for each in configured.read(settings.kuscia_app_images) if each.platform == settings.platform]
+    if not wanted:
+        raise ConfiguredError(f"{settings.kuscia_app_images} names no AppImage for {settings.platform}")
+    return wanted
+
+
+def _register(
+    instance: dg.DagsterInstance, session: Session, plan: Plan, wanted: Sequence[AppImage], say: Log
+) -> dict[str, Registration]:
+    """All of them, as far as they go, by what the file says of them; :class:`RegistrationError` with what did not."""
+    settings = session.settings
+    assert settings.kuscia_app_images is not None
+    names = [each.image for each in wanted]
+    found = current_images(plan, names, session.engine, lambda image: passed(instance, image, plan.tag))
+    store = LayerStore(settings.home / "store")
+    registered: dict[str, Registration] = {}
+    problems: list[FimgError] = []
+    for each, image in zip(wanted, found, strict=True):
+        try:
+            request = each.request(image.reference, settings.kuscia_app_images.parent)
+            say(f"registering {image.reference} as {request.app_image}")
+            engine_id = partial(_require_platform, image.id, each.platform)
+            registered[_key(each)] = perform(request, session.engine, store, engine_id, say)
+        except FimgError as error:
+            problems.append(error)
+    if problems:
+        hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+        raise RegistrationError("\n".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+    return registered
+
+
+def _require_platform(engine_id: str, platform: Platform, nodes: Platform) -> str:
+    if nodes != platform:
+        raise RegistrationError(f"the image is for {platform}, and the nodes are {nodes}")
+    return engine_id
+
+
+def _key(wanted: AppImage) -> str:
+    """Tells what the file says of one AppImage from what it says of others, or said before."""
+    return json.dumps(wanted.model_dump(mode="json"), sort_keys=True)
+
+
+def _rows(registered: Sequence[Registration]) -> list[dg.TableRecord]:
+    return [
+        dg.TableRecord(
+            {
+                "AppImage": each.name,
+                "node": result.node,
+                "image": f"{result.image}: {each.reference}" if result.image else "",
+                "image id": each.image_id if result.image else "",
+                "result": result.app_image or "",
+            }
+        )
+        for each in registered
+        for result in each.results
+    ]
+
+
+def _record(registered: Registration) -> dict[str, Any]:
+    return {
+        "reference": registered.reference,
+        "image_id": registered.image_id,
+        "document": registered.document,
+        "images": list(registered.images),
+        "servers": list(registered.servers),
+    }
+
+
+def _registered(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[Registration]:
+    """Those of ``wanted`` that were registered, each as it was last."""
+    records = instance.fetch_materializations(REGISTERED, limit=_HISTORY).records
+    found: dict[str, Registration] = {}
+    for record in records:
+        made = record.asset_materialization
+        value: Any = {} if made is None else made.metadata[_RECORD].value
+        for key, each in value.items():
+            found.setdefault(key, Registration(**each))
+    return [found[key] for key in map(_key, wanted) if key in found]
+
+
+def _version(registered: Sequence[Registration]) -> str:
+    return hashlib.sha256(json.dumps([_record(each) for each in registered], sort_keys=True).encode()).hexdigest()

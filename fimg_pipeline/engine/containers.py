@@ -1,0 +1,121 @@
+"""Commands in running containers, by the docker client: without a terminal, their input and output as streams."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import docker.errors
+
+from fimg_pipeline.engine.client import Engine, EngineError
+
+
+class ContainerError(EngineError):
+    """A container is not there, not running, or a command in it does not end."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: its status, what it printed, and what it said beside that (standard error)."""
+
+    status: int
+    output: str
+    said: str
+
+    @property
+    def problem(self) -> str:
+        """Why it failed, in its own words."""
+        lines = [line.strip() for line in (self.said or self.output).splitlines() if line.strip()]
+        return f"it ended with {self.status}: {lines[-1] if lines else 'it said nothing'}"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A command in a container that is written to."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    said: IO[bytes]
+
+    def write(self, data: bytes) -> None:
+        """:class:`BrokenPipeError` when the command reads no more; :meth:`end` says why."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+
+    def end(self, seconds: float) -> Done:
+        """Closes the command's input and waits for its end; :class:`ContainerError` when that takes longer."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ContainerError(f"the command has not ended within {seconds:.0f} s") from None
+        return Done(status, _text(self.output), _text(self.said))
+
+    def stop(self) -> None:
+        """Ends the client at once; the command's input ends where it is."""
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that runs, by its name."""
+
+    engine: Engine
+    name: str
+
+    def run(self, command: Sequence[str], given: bytes = b"", *, seconds: float = 120) -> Done:
+        """Runs a command that reads ``given``; :class:`ContainerError` when it has not ended in time."""
+        with self.feed(command) as feed:
+            with contextlib.suppress(BrokenPipeError):
+                feed.write(given)
+            return feed.end(seconds)
+
+    @contextmanager
+    def feed(self, command: Sequence[str]) -> Iterator[Feed]:
+        """Starts a command to write to; it does not outlive the block."""
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                [self.engine.cli, "exec", "--interactive", self.name, *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=said,
+            )
+            feed = Feed(process, output, said)
+            try:
+                yield feed
+            finally:
+                if process.poll() is None:
+                    feed.stop()
+                with contextlib.suppress(BrokenPipeError):
+                    assert process.stdin is not None
+                    process.stdin.close()
+
+
+def running(engine: Engine, name: str) -> Container:
+    """The container called exactly ``name``, which has to run; :class:`ContainerError`."""
+    try:
+        # Docker takes the beginning of an id for a name, too.
+        attributes: dict[str, Any] = engine.sdk.api.inspect_container(name)
+    except docker.errors.NotFound:
+        attributes = {}
+    except docker.errors.APIError as error:
+        raise ContainerError(f"container {name}: {error.explanation or error}") from None
+    if attributes.get("Name") != f"/{name}":
+        raise ContainerError(f"there is no container {name}")
+    state = attributes["State"]["Status"]
+    if state != "running":
+        raise ContainerError(f"container {name} is {state}", hint=f"docker start {name}")
+    return Container(engine, name)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")

@@ -1,0 +1,113 @@
+"""What a node that runs tasks is asked: its architecture, how it takes images, which it has under a name.
+
+Kuscia's nodes keep images in a containerd of their own. That an image is listed there says little: it is listed after
+an import that failed, too, and under the same tag may be another one. So it counts by its id, and only complete.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fimg_pipeline.catalog.platforms import Platform, platform_of
+from fimg_pipeline.engine.containers import Container, Done
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia.reference import Reference
+
+#: Kuscia's containerd, and the namespace of its pods.
+_CTR: Final = ("ctr", "--address", "/home/kuscia/containerd/run/containerd.sock", "--namespace", "k8s.io")
+#: What `ctr images check` says of an image all of whose parts are there.
+_COMPLETE: Final = re.compile(r"\bcomplete \((\d+)/\1\)")
+
+
+class NodeError(FimgError):
+    """A node does not answer, or not as a node of Kuscia does."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a node has under a name: the image's id, and whether all of it is there."""
+
+    image_id: str
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node by its container."""
+
+    container: Container
+
+    @property
+    def name(self) -> str:
+        return self.container.name
+
+    def platform(self) -> Platform:
+        """What its tasks run on."""
+        done = self._ask(["uname", "-m"])
+        try:
+            return platform_of(done.output.strip())
+        except ValueError:
+            raise NodeError(f"{self.name} runs on {done.output.strip()}; amd64 and arm64 are supported") from None
+
+    def import_command(self) -> Sequence[str]:
+        """What reads an archive from its input and makes images of it.
+
+        Kuscia's own where it has that (from 0.11 on), containerd's otherwise. Neither unpacks: that is done for the
+        first task, as the node is configured to.
+        """
+        done = self.container.run(["kuscia", "image", "load", "--help"])
+        if done.status == 0 and "--input" in done.output:
+            return ["kuscia", "image", "load"]
+        return [*_CTR, "images", "import", "--no-unpack", "-"]
+
+    def held(self, image: Reference) -> Held | None:
+        """What it has under the name of ``image``; ``None``: nothing."""
+        only = f"name=={json.dumps(str(image))}"
+        listed = self._ask([*_CTR, "images", "ls", only]).output.splitlines()
+        if not listed or not listed[0].startswith("REF"):
+            # Not even the names of the columns: that is no answer, and no sign that there is no such image.
+            raise NodeError(f"{self.name} did not say which images it has: ctr printed {listed[:1]}")
+        if len(listed) == 1:
+            return None
+        digest = listed[1].split()[2]
+        # It also fails where something is amiss.
+        checked = self.container.run([*_CTR, "images", "check", only])
+        return Held(self._image_id(digest), _COMPLETE.search(checked.output) is not None)
+
+    def _image_id(self, digest: str) -> str:
+        """The id of the image with the manifest ``digest``: the digest of its configuration. Empty: it is not there."""
+        document = self._document(digest)
+        if "manifests" in document:
+            platform = self.platform()
+            document = next(
+                (
+                    self._document(str(entry["digest"]))
+                    for entry in document["manifests"]
+                    if entry.get("platform", {}).get("architecture") == platform
+                ),
+                {},
+            )
+        return str(document.get("config", {}).get("digest", ""))
+
+    def _document(self, digest: str) -> dict[str, Any]:
+        done = self.container.run([*_CTR, "content", "get", digest])
+        if done.status != 0:
+            return {}
+        try:
+            found: dict[str, Any] = json.loads(done.output)
+        except ValueError:
+            raise NodeError(f"{self.name} has no manifest in {digest}: ctr printed {done.output[:80]!r}") from None
+        return found
+
+    def _ask(self, command: Sequence[str]) -> Done:
+        done = self.container.run(command)
+        if done.status != 0:
+            raise NodeError(
+                f"{self.name} does not answer as a node of Kuscia: {command[0]}: {done.problem}",
+                hint="images are kept by the containerd of nodes whose runtime is runc; is it one, and has it started?",
+            )
+        return done

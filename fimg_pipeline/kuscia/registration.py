@@ -1,0 +1,257 @@
+"""Registering an image: on every node first, in the API servers then, each step seen to be true before the next."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.containers import Container, running
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia import api
+from fimg_pipeline.kuscia.deployment import Deployment
+from fimg_pipeline.kuscia.importing import import_image
+from fimg_pipeline.kuscia.node import Held, Node
+from fimg_pipeline.kuscia.reference import Reference, parse
+from fimg_pipeline.ship.bundle import Content
+from fimg_pipeline.ship.layers import LayerStore
+from fimg_pipeline.ship.save import collect
+from fimg_pipeline.ship.saved import SavedImage
+
+#: Questions to nodes at a time.
+_AT_ONCE: Final = 8
+
+Log = Callable[[str], None]
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class RegistrationError(FimgError):
+    """Not every node has what it should."""
+
+
+@dataclass
+class Result:
+    """What a node has now. ``image``: ``None`` where none belongs, or none is; ``app_image`` likewise."""
+
+    node: str
+    image: Literal["imported", "there"] | None = None
+    app_image: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of a deployment, all of them running, of one platform."""
+
+    images: Sequence[Node]
+    servers: Sequence[Container]
+    platform: Platform
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be registered: the image ``engine_id`` of the engine, as ``reference``, by the AppImage ``document``.
+
+    ``pinned``: the AppImage names the image's id, too, and nodes refuse another one of that name.
+    """
+
+    reference: Reference
+    engine_id: str
+    document: Mapping[str, Any]
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What is registered: the image of ``image_id`` as ``reference`` on nodes ``images``, ``document`` on ``servers``.
+
+    ``results``: what that took, a node each.
+    """
+
+    reference: str
+    image_id: str
+    document: Mapping[str, Any]
+    images: Sequence[str]
+    servers: Sequence[str]
+    results: Sequence[Result] = ()
+
+    @property
+    def name(self) -> str:
+        """The AppImage's."""
+        return str(self.document["metadata"]["name"])
+
+
+def find_nodes(engine: Engine, deployment: Deployment) -> Nodes:
+    """The nodes of ``deployment``; :class:`RegistrationError` naming all that are not there or can't be used."""
+    names = dict.fromkeys((*deployment.image_nodes, *deployment.api_nodes))
+    containers = _each({name: name for name in names}, lambda name: running(engine, name))
+    nodes = {name: Node(containers[name]) for name in deployment.image_nodes}
+    platforms = _each(nodes, Node.platform)
+    if len(set(platforms.values())) > 1:
+        listed = ", ".join(f"{name} {platform}" for name, platform in platforms.items())
+        raise RegistrationError(
+            f"the nodes are of several architectures, and an image is of one: {listed}",
+            hint="register an image for each architecture, under names of their own",
+        )
+    platform = next(iter(platforms.values()))
+    return Nodes(list(nodes.values()), [containers[name] for name in deployment.api_nodes], platform)
+
+
+def register(engine: Engine, store: LayerStore, nodes: Nodes, wanted: Wanted, say: Log) -> Registration:
+    """Brings the image to all nodes that lack it, and then the AppImage to every API server.
+
+    What is there already stays, so that running it again after a failure completes it. Raises
+    :class:`RegistrationError` saying which node failed at what, and what is where.
+    """
+    _each({server.name: server for server in nodes.servers}, lambda server: api.try_out(server, wanted.document))
+    image = collect(engine, store, [wanted.engine_id], say)[wanted.engine_id]
+    results = {name: Result(name) for name in (*(n.name for n in nodes.images), *(s.name for s in nodes.servers))}
+    _import(nodes.images, image, wanted.reference, store, results, say)
+    _require(results, wanted)
+    document = _pinned(wanted.document, image) if wanted.pinned else wanted.document
+    applied = _answers({server.name: server for server in nodes.servers}, lambda server: api.apply(server, document))
+    for name, answer in applied.items():
+        if isinstance(answer, FimgError):
+            results[name].problem = answer.message
+        else:
+            results[name].app_image = answer
+            say(f"{name}: AppImage {answer}")
+    _require(results, wanted)
+    return Registration(
+        str(wanted.reference),
+        image.image_id,
+        document,
+        [node.name for node in nodes.images],
+        [server.name for server in nodes.servers],
+        list(results.values()),
+    )
+
+
+def deviations(engine: Engine, registered: Registration) -> dict[str, str]:
+    """What is not as it was registered, by node: the image is another or not whole, the AppImage changed or gone."""
+
+    def problem(name: str) -> str | None:
+        try:
+            container = running(engine, name)
+            if name in registered.images:
+                held = Node(container).held(parse(registered.reference))
+                if held is None:
+                    return f"it has no {registered.reference}"
+                if held.image_id != registered.image_id:
+                    return f"{registered.reference} is {_short(held.image_id) or 'damaged'} there"
+                if not held.complete:
+                    return f"{registered.reference} is not complete there"
+            if name in registered.servers:
+                return _document_problem(registered, api.current(container, registered.name))
+        except FimgError as error:
+            return error.message
+        return None
+
+    nodes = {name: name for name in (*registered.images, *registered.servers)}
+    return {name: found for name, found in _each(nodes, problem).items() if found is not None}
+
+
+def _document_problem(registered: Registration, found: Mapping[str, Any] | None) -> str | None:
+    if found is None:
+        return f"it has no AppImage {registered.name}"
+    changed = api.differences(dict(registered.document), dict(found))
+    return f"AppImage {registered.name} was changed: {', '.join(changed)}" if changed else None
+
+
+def _import(
+    nodes: Sequence[Node],
+    image: SavedImage,
+    reference: Reference,
+    store: LayerStore,
+    results: Mapping[str, Result],
+    say: Log,
+) -> None:
+    """Sees which nodes lack ``image``, imports it there, and sees that they have it."""
+    goal = Held(image.image_id, complete=True)
+    before = _each({node.name: node for node in nodes}, lambda node: node.held(reference))
+    lacking = []
+    for node in nodes:
+        held = before[node.name]
+        if held == goal:
+            results[node.name].image = "there"
+            say(f"{node.name}: has {_short(image.image_id)}")
+            continue
+        lacking.append(node)
+        if held is not None and held.image_id != image.image_id:
+            say(f"{node.name}: has another image under that name, {_short(held.image_id)}, which is replaced")
+    if not lacking:
+        return
+    say(f"importing {_short(image.image_id)} into {len(lacking)} nodes")
+    commands = _each({node.name: node for node in lacking}, Node.import_command)
+    feeds = [(node.container, commands[node.name]) for node in lacking]
+    problems = import_image(feeds, Content({str(reference): image}), store, say)
+    after = _answers({n.name: n for n in lacking if n.name not in problems}, lambda node: node.held(reference))
+    for node in lacking:
+        result = results[node.name]
+        if node.name in problems:
+            result.problem = f"import: {problems[node.name]}"
+            continue
+        answer = after[node.name]
+        if isinstance(answer, FimgError):
+            result.problem = f"after the import: {answer.message}"
+        elif answer == goal:
+            result.image = "imported"
+            say(f"{node.name}: imported {_short(image.image_id)}")
+        elif answer is None:
+            result.problem = "the import ended well, and there is no such image"
+        elif answer.image_id == image.image_id:
+            result.problem = "the import ended well, and the image is not complete"
+        else:
+            result.problem = f"the import ended well, and {_short(answer.image_id)} is there instead"
+
+
+def _require(results: Mapping[str, Result], wanted: Wanted) -> None:
+    """:class:`RegistrationError` when a node has a problem."""
+    failed = [result for result in results.values() if result.problem]
+    if not failed:
+        return
+    name = wanted.document["metadata"]["name"]
+    having = [result.node for result in results.values() if result.image]
+    applied = [result.node for result in results.values() if result.app_image]
+    lines = [f"{wanted.reference} is not registered as {name}: {len(failed)} of {len(results)} nodes failed"]
+    lines += [f"  {result.node}: {result.problem}" for result in failed]
+    lines.append(f"  the image is now in {', '.join(having) or 'none'}; the AppImage in {', '.join(applied) or 'none'}")
+    raise RegistrationError("\n".join(lines), hint="mend that and run it again: what is there is not done twice")
+
+
+def _pinned(document: Mapping[str, Any], image: SavedImage) -> Mapping[str, Any]:
+    changed = copy.deepcopy(dict(document))
+    changed["spec"]["image"]["id"] = image.image_id
+    return changed
+
+
+def _short(image_id: str) -> str:
+    return image_id[:19]
+
+
+def _each(items: Mapping[str, U], ask: Callable[[U], T]) -> dict[str, T]:
+    """What ``ask`` answers for every item, by name; one error that has all that went wrong."""
+    answers = _answers(items, ask)
+    problems = [answer for answer in answers.values() if isinstance(answer, FimgError)]
+    if problems:
+        hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+        raise RegistrationError("\n".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+    return {name: answer for name, answer in answers.items() if not isinstance(answer, FimgError)}
+
+
+def _answers(items: Mapping[str, U], ask: Callable[[U], T]) -> dict[str, T | FimgError]:
+    """What ``ask`` answers for every item, or what went wrong, by name; several are asked at a time."""
+
+    def answer(item: U) -> T | FimgError:
+        try:
+            return ask(item)
+        except FimgError as error:
+            return error
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(items, pool.map(answer, items.values()), strict=True))

@@ -1,0 +1,110 @@
+"""From an image of the matrix to an AppImage in one run, on real nodes; and the check that asks them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from fimg_pipeline.assets.keys import REGISTERED
+from fimg_pipeline.assets.registration import CHECK, registration_assets
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.sample import commit_change
+from fimg_pipeline.settings import load
+from fimg_pipeline_tests.rig.command import Fimg
+from fimg_pipeline_tests.rig.demo import PREFIX, ids
+from fimg_pipeline_tests.rig.kuscia import CTR, Kuscia, kuscia
+
+pytestmark = pytest.mark.engine
+
+NGINX = f"{PREFIX}/nginx:demo"
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Kuscia]:
+    with kuscia() as started:
+        started.start("master", ["master"])
+        started.start("lite", ["lite-alice", "lite-bob"])
+        yield started
+
+
+@pytest.fixture
+def app_images(rig: Kuscia, tmp_path: Path) -> Path:
+    """The file that has nginx registered."""
+    file = tmp_path / "app-images.yaml"
+    file.write_text(yaml.safe_dump({"app_images": [{"image": "nginx", "mode": "center", "user": rig.user}]}))
+    return file
+
+
+def registered(fimg: Fimg, app_images: Path, status: int = 0) -> str:
+    """What a run of nginx and its AppImage prints."""
+    fimg.settings["KUSCIA_APP_IMAGES"] = str(app_images)
+    try:
+        process = fimg.materialize('key:nginx or key:"package/proxy" or key:"kuscia/app_images"', "amd64|demo")
+        output, _ = process.communicate(timeout=900)
+    finally:
+        del fimg.settings["KUSCIA_APP_IMAGES"]
+    assert process.returncode == status, output
+    return output
+
+
+def test_one_run_from_the_image_to_the_app_image(
+    fimg: Fimg, engine: Engine, rig: Kuscia, app_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fimg.succeeds("build", "--image", "nginx")
+    before = ids(engine)["nginx"]
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# {time.time()}\n", "Change")
+    output = registered(fimg, app_images)
+    built = ids(engine)["nginx"]
+    assert built != before
+    assert {node.image_id(NGINX) for name, node in rig.nodes.items() if name != "master"} == {built}
+    (name,) = rig.nodes["master"].app_images()
+    assert rig.nodes["master"].app_image(name.partition("/")[2])["spec"]["image"]["tag"] == "demo"
+    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
+        made = instance.fetch_materializations(REGISTERED, limit=1).records[0].asset_materialization
+        assert made is not None and made.partition == "amd64|demo"
+        table: Any = made.metadata["nodes"]
+        assert [(row.data["node"].rpartition("-")[2], row.data["result"]) for row in table.records] == [
+            ("alice", ""),
+            ("bob", ""),
+            ("master", "created"),
+        ]
+        assert f"Asset check '{CHECK}' on 'kuscia/app_images' passed" in output or CHECK in output
+        monkeypatch.setenv("KUSCIA_APP_IMAGES", str(app_images))
+        assert checked(instance).passed
+        rig.nodes["lite-bob"].execute(f"{CTR} images rm {NGINX}")
+        rig.nodes["master"].execute(
+            f'kubectl patch {name} --type merge -p \'{{"spec": {{"image": {{"tag": "other"}}}}}}\''
+        )
+        found = checked(instance)
+        assert not found.passed and found.description is not None
+        assert f"lite-bob: it has no {NGINX}" in found.description
+        assert "AppImage nginx-demo was changed: spec.image.tag" in found.description
+        again = registered(fimg, app_images)
+        assert "lite-alice: has sha256:" in again and "lite-bob: imported sha256:" in again
+        assert "master: AppImage configured" in again and checked(instance).passed
+
+
+def checked(instance: dg.DagsterInstance) -> dg.AssetCheckResult:
+    """What the check says now."""
+    (check,) = registration_assets(load()).checks
+    result = check(dg.build_asset_check_context(instance=instance))
+    assert isinstance(result, dg.AssetCheckResult)
+    return result
+
+
+def test_a_node_that_is_not_there_fails_the_run(fimg: Fimg, rig: Kuscia, app_images: Path) -> None:
+    text = app_images.read_text().replace("mode:", "domains: [alice, carol]\n  mode:")
+    app_images.write_text(text)
+    output = registered(fimg, app_images, status=1)
+    assert f"there is no container {rig.user}-kuscia-lite-carol" in output
+
+
+def test_a_file_that_can_t_be_used_fails_the_run_only(fimg: Fimg, app_images: Path) -> None:
+    app_images.write_text("app_images: [{image: no-image, mode: center, user: x}]")
+    assert "app_images.0: no image is called no-image" in registered(fimg, app_images, status=1)
