@@ -83,10 +83,18 @@ class Settings:
         configured = {"pytorch": self.pytorch_index_url, "pyg": self.pyg_find_links, "cuda": self.cuda_apt_repository}
         return frozenset(name for name, value in configured.items() if value is not None)
 
-    @property
-    def bundles(self) -> Path:
-        """Where folders of bundles are."""
-        return self.bundle_dir or self.home / "bundles"
+    def bundles(self, output: str = "") -> Path:
+        """Where folders of bundles are made: ``output``, if it is said; :class:`SettingsError` if it can't be there."""
+        if not output:
+            return self.bundle_dir or self.home / "bundles"
+        try:
+            folder = values.path(output)
+        except ValueError as error:
+            raise SettingsError(f"output {output!r} {error}") from None
+        problems = _source_problems(folder, {"fate_dir": self.fate_dir, "ipcl_pkg_dir": self.ipcl_pkg_dir})
+        if problems:
+            raise SettingsError(f"output {output} {'; '.join(problems)}")
+        return folder
 
     @property
     def security_mirror(self) -> str | None:

@@ -295,7 +295,7 @@ def images(text: str) -> tuple[str, ...]:
 
 def part_size(text: str) -> int:
     """How large the parts of a file may be, in bytes; ``M``, ``G`` and ``T`` are powers of 1024."""
-    found = re.fullmatch(r"(\d{1,15})([MGT]?)", text, re.IGNORECASE)
+    found = re.fullmatch(r"([0-9]{1,15})([MGT]?)", text, re.IGNORECASE)
     if found is None:
         raise ValueError("must be a size such as 700M or 2G")
     size = int(found[1]) << {"": 0, "M": 20, "G": 30, "T": 40}[found[2].upper()]

@@ -14,7 +14,6 @@ import pytest
 import yaml
 from sqlalchemy.exc import IntegrityError
 
-from fimg_pipeline.assets.bundles import BUNDLES, FATE
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.assets.steps import POOL
@@ -26,6 +25,7 @@ from fimg_pipeline.definitions import build_defs
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import load
+from fimg_pipeline.ship.folder import BUNDLES, FATE
 from fimg_pipeline_tests.plan.samples import make_settings
 from fimg_pipeline_tests.rig.command import environment
 

@@ -75,6 +75,12 @@ def folder_of(fimg: Fimg, name: str = "demo-amd64") -> Path:
     return Path(fimg.settings["BUNDLE_DIR"]) / name
 
 
+def delta_of(fimg: Fimg, base: Path) -> Path:
+    """The folder of what leaves out what ``base`` has."""
+    base_lock = locks.read(base / "images.lock.json")
+    return folder_of(fimg, f"demo-amd64-since-demo-{locks.identity(base_lock)}")
+
+
 def at(folder: Path, shelf: Path) -> str:
     """Where a second engine has a folder of the shelf."""
     return f"/shelf/{folder.relative_to(shelf)}"
@@ -188,6 +194,8 @@ def test_parts_are_joined_by_the_loader(small: Fimg, second: SecondEngine, shelf
         ("rm fate.images.tar.gz", "fate.images.tar.gz is missing: carry the whole folder"),
         ("rm SHA256SUMS", "SHA256SUMS is missing: carry the whole folder"),
         ("sed -i 's/amd64/arm64/' images.lock.json", "images.lock.json is damaged"),
+        ("sed -i 's/^bundle fate/bundde fate/' load.sh", "load.sh is damaged: its SHA-256 is"),
+        ("sed -i 's/$/\\r/' SHA256SUMS", "SHA256SUMS has no line for load.sh as it was written"),
     ],
 )
 def test_what_was_harmed_on_the_way_is_refused(
@@ -208,8 +216,51 @@ def test_an_image_that_is_not_the_saved_one_is_told(small: Fimg, second: SecondE
     image_id = locks.read(folder_of(small) / "images.lock.json").bundles["fate"].images[0].id
     harm = f"cp -r {at(folder_of(small), shelf)} /carried; cd /carried; sed -i s/{image_id[7:]}/{'0' * 64}/ load.sh"
     assert second.run(["sh", "-ec", harm])[0] == 0
+    sums = "cd /carried; sed -i '/load.sh/d' SHA256SUMS; sha256sum load.sh >> SHA256SUMS"
+    assert second.run(["sh", "-ec", sums])[0] == 0
     status, output = second.run(["sh", "/carried/load.sh"])
     assert status == 1 and "these images are not there as they were saved" in output and reference(FUM) in output
+
+
+def test_a_folder_that_lacks_a_bundle_says_so(small: Fimg, second: SecondEngine, shelf: Path, tmp_path: Path) -> None:
+    """As after a save of which a bundle failed."""
+    failed = small("save", "--output", str(shelf / "half"), THIRD_PARTY_IMAGES="registry.invalid/none:1")
+    assert failed.status == 1
+    place = at(shelf / "half" / "demo-amd64", shelf)
+    status, output = second.run(["sh", f"{place}/load.sh"])
+    assert status == 1 and "fate: 1 images loaded and verified" in output, output
+    assert "fimg save has not finished this folder; it lacks: third-party" in output
+    assert second.run(["sh", f"{place}/load.sh", "fate"])[0] == 0
+
+
+def test_whichever_is_written_last_the_folder_is_the_same(small: Fimg, shelf: Path) -> None:
+    def files(output: str) -> dict[str, str]:
+        small.succeeds("save", "--output", str(shelf / output), "--single", FUM)
+        folder = shelf / output / "demo-amd64"
+        return {path.name: file_of(path).sha256 for path in folder.iterdir()}
+
+    first = files("one")
+    archive = shelf / "one" / "demo-amd64" / "third-party.images.tar.gz"
+    archive.write_bytes(b"damaged")
+    assert files("one") == first == files("two")
+
+
+def test_only_what_is_not_there_is_written(small: Fimg, shelf: Path) -> None:
+    folder = shelf / "singles" / "demo-amd64"
+    small.succeeds("save", "--output", str(shelf / "singles"))
+    before = (folder / "fate.images.tar.gz").stat().st_mtime_ns
+    assert "writing fate.images.tar.gz" not in small.succeeds(
+        "save", "--output", str(shelf / "singles"), "--single", FUM
+    )
+    assert (folder / f"{FUM}.image.tar").is_file() and (folder / "fate.images.tar.gz").stat().st_mtime_ns == before
+    output = small.succeeds("save", "--output", str(shelf / "singles"))
+    assert not (folder / f"{FUM}.image.tar").exists()
+    assert f"{FUM}.image.tar is no part of this any more and is removed" in output + logs(small)
+
+
+def logs(fimg: Fimg) -> str:
+    """What all runs wrote down."""
+    return "".join(path.read_text() for path in fimg.home.glob("runs/*/logs/*.log"))
 
 
 def test_a_delta_stands_on_what_is_there(small: Fimg, second: SecondEngine, shelf: Path, engine: Engine) -> None:
@@ -220,8 +271,10 @@ def test_a_delta_stands_on_what_is_there(small: Fimg, second: SecondEngine, shel
     small.succeeds("build")
     result = small("save", "--since", str(base / "images.lock.json"))
     assert result.status == 0, result.output
-    assert "refused by an empty engine: it stands on demo" in result.output
-    delta = folder_of(small, "demo-amd64-since-demo")
+    for name in ("fate", "third-party"):
+        told = f"refused by an empty engine; with what it stands on: {name}: 1 images loaded and verified"
+        assert told in result.output
+    delta = delta_of(small, base)
     assert (delta / "fate.images.tar.gz").stat().st_size < full / 10
     status, output = second.run(["sh", f"{at(delta, shelf)}/load.sh", "fate"])
     assert status == 1 and f"  {reference(FUM)}" in output, output
@@ -240,7 +293,7 @@ def test_a_delta_is_refused_by_an_engine_that_keeps_images_in_containerd(
     commit_change(small.sample.fate, ONLY_IN_FUM, f"-- changed again {time.time()}\n", "Change")
     small.succeeds("build")
     small.succeeds("save", "--since", str(base / "images.lock.json"))
-    delta = folder_of(small, "demo-amd64-since-demo")
+    delta = delta_of(small, base)
     assert newer.run(["sh", f"{at(base, shelf)}/load.sh", "fate"])[0] == 0
     before = loaded(newer)
     status, output = newer.run(["sh", f"{at(delta, shelf)}/load.sh", "fate"])

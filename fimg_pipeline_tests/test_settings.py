@@ -399,3 +399,13 @@ def test_a_mirrors_security_updates_are_beside_its_debian(
 )
 def test_lines_of_programs_lose_credentials(line: str, shown: str) -> None:
     assert without_credentials(line) == shown
+
+
+def test_bundles_are_never_written_into_what_is_only_read(tmp_path: Path) -> None:
+    settings = load({"FATE_DIR": str(tmp_path / "fate"), "BUNDLE_DIR": str(tmp_path / "bundles")}, directory=tmp_path)
+    assert settings.bundles() == tmp_path / "bundles"
+    assert settings.bundles(str(tmp_path / "other")) == tmp_path / "other"
+    with pytest.raises(SettingsError, match="must not be in FATE_DIR"):
+        settings.bundles(str(tmp_path / "fate" / "bundles"))
+    with pytest.raises(SettingsError, match="output"):
+        settings.bundles("a b;c")

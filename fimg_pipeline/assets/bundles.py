@@ -19,17 +19,15 @@ from fimg_pipeline.assets.steps import POOL, RETRIES, Log, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, log_path, report, telling
+from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import trial
+from fimg_pipeline.ship.folder import FATE, THIRD_PARTY
 from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.lock import Lock, LockedImage
 from fimg_pipeline.ship.save import Saved, Wanted, save
 from fimg_pipeline.ship.third_party import third_party
 from fimg_pipeline.ship.wanted import fate_images, folder_name, header, left_out, read_base, sources
 
-FATE: Final = "fate"
-THIRD_PARTY: Final = "third-party"
-#: The bundles of a folder, by name.
-BUNDLES: Final = (FATE, THIRD_PARTY)
 LOADS: Final = "loads_into_an_empty_engine"
 
 
@@ -80,7 +78,7 @@ def bundle_asset(
             base = read_base(_path(config.since), settings.platform) if config.since else None
             lock = header(plan, base)
             chosen = images(context.instance, session, plan, say)
-            folder = (_path(config.output) if config.output else settings.bundles) / folder_name(lock)
+            folder = settings.bundles(config.output) / folder_name(lock)
             saved = save(
                 session.engine,
                 LayerStore(settings.home / "store"),
@@ -98,7 +96,7 @@ def bundle_asset(
                 say,
             )
             say(f"trying to load {name} into an empty engine")
-            check = _loads(session, folder, name, saved, log)
+            check = _loads(session, folder, name, saved, lock, log)
             report(settings.home, run_id, Event("bundle", name, "reused" if saved.reused else "built", saved.seconds))
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(saved)),
@@ -145,11 +143,15 @@ def _version(saved: Saved) -> str:
     return hashlib.sha256(json.dumps([images, files]).encode()).hexdigest()
 
 
-def _loads(session: Session, folder: Path, name: str, saved: Saved, log: Log) -> dg.AssetCheckResult:
-    """Tries loading, unless this very bundle passed before: its bytes can't have changed."""
-    passed_before = session.settings.home / "loaded" / _version(saved)
+def _loads(session: Session, folder: Path, name: str, saved: Saved, lock: Lock, log: Log) -> dg.AssetCheckResult:
+    """Tries loading, unless this very bundle passed before, by the same ``load.sh``: its bytes can't have changed."""
+    loader = folders.loader(lock.model_copy(update={"bundles": {name: saved.bundle}}))
+    key = hashlib.sha256(f"{_version(saved)} {loader}".encode()).hexdigest()
+    passed_before = session.settings.home / "loaded" / key
     if passed_before.is_file():
-        return dg.AssetCheckResult(passed=True, check_name=LOADS, description="these bytes were loaded before")
+        return dg.AssetCheckResult(
+            passed=True, check_name=LOADS, description="these bytes were loaded before, by this load.sh"
+        )
     tried = trial.load(session.engine, session.settings, folder, name, saved.bundle, log)
     if tried.passed:
         passed_before.parent.mkdir(parents=True, exist_ok=True)

@@ -176,9 +176,9 @@ def _rows(registered: Sequence[Registration]) -> list[dg.TableRecord]:
             {
                 "AppImage": each.name,
                 "node": result.node,
-                "image": f"{result.image}: {each.reference}" if result.image else "",
-                "image id": each.image_id if result.image else "",
+                "image": result.image or "",
                 "result": result.app_image or "",
+                "of": f"{each.reference} {each.image_id[:19]}",
             }
         )
         for each in registered

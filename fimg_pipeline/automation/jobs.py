@@ -6,7 +6,6 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.bundles import BUNDLES
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, package_key
 from fimg_pipeline.assets.pipeline import TAG_PLATFORM
 from fimg_pipeline.catalog.images import unbuildable_reason
@@ -14,6 +13,7 @@ from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship.folder import BUNDLES
 
 #: Everything that can be built; what a run makes of it is chosen at launch.
 BUILD: Final = "build"

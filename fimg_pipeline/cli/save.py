@@ -17,6 +17,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship.folder import BUNDLES, FATE
 from fimg_pipeline.ship.wanted import folder_name, header, read_base, require_current
 
 
@@ -32,7 +33,7 @@ def save(
     """Writes the bundles of what the switches select; the process's exit status."""
     console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, soft_wrap=True)
     started = time.monotonic()
-    root = _path("--output", output) if output else settings.bundles
+    root = settings.bundles(output)
     base = read_base(_path("--since", since), settings.platform) if since else None
     source_key = uuid.uuid4().hex
     plan = current_plan(settings, Engine(), source_key=source_key)
@@ -44,7 +45,6 @@ def save(
     folder = root / folder_name(header(plan, base))
 
     # Loading Dagster takes longer than finding out that there is nothing to load it for.
-    from fimg_pipeline.assets.bundles import BUNDLES, FATE
     from fimg_pipeline.assets.keys import bundle_key
     from fimg_pipeline.assets.partitions import add_tag
     from fimg_pipeline.assets.records import passed

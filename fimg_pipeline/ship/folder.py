@@ -19,6 +19,10 @@ from fimg_pipeline.ship.lock import Lock, LockedBundle, LockedFile
 from fimg_pipeline.ship.parts import file_of
 from fimg_pipeline.state import NEW, locked
 
+#: The bundles of a folder, by name.
+FATE: Final = "fate"
+THIRD_PARTY: Final = "third-party"
+BUNDLES: Final = (FATE, THIRD_PARTY)
 SUMS: Final = "SHA256SUMS"
 LOADER: Final = "load.sh"
 _STAGING: Final = f".fimg{NEW}"
@@ -61,10 +65,19 @@ def current(folder: Path) -> Lock | None:
 
 
 def others(folder: Path, header: Lock, name: str) -> dict[str, LockedBundle]:
-    """The bundles beside ``name`` that stay: of the same tag and platform, with files that are there."""
+    """The bundles beside ``name`` that stay, with files that are there.
+
+    :class:`ShipError` when they are of another tag or platform, or stand on another: none of them is lost.
+    """
     lock = current(folder)
-    if lock is None or (lock.tag, lock.platform, lock.since) != (header.tag, header.platform, header.since):
+    if lock is None:
         return {}
+    if header.model_copy(update={"bundles": lock.bundles}) != lock:
+        since = f", since {lock.since}" if lock.since else ""
+        raise ShipError(
+            f"{folder} has bundles of {lock.tag} for {lock.platform}{since}",
+            hint="choose another folder (--output, BUNDLE_DIR), or remove it",
+        )
 
     def there(file: LockedFile) -> bool:
         path = folder / file.name
@@ -127,6 +140,7 @@ def loader(lock: Lock) -> str:
         lines += [f"file {name} {file.name}" for file in bundle.files]
         lines += [f"image {name} {image.reference} {image.id} {' '.join(image.layers)}" for image in bundle.images]
         lines += _needs(name, bundle, lock.since)
+    lines += [f"unsaved {name}" for name in BUNDLES if name not in lock.bundles]
     return _TEMPLATE.read_text(encoding="utf-8").replace("@CONTENT@", "\n".join(lines))
 
 

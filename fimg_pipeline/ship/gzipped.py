@@ -52,6 +52,13 @@ class StoredGzip(io.RawIOBase):
         self._sink.write(struct.pack("<II", self._checksum, self._size & 0xFFFFFFFF))
         super().close()
 
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        # What was not written to its end gets none; that it can't be is what the block says.
+        if kind is None:
+            self.close()
+        else:
+            super().close()
+
     def _block(self, data: bytearray, *, last: bool) -> None:
         self._sink.write(struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data)
 

@@ -104,7 +104,7 @@ class LayerStore:
 
     def diff_id(self, name: str) -> str | None:
         """The layer an engine calls ``name``, if it is known."""
-        return _text(self.folder / "names" / name)
+        return _digest_in(self.folder / "names" / name)
 
     def remember(self, name: str, diff_id: str) -> None:
         """Engines name layers by what is in them and below them: seen once, a layer needs not be read again."""
@@ -112,7 +112,7 @@ class LayerStore:
 
     def image_id(self, engine_id: str) -> str | None:
         """The image an engine calls ``engine_id``, if that is known and something else than its own id."""
-        return _text(self.folder / "images" / _hex(engine_id))
+        return _digest_in(self.folder / "images" / _hex(engine_id))
 
     def remember_image(self, engine_id: str, image_id: str) -> None:
         """Has :meth:`image_id` know it."""
@@ -172,11 +172,13 @@ def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
         yield bytes(pending)
 
 
-def _text(path: Path) -> str | None:
+def _digest_in(path: Path) -> str | None:
+    """The digest that a file holds; ``None`` when it holds none, as after a power cut."""
     try:
-        return path.read_text(encoding="ascii")
-    except OSError:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
         return None
+    return text if _DIGEST.fullmatch(text) else None
 
 
 def digest_of(content: bytes) -> str:

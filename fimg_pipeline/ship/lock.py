@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -12,6 +14,7 @@ from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.ship.layers import ShipError
 
 NAME: Final = "images.lock.json"
+_IDENTITY: Final = 8
 
 #: ``sha256:…``; as all text of a lock it ends up in paths and scripts, so its grammar is narrow.
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -92,12 +95,13 @@ class LockedBundle(_Model):
 
 
 class Lock(_Model):
-    """``since``: the tag whose images the bundles stand on, when they leave out what it has."""
+    """``since``: the tag whose images the bundles stand on, when they leave out what it has; ``base`` tells which."""
 
     format: Literal[1] = 1
     tag: Tag
     platform: Platform
     since: Tag | None = None
+    base: Word | None = None
     bundles: dict[Word, LockedBundle]
 
     @property
@@ -107,6 +111,12 @@ class Lock(_Model):
 
     def text(self) -> str:
         return self.model_dump_json(indent=2, exclude_none=True) + "\n"
+
+
+def identity(lock: Lock) -> str:
+    """Tells the images of a lock from others of the same tag."""
+    images = sorted((image.reference, image.id) for image in lock.images)
+    return hashlib.sha256(json.dumps(images).encode()).hexdigest()[:_IDENTITY]
 
 
 def read(path: Path) -> Lock:

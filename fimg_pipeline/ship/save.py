@@ -117,17 +117,18 @@ def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header
     )
     planned = _locked(wanted, content, store)
     with folders.staging(folder) as new:
-        before = folders.current(folder)
-        there = None if before is None else before.bundles.get(wanted.name)
-        whole = there is not None and _without_files(there) == planned and folders.is_whole(folder, there.all_files)
-        if there is not None and whole and there.singles.keys() == _singles(wanted).keys():
-            log(f"{folder / folders.archive_name(wanted.name)} holds these images already")
-            done, reused = there, True
-        else:
-            done, reused = _written(planned, content, store, new, wanted, log), False
         beside = folders.others(folder, header, wanted.name)
+        kept = _kept(folder, planned, wanted)
+        done = _completed(kept, content, store, new, wanted, log)
+        reused = done == kept
+        if reused:
+            log(f"{folder / folders.archive_name(wanted.name)} holds these images already")
+        for name in _names(_there(folder, wanted.name)) - _names(done):
+            log(f"{folder / name} is no part of this any more and is removed")
+        # In one order, whichever is written last.
+        bundles = dict(sorted({**beside, wanted.name: done}.items()))
         try:
-            folders.publish(folder, new, header.model_copy(update={"bundles": {**beside, wanted.name: done}}))
+            folders.publish(folder, new, header.model_copy(update={"bundles": bundles}))
         except OSError as error:
             place = error.filename2 or error.filename or folder
             raise ShipError(f"{place} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
@@ -149,23 +150,49 @@ def _without_files(bundle: LockedBundle) -> LockedBundle:
     return bundle.model_copy(update={"files": (), "singles": {}})
 
 
-def _written(
-    planned: LockedBundle, content: archives.Content, store: LayerStore, new: Path, wanted: Wanted, log: Log
+def _there(folder: Path, name: str) -> LockedBundle | None:
+    lock = folders.current(folder)
+    return None if lock is None else lock.bundles.get(name)
+
+
+def _names(bundle: LockedBundle | None) -> set[str]:
+    return set() if bundle is None else {file.name for file in bundle.all_files}
+
+
+def _kept(folder: Path, planned: LockedBundle, wanted: Wanted) -> LockedBundle:
+    """``planned`` with those of its files that are in the folder, as they were written."""
+    there = _there(folder, wanted.name)
+    if there is None or _without_files(there) != planned:
+        return planned
+    singles = {
+        reference: file
+        for reference, file in there.singles.items()
+        if reference in _singles(wanted) and folders.is_whole(folder, [file])
+    }
+    files = there.files if folders.is_whole(folder, there.files) else ()
+    return planned.model_copy(update={"files": files, "singles": singles})
+
+
+def _completed(
+    kept: LockedBundle, content: archives.Content, store: LayerStore, new: Path, wanted: Wanted, log: Log
 ) -> LockedBundle:
+    """``kept`` with the files it lacks written to ``new``."""
     singles = {
         reference: (name, archives.Content({reference: content.images[reference]}))
         for reference, name in _singles(wanted).items()
+        if reference not in kept.singles
     }
-    require_space(
-        new, sum(archives.size_of(each, store) for each in (content, *(each for _, each in singles.values())))
-    )
+    lacking = [*(() if kept.files else (content,)), *(each for _, each in singles.values())]
+    if not lacking:
+        return kept
+    require_space(new, sum(archives.size_of(each, store) for each in lacking))
     name = folders.archive_name(wanted.name)
-    files = _archive(name, content, store, new, log, part_size=wanted.part_size)
+    files = kept.files or _archive(name, content, store, new, log, part_size=wanted.part_size)
     alone = {
         reference: _archive(name, each, store, new, log, compressed=False)[0]
         for reference, (name, each) in singles.items()
     }
-    return planned.model_copy(update={"files": files, "singles": alone})
+    return kept.model_copy(update={"files": files, "singles": dict(sorted({**kept.singles, **alone}.items()))})
 
 
 def _archive(
@@ -182,7 +209,7 @@ def _archive(
     try:
         files = archives.write(content, store, new, name, compressed=compressed, max_size=part_size)
     except OSError as error:
-        raise ShipError(f"{new / name} can't be written: {error.strerror}") from None
+        raise ShipError(f"{new / name} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
     log(f"reading {name} back")
     archives.verify(content, store, new, files, compressed=compressed)
     return tuple(LockedFile(**vars(file)) for file in files)

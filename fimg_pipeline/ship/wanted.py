@@ -89,12 +89,14 @@ def left_out(plan: Plan) -> dict[str, str]:
 
 def header(plan: Plan, base: Lock | None) -> Lock:
     """The lock of a folder for ``plan``, before there is a bundle in it."""
-    return Lock(tag=plan.tag, platform=plan.platform, since=base.tag if base else None, bundles={})
+    if base is None:
+        return Lock(tag=plan.tag, platform=plan.platform, bundles={})
+    return Lock(tag=plan.tag, platform=plan.platform, since=base.tag, base=locks.identity(base), bundles={})
 
 
 def folder_name(lock: Lock) -> str:
     """What the folder of a lock is called."""
-    return f"{lock.tag}-{lock.platform}" + (f"-since-{lock.since}" if lock.since else "")
+    return f"{lock.tag}-{lock.platform}" + (f"-since-{lock.since}-{lock.base}" if lock.since else "")
 
 
 def read_base(path: Path, platform: Platform) -> Lock:

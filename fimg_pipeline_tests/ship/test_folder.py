@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fimg_pipeline.ship import folder as folders
+from fimg_pipeline.ship.layers import ShipError
 from fimg_pipeline.ship.lock import Lock, LockedBundle, LockedFile, LockedImage
 from fimg_pipeline.ship.parts import file_of
 
@@ -157,7 +158,6 @@ def test_bundles_beside_stay_if_they_belong_and_are_there(tmp_path: Path) -> Non
     lock = published(tmp_path, **{"fate": ("fate.images.tar.gz",), "third-party": ("third-party.images.tar.gz",)})
     header = lock.model_copy(update={"bundles": {}})
     assert folders.others(tmp_path, header, "fate") == {"third-party": lock.bundles["third-party"]}
-    assert folders.others(tmp_path, header.model_copy(update={"tag": "2"}), "fate") == {}
     (tmp_path / "third-party.images.tar.gz").unlink()
     assert folders.others(tmp_path, header, "fate") == {}
 
@@ -172,26 +172,14 @@ def test_a_damaged_archive_is_not_whole(tmp_path: Path) -> None:
     assert not folders.is_whole(tmp_path, files)
 
 
-def test_a_loader_that_is_cut_off_loads_nothing_and_says_so(tmp_path: Path) -> None:
-    published(tmp_path, fate=("fate.images.tar.gz",))
-    whole = (tmp_path / "load.sh").read_text()
-    loader = tmp_path / "cut.sh"
-    lines = whole.splitlines(keepends=True)
-    # Of one line there is nothing left to say anything.
-    for count in range(2, len(lines)):
-        loader.write_text("".join(lines[:count]))
-        done = subprocess.run(["sh", loader], env={**os.environ, "DOCKER": "true"}, capture_output=True, check=False)
-        assert done.returncode != 0 and done.stderr, f"cut after line {count}"
-
-
 def test_the_loader_is_a_shell_script_that_reads_no_value_as_code(tmp_path: Path) -> None:
     published(tmp_path, fate=("fate.images.tar.gz",))
     loader = tmp_path / "load.sh"
     assert loader.stat().st_mode & 0o111
     assert subprocess.run(["sh", "-n", str(loader)], check=False).returncode == 0
     text = loader.read_text()
-    before, _, rest = text.partition("cat << 'END_OF_CONTENT'\n")
-    content, _, _ = rest.partition("\nEND_OF_CONTENT\n")
+    before, _, rest = text.partition("content='\n")
+    content, _, _ = rest.partition("\n'\n")
     assert "@CONTENT@" not in text and "x/y:1" not in before
     assert content.splitlines()[:3] == ["platform amd64", "bundle fate", "file fate fate.images.tar.gz"]
 
@@ -230,7 +218,7 @@ def load(folder: Path, client: str, *names: str, needs: Mapping[str, tuple[str, 
         lock = Lock(tag="1", platform="amd64", since="0" if needs else None, bundles={"fate": made})
         folders.publish(folder, new, lock)
     done = subprocess.run(
-        ["sh", folder / "load.sh"],
+        ["sh", folder / "load.sh", "fate"],
         env={**os.environ, "DOCKER": str(script)},
         capture_output=True,
         text=True,
@@ -258,3 +246,90 @@ def test_engines_that_keep_images_in_containerd_are_given_no_delta(tmp_path: Pat
     containerd = STRANGE.replace("DRIVER", "io.containerd.snapshotter.v1")
     status, said = load(tmp_path / "x", containerd, "first", needs={"x/first:0": (f"sha256:{'b' * 64}",)})
     assert status == 1 and "keeps its images in containerd" in said, said
+
+
+def loader_of(folder: Path) -> tuple[Path, dict[str, str]]:
+    """``load.sh`` of a folder with one bundle, and an environment whose docker client says what it wants to hear."""
+    published(folder, fate=("fate.images.tar.gz",))
+    client = folder.parent / "docker"
+    client.write_text(
+        f"""#!/bin/sh
+case "$1 $2" in
+    "load ") cat > {folder.parent}/loaded ;;
+    "image inspect") echo sha256:{"a" * 64} ;;
+    version*) echo amd64 ;;
+esac
+"""
+    )
+    client.chmod(0o755)
+    return folder / "load.sh", {"PATH": os.environ["PATH"], "DOCKER": str(client)}
+
+
+def run(loader: Path, environment: dict[str, str], shell: str = "sh", *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*shell.split(), str(loader), *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "bash --posix"])
+def test_a_loader_that_is_cut_off_anywhere_fails(tmp_path: Path, shell: str) -> None:
+    loader, environment = loader_of(tmp_path / "x")
+    assert run(loader, environment, shell, "fate") == (
+        0,
+        "verifying fate\nloading fate\nfate: 1 images loaded and verified\n",
+    )
+    whole = loader.read_bytes()
+    begun = whole.index(b"{") + 1
+    for length in (*range(begun, len(whole) - 1, 97), *range(len(whole) - 60, len(whole) - 1)):
+        (tmp_path / "loaded").unlink(missing_ok=True)
+        loader.write_bytes(whole[:length])
+        status, output = run(loader, environment, shell)
+        assert status != 0 and not (tmp_path / "loaded").exists(), (length, output)
+
+
+def test_a_loader_with_another_byte_anywhere_does_not_say_that_all_is_well(tmp_path: Path) -> None:
+    """Of the bytes that steer it, a sample: what it says it has loaded is loaded, or it fails."""
+    loader, environment = loader_of(tmp_path / "x")
+    whole = loader.read_bytes()
+    silent = []
+    for place in range(whole.index(b"set -eu"), len(whole), 17):
+        (tmp_path / "loaded").unlink(missing_ok=True)
+        harmed = bytearray(whole)
+        harmed[place] ^= 1 << (place % 7)
+        loader.write_bytes(harmed)
+        status, output = run(loader, environment, "sh", "fate")
+        if status == 0 and not (tmp_path / "loaded").exists():
+            silent.append((place, output))
+    assert not silent
+
+
+@pytest.mark.parametrize("name", ["with space", "$(id)", "it's", "-dash", "new\nline", "end\n"])
+def test_a_loader_runs_wherever_its_folder_is(tmp_path: Path, name: str) -> None:
+    loader, environment = loader_of(tmp_path / name)
+    status, output = run(loader, environment, "sh", "fate")
+    assert status == 0, output
+    relative = subprocess.run(
+        ["sh", "--", f"{name}/load.sh", "fate"],
+        cwd=tmp_path,
+        env={**environment, "CDPATH": "/tmp:/usr"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert relative.returncode == 0, relative.stderr
+
+
+def test_a_loader_needs_no_place_for_temporary_files(tmp_path: Path) -> None:
+    """Old shells keep here-documents in files, and go on without them when there is no room."""
+    loader, _ = loader_of(tmp_path / "x")
+    assert "<<" not in loader.read_text()
+
+
+def test_bundles_of_another_tag_are_not_replaced(tmp_path: Path) -> None:
+    lock = published(tmp_path, fate=("fate.images.tar.gz",))
+    with pytest.raises(ShipError, match="has bundles of 1 for amd64"):
+        folders.others(tmp_path, lock.model_copy(update={"tag": "2"}), "fate")
+    with pytest.raises(ShipError):
+        folders.others(tmp_path, lock.model_copy(update={"since": "0", "base": "abc"}), "fate")
+    assert folders.others(tmp_path, lock, "third-party").keys() == {"fate"}

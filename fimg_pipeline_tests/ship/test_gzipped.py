@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -31,3 +32,17 @@ def test_it_is_gzip_of_the_size_that_was_foreseen(size: int) -> None:
 def test_equal_content_is_an_equal_file(piece: int) -> None:
     content = os.urandom(300_000)
     assert stored(content, piece) == stored(content, 300_000)
+
+
+def test_a_disk_that_is_full_is_what_is_told() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            if self.tell() > 100_000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)  # type: ignore[arg-type]
+
+    sink = Full()
+    with pytest.raises(OSError, match="No space left"), StoredGzip(sink) as file:
+        file.write(os.urandom(1 << 20))
+    with pytest.raises(EOFError):
+        gzip.decompress(sink.getvalue())

@@ -74,3 +74,12 @@ def test_a_damaged_configuration_is_none(store: LayerStore, tmp_path: Path) -> N
 def test_what_is_no_digest_is_no_path(store: LayerStore, name: str) -> None:
     with pytest.raises(ShipError, match="is no digest"):
         store.find(name)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"../../etc/passwd"])
+def test_a_name_that_leads_nowhere_is_none(store: LayerStore, content: bytes) -> None:
+    """As a power cut leaves files: what an engine calls a layer is asked again."""
+    store.remember("name", f"sha256:{'a' * 64}")
+    assert store.diff_id("name") == f"sha256:{'a' * 64}"
+    (store.folder / "names" / "name").write_bytes(content)
+    assert store.diff_id("name") is None
