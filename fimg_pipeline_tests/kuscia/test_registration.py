@@ -21,6 +21,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.kuscia import templates
 from fimg_pipeline_tests.rig.command import FIMG, Result, environment
 from fimg_pipeline_tests.rig.kuscia import CTR, Kuscia, KusciaNode, kuscia
+from fimg_pipeline_tests.rig.registry import registry
 from fimg_pipeline_tests.ship.archives import Image, layer, saved_by_old_engine
 
 pytestmark = pytest.mark.engine
@@ -392,18 +393,46 @@ def test_a_node_that_says_it_has_imported_is_not_believed(center: Kuscia, regist
     assert bob.image_id(name) == image_id
 
 
-def test_an_import_that_fails_names_the_node_and_the_reason(center: Kuscia, register: Register, images: Images) -> None:
-    name = f"reg.example/{unique()}:v1"
-    images.make(name, size=3_000_000)
-    bob = center.nodes["lite-bob"]
-    replace_loader(bob, "head -c 9999 > /dev/null; echo no space left on device >&2; exit 1")
+def test_a_node_whose_disk_is_full_is_named_and_holds_up_no_other(
+    center: Kuscia, register: Register, images: Images
+) -> None:
+    (node,) = center.start("lite", ["lite-carol"], disk="10m")
     try:
-        result = register(center, "center", name)
+        name = f"reg.example/{unique()}:v1"
+        image_id = images.make(name, size=30_000_000)
+        result = register(center, "center", name, "-d", "alice,carol")
         assert result.status == 1, result.output
-        assert f"{bob.name}: import: it ended with 1: no space left on device" in result.output
-        assert f"the image is now in {center.user}-kuscia-lite-alice;" in result.output, "the others are not held up"
+        assert f"{node.name}: import: it ended with 1:" in result.output
+        assert "no space left on device" in result.output
+        assert f"the image is now in {center.user}-kuscia-lite-alice; the AppImage in none" in result.output
+        assert center.nodes["lite-alice"].image_id(name) == image_id
     finally:
-        bob.execute("mv /root/kuscia /usr/local/bin/kuscia")
+        node.container.remove(force=True, v=True)
+        del center.nodes["lite-carol"]
+
+
+def test_what_is_not_here_is_pulled_and_a_digest_is_held_to(
+    center: Kuscia, register: Register, images: Images, engine: Engine
+) -> None:
+    own = unique()
+    wanted = images.make(f"{own}:wanted")
+    with registry() as hub:
+        name = f"{hub.name}/a/{own}:v1"
+        digest = hub.push(f"{own}:wanted", f"a/{own}", "v1")
+        engine.remove(f"{own}:wanted")
+        register.succeeds(center, "center", name)
+        assert {node.image_id(name) for node in lites(center)} == {wanted}
+        # The name is another image's by now, here and on the nodes.
+        images.make(name)
+        register.succeeds(center, "center", name)
+        assert {node.image_id(name) for node in lites(center)} != {wanted}
+        output = register.succeeds(center, "center", f"{name}@{digest}")
+        assert {node.image_id(name) for node in lites(center)} == {wanted}
+        assert center.nodes["master"].app_image(output.split()[-1])["spec"]["image"]["tag"] == "v1"
+        absent = register(center, "center", f"{hub.name}/a/none:v1")
+        assert absent.status == 1 and "is not on the engine" in absent.output, absent.output
+    refused = register(center, "center", f"{own}@{digest}")
+    assert refused.status == 1 and "has a digest and no tag" in refused.output
 
 
 def test_a_listed_image_that_is_not_complete_is_imported_again(

@@ -65,8 +65,8 @@ class Kuscia:
     user: str
     nodes: dict[str, KusciaNode] = field(default_factory=dict)
 
-    def start(self, role: Role, names: Sequence[str]) -> list[KusciaNode]:
-        """Starts nodes ``USER-kuscia-NAME`` and waits for all of them."""
+    def start(self, role: Role, names: Sequence[str], *, disk: str | None = None) -> list[KusciaNode]:
+        """Starts nodes ``USER-kuscia-NAME`` and waits for all of them. ``disk``: how much they have (``20m``)."""
         started = []
         for name in names:
             container = self.engine.sdk.containers.run(
@@ -77,6 +77,7 @@ class Kuscia:
                 network_mode="none",
                 cap_add=["SYS_ADMIN"],
                 security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+                tmpfs={"/home/kuscia/containerd": f"size={disk},exec"} if disk else {},
             )
             self.nodes[name] = KusciaNode(container)
             started.append(self.nodes[name])
