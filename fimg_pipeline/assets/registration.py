@@ -202,7 +202,9 @@ def _registered(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> lis
     found: dict[str, Registration] = {}
     for record in records:
         made = record.asset_materialization
-        value: Any = {} if made is None else made.metadata[_RECORD].value
+        # Somebody may have reported one by hand.
+        recorded = None if made is None else made.metadata.get(_RECORD)
+        value: Any = {} if recorded is None else recorded.value
         for key, each in value.items():
             found.setdefault(key, Registration(**each))
     return [found[key] for key in map(_key, wanted) if key in found]

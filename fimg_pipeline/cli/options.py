@@ -32,7 +32,7 @@ def part_size(_context: click.Context, _parameter: click.Parameter, text: str | 
 def containers(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     """Reads containers' names by domain (a click callback)."""
     named = dict(text.partition("=")[::2] for text in given)
-    wrong = next((text for text in given if "=" not in text), None)
+    wrong = next((text for text in given if not all(text.partition("="))), None)
     if wrong is not None or len(named) < len(given):
         raise click.BadParameter(f"{wrong!r} must be DOMAIN=NAME" if wrong else "a domain is named twice")
     return named

@@ -54,6 +54,8 @@ _ADMINISTRATOR: Final[Mapping[str, Any]] = {
 #: Status of what :meth:`Engine.run` stopped waiting for, as of ``timeout``.
 TIMED_OUT: Final = 124
 _LOG_KEPT: Final = 400
+#: In a mode as the engine gives it (Go's ModeDir).
+_FOLDER: Final = 1 << 31
 
 
 class EngineError(FimgError):
@@ -153,6 +155,10 @@ class Engine:
         container = self._call(lambda: self.sdk.containers.create(reference, ["none"], network_mode="none"))
         try:
             parts, found = container.get_archive(path)
+            if found["linkTarget"]:
+                parts, found = container.get_archive(found["linkTarget"])
+            if found["mode"] & _FOLDER:
+                raise EngineError(f"{path} of {reference} is a folder")
             if found["size"] > limit:
                 raise EngineError(f"{path} of {reference} has {found['size']} bytes, and {limit} are read at most")
             with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as archive:

@@ -8,11 +8,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import docker.errors
 
 from fimg_pipeline.engine.client import Engine, EngineError
+
+#: More is no answer to anything that is asked.
+_MOST_OUTPUT: Final = 16 << 20
 
 
 class ContainerError(EngineError):
@@ -45,7 +48,9 @@ class Feed:
     def write(self, data: bytes) -> None:
         """:class:`BrokenPipeError` when the command reads no more; :meth:`end` says why."""
         assert self.process.stdin is not None
-        self.process.stdin.write(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.process.stdin.write(rest) :]
 
     def end(self, seconds: float) -> Done:
         """Closes the command's input and waits for its end; :class:`ContainerError` when that takes longer."""
@@ -74,9 +79,13 @@ class Container:
     def run(self, command: Sequence[str], given: bytes = b"", *, seconds: float = 120) -> Done:
         """Runs a command that reads ``given``; :class:`ContainerError` when it has not ended in time."""
         with self.feed(command) as feed:
-            with contextlib.suppress(BrokenPipeError):
-                feed.write(given)
-            return feed.end(seconds)
+            try:
+                feed.process.communicate(given, timeout=seconds)
+            except subprocess.TimeoutExpired:
+                raise ContainerError(
+                    f"{self.name}: {command[0]} has not ended within {seconds:.0f} s, and may still do what it was to"
+                ) from None
+            return Done(feed.process.returncode, _text(feed.output), _text(feed.said))
 
     @contextmanager
     def feed(self, command: Sequence[str]) -> Iterator[Feed]:
@@ -87,6 +96,8 @@ class Container:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=said,
+                # What is written is on its way, and closing has nothing to wait for.
+                bufsize=0,
             )
             feed = Feed(process, output, said)
             try:
@@ -112,10 +123,12 @@ def running(engine: Engine, name: str) -> Container:
         raise ContainerError(f"there is no container {name}")
     state = attributes["State"]["Status"]
     if state != "running":
-        raise ContainerError(f"container {name} is {state}", hint=f"docker start {name}")
+        raise ContainerError(
+            f"container {name} is {state}", hint=f"docker {'unpause' if state == 'paused' else 'start'} {name}"
+        )
     return Container(engine, name)
 
 
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
-    return file.read().decode("utf-8", "replace")
+    return file.read(_MOST_OUTPUT).decode("utf-8", "replace")

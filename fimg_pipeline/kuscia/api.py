@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from fimg_pipeline.errors import FimgError
 
 #: The whole name of the resource: other groups may have an appimage, too.
 RESOURCE: Final = "appimages.kuscia.secretflow"
+#: It gives up before it is given up.
+_PATIENCE: Final = "--request-timeout=60s"
 #: What kubectl says became of a document.
 RESULTS: Final = ("created", "configured", "unchanged")
 
@@ -19,28 +22,74 @@ class ApiError(FimgError):
     """An API server does not answer, or refuses an AppImage."""
 
 
-def try_out(server: Container, document: Mapping[str, Any]) -> None:
-    """Has the server check ``document`` without keeping it; :class:`ApiError` with what is wrong with it."""
-    _kubectl(server, ["apply", "--dry-run=server", "--filename=-"], document)
+def try_out(server: Container, document: Mapping[str, Any]) -> bool:
+    """Has the server check ``document`` without keeping it; :class:`ApiError` with what is wrong with it.
+
+    Whether it has an AppImage of that name.
+    """
+    return "created" not in _kubectl(server, ["apply", "--dry-run=server", "--filename=-"], document)
 
 
 def apply(server: Container, document: Mapping[str, Any]) -> str:
-    """Makes the server have ``document``; one of :data:`RESULTS`. Raises :class:`ApiError`."""
+    """Makes the server have ``document``, and nothing else under ``spec``; one of :data:`RESULTS`.
+
+    Raises :class:`ApiError`.
+    """
     output = _kubectl(server, ["apply", "--filename=-"], document)
     said = output.split()[-1:]
     if not said or said[0] not in RESULTS:
         raise ApiError(f"{server.name}: kubectl did not say what became of it: {output.strip()[-200:]}")
-    return said[0]
+    # Applying leaves alone what others have put there: an id of another image, a command.
+    if not deviations(server, document):
+        return said[0]
+    name = document["metadata"]["name"]
+    found = current(server, name) or {}
+    patch = json.dumps({"spec": merge_patch(document["spec"], found.get("spec"))})
+    _kubectl(server, ["patch", RESOURCE, name, "--type=merge", f"--patch={patch}"])
+    wrong = deviations(server, document)
+    if wrong:
+        raise ApiError(f"{server.name}: it was applied and is not as it should be: {', '.join(wrong)}")
+    return "configured"
+
+
+def deviations(server: Container, document: Mapping[str, Any]) -> list[str]:
+    """Where the AppImage that the server has is another than ``document``, as paths of fields; ``[""]``: it has none.
+
+    Under ``spec`` also what is there besides. What the server itself adds to one, it is asked.
+    """
+    found = current(server, document["metadata"]["name"])
+    if found is None:
+        return [""]
+    alone = {**document, "metadata": {"name": f"fimg-{uuid.uuid4().hex}"}}
+    kept = _json(server, _kubectl(server, ["create", "--dry-run=server", "--filename=-", "--output=json"], alone))
+    described = [
+        f"metadata.{line}"
+        for name in ("labels", "annotations")
+        for line in differences({name: document["metadata"].get(name) or {}}, {name: found["metadata"].get(name) or {}})
+    ]
+    wanted = kept.get("spec")
+    return described + [f"spec.{line}" for line in _both_ways(wanted, found.get("spec"))]
+
+
+def merge_patch(wanted: Any, found: Any) -> Any:
+    """What makes ``wanted`` of ``found`` (RFC 7386): ``None`` takes a field away, a list is given whole."""
+    if not isinstance(wanted, dict) or not isinstance(found, dict):
+        return wanted
+    gone = dict.fromkeys(key for key in found if key not in wanted)
+    changed = {
+        key: merge_patch(value, found.get(key)) for key, value in wanted.items() if found.get(key, gone) != value
+    }
+    return {**gone, **changed}
+
+
+def _both_ways(wanted: Any, found: Any) -> list[str]:
+    return list(dict.fromkeys((*differences(wanted, found), *differences(found, wanted))))
 
 
 def current(server: Container, name: str) -> dict[str, Any] | None:
     """The AppImage ``name`` as the server has it, or ``None``; :class:`ApiError` when it does not answer."""
     text = _kubectl(server, ["get", RESOURCE, name, "--ignore-not-found", "--output=json"])
-    try:
-        found: dict[str, Any] | None = json.loads(text) if text.strip() else None
-    except ValueError:
-        raise ApiError(f"{server.name}: kubectl printed no JSON: {text.strip()[-200:]}") from None
-    return found
+    return _json(server, text) if text.strip() else None
 
 
 def differences(wanted: Any, found: Any, place: str = "") -> list[str]:
@@ -62,7 +111,15 @@ def differences(wanted: Any, found: Any, place: str = "") -> list[str]:
 
 def _kubectl(server: Container, arguments: list[str], document: Mapping[str, Any] | None = None) -> str:
     given = b"" if document is None else json.dumps(document).encode()
-    done = server.run(["kubectl", *arguments], given)
+    done = server.run(["kubectl", _PATIENCE, *arguments], given)
     if done.status != 0:
         raise ApiError(f"{server.name}: kubectl {arguments[0]}: {done.problem}")
     return done.output
+
+
+def _json(server: Container, text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ApiError(f"{server.name}: kubectl printed no JSON: {text.strip()[-200:]}") from None
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fimg_pipeline.catalog.images import IMAGES
@@ -13,6 +12,7 @@ from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia import templates
 from fimg_pipeline.kuscia.deployment import Deployment, Mode
+from fimg_pipeline.kuscia.documents import DocumentError, load_all
 from fimg_pipeline.kuscia.names import checked_name
 from fimg_pipeline.kuscia.reference import parse
 from fimg_pipeline.kuscia.request import Request
@@ -59,13 +59,14 @@ class _File(BaseModel):
 def read(path: Path) -> tuple[AppImage, ...]:
     """The AppImages of the file; :class:`ConfiguredError` saying where what is wrong."""
     try:
-        found = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).app_images
+        documents = load_all(path.read_text(encoding="utf-8"))
+        found = _File.model_validate(documents[0] if len(documents) == 1 else None).app_images
     except UnicodeDecodeError:
         raise ConfiguredError(f"{path} is no text in UTF-8") from None
     except OSError as error:
         raise ConfiguredError(f"{path} can't be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ConfiguredError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    except DocumentError as error:
+        raise ConfiguredError(f"{path}: {error.message}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"

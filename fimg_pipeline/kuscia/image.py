@@ -7,11 +7,11 @@ from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform, docker_platform
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.hub import PullFailure, is_of_docker_hub, mirrored, pull, registry_of
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.manifest import TemplateError
 from fimg_pipeline.kuscia.reference import Reference
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.ship.third_party import ensured
 
 #: Where images have their own template, by Kuscia's convention.
 OWN_TEMPLATE: Final = "/kuscia/app_image.yaml"
@@ -38,8 +38,17 @@ def engine_image(
                 hint="nothing was sent; register the image of that platform",
             )
         return str(there["Id"])
-    pinned = f"{name}@{image.digest}" if image.digest else name
-    return ensured(pinned, settings, engine, platform, say).id
+    place = mirrored(name, settings.docker_hub_mirror) if is_of_docker_hub(name) else name
+    found = pull(engine, f"{place.rpartition(':')[0]}@{image.digest}" if image.digest else place, platform, say)
+    if isinstance(found, PullFailure):
+        raise ImageError(
+            f"{name} is not on the engine, and can't be pulled: {found.of(registry_of(place))}",
+            hint="pull or build it there, or set DOCKER_HUB_MIRROR to a registry that has it",
+        )
+    if there is None:
+        # As docker pull would: the next time it is there.
+        engine.tag(found.image_id, name)
+    return found.image_id
 
 
 def own_template(engine: Engine, image_id: str) -> str | None:

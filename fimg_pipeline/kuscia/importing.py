@@ -53,9 +53,20 @@ def import_image(
         finally:
             for lane in lanes:
                 lane.put(None)
-            for lane in lanes:
-                lane.join()
+            _wait(lanes, say)
         return {lane.name: lane.problem for lane in lanes if lane.problem is not None}
+
+
+def _wait(lanes: Sequence[_Lane], say: Log) -> None:
+    """Until all have ended; those that take nothing for too long are ended."""
+    told = time.monotonic()
+    while going := [lane for lane in lanes if lane.is_alive()]:
+        for lane in going:
+            lane.join(0.1)
+            lane.mind()
+        if time.monotonic() - told > _TELL_SECONDS:
+            told = time.monotonic()
+            say(f"waiting for {', '.join(lane.name for lane in going)}")
 
 
 class _Lane(threading.Thread):
@@ -66,26 +77,44 @@ class _Lane(threading.Thread):
         self.feed = feed
         self.problem: str | None = None
         self._pieces: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        #: When the piece that is being written was begun.
+        self._begun: float | None = None
 
     def put(self, piece: bytes | None) -> None:
         """Waits until there is room; a node that makes none is given up. ``None``: that was all."""
-        try:
-            self._pieces.put(piece, timeout=_STALL_SECONDS)
-        except queue.Full:
+        while True:
+            try:
+                self._pieces.put(piece, timeout=0.1)
+                return
+            except queue.Full:
+                self.mind()
+                if self.problem is not None and piece is not None:
+                    return
+
+    def mind(self) -> None:
+        """Ends a node that has taken nothing for too long."""
+        begun = self._begun
+        if begun is not None and self.problem is None and time.monotonic() - begun > _STALL_SECONDS:
             self.problem = f"it took nothing for {_STALL_SECONDS:.0f} s"
             self.feed.stop()
 
     def run(self) -> None:
         try:
             while (piece := self._pieces.get()) is not None:
+                self._begun = time.monotonic()
                 self.feed.write(piece)
-        except OSError:
+                self._begun = None
+        except (OSError, ValueError):
             # It reads no more, and says why when it is asked.
+            self._begun = None
             threading.Thread(target=self._drain, daemon=True).start()
         try:
             done = self.feed.end(_END_SECONDS)
         except ContainerError as error:
             self.problem = self.problem or error.message
+            return
+        except ValueError:
+            self.problem = self.problem or "it was stopped"
             return
         if done.status != 0:
             self.problem = self.problem or done.problem

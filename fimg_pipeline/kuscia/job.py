@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia.documents import DocumentError, load_all
 from fimg_pipeline.kuscia.names import checked_name
 
 KIND: Final = "KusciaJob"
@@ -41,12 +42,10 @@ def with_app_image(text: str, app_image: str, tasks: Collection[str] = ()) -> st
     """
     checked_name(app_image)
     try:
-        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
-        wanted = [_unshared(document) for document in yaml.safe_load_all(text)]
-    except yaml.YAMLError as error:
-        raise JobError(f"it is no YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise JobError("a part of it contains itself (anchors, aliases), or it is nested too deeply") from None
+        wanted = load_all(_spaced(text))
+        nodes = list(yaml.compose_all(_spaced(text), Loader=yaml.SafeLoader))
+    except DocumentError as error:
+        raise JobError(error.message) from None
     edits: list[_Edit] = []
     seen: set[str] = set()
     jobs = 0
@@ -100,8 +99,6 @@ def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
 def _edit(text: str, task: yaml.MappingNode, app_image: str, place: str) -> _Edit:
     """What sets a task's field: in the place of its value, or before its first field when it has none."""
     fields = [(name, value) for name, value in task.value if name.value == _FIELD]
-    if len(fields) > 1:
-        raise JobError(f"{place} has {_FIELD} more than once")
     if fields:
         name, value = fields[0]
         start, end = value.start_mark.index, value.end_mark.index
@@ -127,15 +124,17 @@ def _scalar(text: str, style: str | None) -> str:
     return json.dumps(text) if style == '"' or yaml.safe_load(text) != text else text
 
 
-def _unshared(value: Any) -> Any:
-    """A copy in which what an alias stands for is its own: changing one place must not look like changing another."""
-    if isinstance(value, dict):
-        return {key: _unshared(part) for key, part in value.items()}
-    return [_unshared(part) for part in value] if isinstance(value, list) else value
+def _spaced(text: str) -> str:
+    """JSON may have tabs between its parts, where YAML may not; in its strings it has none. Positions stay."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return text.replace("\t", " ")
 
 
 def _is(text: str, wanted: list[Any]) -> bool:
     try:
-        return list(yaml.safe_load_all(text)) == wanted
-    except yaml.YAMLError:
+        return load_all(_spaced(text)) == wanted
+    except DocumentError:
         return False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.kuscia.documents import DocumentError, load_all
 from fimg_pipeline.kuscia.reference import Reference
 
 KIND: Final = "AppImage"
@@ -35,10 +35,7 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     text = template
     for placeholder, mark in marks.items():
         text = text.replace(placeholder, mark)
-    try:
-        document = _filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()})
-    except RecursionError:
-        raise TemplateError("a part of it contains itself (anchors, aliases), or it is nested too deeply") from None
+    document = _filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()})
     try:
         checked = _AppImage.model_validate(document)
     except ValidationError as error:
@@ -51,27 +48,14 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
 
 def _document(text: str) -> Mapping[Any, Any]:
     try:
-        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
-    except yaml.YAMLError as error:
+        documents = [document for document in load_all(text) if document is not None]
+    except DocumentError as error:
         raise TemplateError(
-            f"it is no YAML: {' '.join(str(error).split())}",
-            hint="what Kuscia fills, {{.TASK_ID}} and such, has to stand in quotes or in a block (|)",
+            error.message, hint="what Kuscia fills, {{.TASK_ID}} and such, has to stand in quotes or in a block (|)"
         ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"it must be one document of kind {KIND}, and holds {len(documents)}")
     return documents[0]
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would take the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 def _filled(value: Any, values: Mapping[str, str]) -> Any:

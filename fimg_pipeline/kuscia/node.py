@@ -19,6 +19,8 @@ from fimg_pipeline.kuscia.reference import Reference
 
 #: Kuscia's containerd, and the namespace of its pods.
 _CTR: Final = ("ctr", "--address", "/home/kuscia/containerd/run/containerd.sock", "--namespace", "k8s.io")
+#: A line of `ctr images ls`: name, type, digest.
+_LISTED: Final = re.compile(r"\S+\s+\S+\s+(sha256:[0-9a-f]{64})\s")
 #: What `ctr images check` says of an image all of whose parts are there.
 _COMPLETE: Final = re.compile(r"\bcomplete \((\d+)/\1\)")
 
@@ -73,34 +75,33 @@ class Node:
             raise NodeError(f"{self.name} did not say which images it has: ctr printed {listed[:1]}")
         if len(listed) == 1:
             return None
-        digest = listed[1].split()[2]
+        digest = _LISTED.match(listed[1])
+        if digest is None:
+            raise NodeError(f"{self.name} did not say which images it has: ctr printed {listed[1][:120]!r}")
         # It also fails where something is amiss.
         checked = self.container.run([*_CTR, "images", "check", only])
-        return Held(self._image_id(digest), _COMPLETE.search(checked.output) is not None)
+        return Held(self._image_id(digest[1]), _COMPLETE.search(checked.output) is not None)
 
     def _image_id(self, digest: str) -> str:
         """The id of the image with the manifest ``digest``: the digest of its configuration. Empty: it is not there."""
-        document = self._document(digest)
-        if "manifests" in document:
-            platform = self.platform()
-            document = next(
-                (
-                    self._document(str(entry["digest"]))
+        try:
+            document = self._document(digest)
+            if "manifests" in document:
+                platform = self.platform()
+                of_platform = [
+                    str(entry["digest"])
                     for entry in document["manifests"]
                     if entry.get("platform", {}).get("architecture") == platform
-                ),
-                {},
-            )
-        return str(document.get("config", {}).get("digest", ""))
+                ]
+                document = self._document(of_platform[0]) if of_platform else {}
+            return str(document["config"]["digest"]) if document else ""
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise NodeError(f"{self.name} has something else than a manifest in {digest}") from None
 
     def _document(self, digest: str) -> dict[str, Any]:
+        """A manifest or an index; empty when it is not there."""
         done = self.container.run([*_CTR, "content", "get", digest])
-        if done.status != 0:
-            return {}
-        try:
-            found: dict[str, Any] = json.loads(done.output)
-        except ValueError:
-            raise NodeError(f"{self.name} has no manifest in {digest}: ctr printed {done.output[:80]!r}") from None
+        found: dict[str, Any] = json.loads(done.output) if done.status == 0 else {}
         return found
 
     def _ask(self, command: Sequence[str]) -> Done:

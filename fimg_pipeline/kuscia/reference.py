@@ -33,7 +33,10 @@ class Reference:
     @property
     def on_engine(self) -> str:
         """As Docker lists it: what is on its hub without the hub's name."""
-        return str(self).removeprefix(f"{_HUB}/").removeprefix("library/")
+        name = str(self).removeprefix(f"{_HUB}/")
+        first, slash, _ = name.partition("/")
+        # There are namespaces that look like registries.
+        return str(self) if slash and is_host(first) else name.removeprefix("library/")
 
 
 def parse(text: str) -> Reference:
@@ -57,6 +60,8 @@ def parse(text: str) -> Reference:
             f"image {text!r} has a digest and no tag, and Kuscia runs images by name and tag",
             hint="write NAME:TAG@DIGEST: the image of that digest is registered under that tag",
         )
+    if name == "sha256" and re.fullmatch(r"[0-9a-f]{64}", tag):
+        raise ImageNameError(f"image {text!r} is an id, and Kuscia runs images by name and tag")
     return Reference(_whole(name, text), tag or _LATEST, digest or None)
 
 

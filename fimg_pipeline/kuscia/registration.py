@@ -36,12 +36,16 @@ class RegistrationError(FimgError):
 
 @dataclass
 class Result:
-    """What a node has now. ``image``: ``None`` where none belongs, or none is; ``app_image`` likewise."""
+    """What a node has now. ``image``: ``None`` where none belongs, or none is; ``app_image`` likewise.
+
+    ``earlier``: it had an AppImage of that name before.
+    """
 
     node: str
     image: Literal["imported", "there"] | None = None
     app_image: str | None = None
     problem: str | None = None
+    earlier: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,13 @@ def register(engine: Engine, store: LayerStore, nodes: Nodes, wanted: Wanted, sa
     What is there already stays, so that running it again after a failure completes it. Raises
     :class:`RegistrationError` saying which node failed at what, and what is where.
     """
-    _each({server.name: server for server in nodes.servers}, lambda server: api.try_out(server, wanted.document))
+    earlier = _each(
+        {server.name: server for server in nodes.servers}, lambda server: api.try_out(server, wanted.document)
+    )
     image = collect(engine, store, [wanted.engine_id], say)[wanted.engine_id]
     results = {name: Result(name) for name in (*(n.name for n in nodes.images), *(s.name for s in nodes.servers))}
+    for name, there in earlier.items():
+        results[name].earlier = there
     _import(nodes.images, image, wanted.reference, store, results, say)
     _require(results, wanted)
     document = _pinned(wanted.document, image) if wanted.pinned else wanted.document
@@ -147,20 +155,16 @@ def deviations(engine: Engine, registered: Registration) -> dict[str, str]:
                 if not held.complete:
                     return f"{registered.reference} is not complete there"
             if name in registered.servers:
-                return _document_problem(registered, api.current(container, registered.name))
+                changed = api.deviations(container, registered.document)
+                if changed:
+                    what = "is not there" if changed == [""] else f"was changed: {', '.join(changed)}"
+                    return f"AppImage {registered.name} {what}"
         except FimgError as error:
             return error.message
         return None
 
     nodes = {name: name for name in (*registered.images, *registered.servers)}
     return {name: found for name, found in _each(nodes, problem).items() if found is not None}
-
-
-def _document_problem(registered: Registration, found: Mapping[str, Any] | None) -> str | None:
-    if found is None:
-        return f"it has no AppImage {registered.name}"
-    changed = api.differences(dict(registered.document), dict(found))
-    return f"AppImage {registered.name} was changed: {', '.join(changed)}" if changed else None
 
 
 def _import(
@@ -221,6 +225,11 @@ def _require(results: Mapping[str, Result], wanted: Wanted) -> None:
     lines = [f"{wanted.reference} is not registered as {name}: {len(failed)} of {len(results)} nodes failed"]
     lines += [f"  {result.node}: {result.problem}" for result in failed]
     lines.append(f"  the image is now in {', '.join(having) or 'none'}; the AppImage in {', '.join(applied) or 'none'}")
+    earlier = [result.node for result in results.values() if result.earlier and not result.app_image]
+    if earlier:
+        lines.append(
+            f"  an earlier AppImage {name} is still in {', '.join(earlier)}: its tasks run on what nodes have now"
+        )
     raise RegistrationError("\n".join(lines), hint="mend that and run it again: what is there is not done twice")
 
 

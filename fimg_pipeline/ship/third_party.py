@@ -25,13 +25,12 @@ def third_party(
     settings: Settings, engine: Engine, platform: Platform, log: Callable[[str], None]
 ) -> list[LockedImage]:
     """What ``THIRD_PARTY_IMAGES`` names, for ``platform``, on the engine."""
-    return [ensured(reference, settings, engine, platform, log) for reference in settings.third_party_images]
+    return [_ensured(reference, settings, engine, platform, log) for reference in settings.third_party_images]
 
 
-def ensured(
+def _ensured(
     reference: str, settings: Settings, engine: Engine, platform: Platform, log: Callable[[str], None]
 ) -> LockedImage:
-    """``reference`` (``NAME:TAG[@DIGEST]``, without Docker Hub as host) for ``platform``, pulled if need be."""
     name, _, pinned = reference.partition("@")
     ours = _our_name(name, platform)
     for place in (name, ours):
@@ -48,7 +47,7 @@ def ensured(
         raised = ThirdPartyError if found.answered else ThirdPartyUnreachableError
         raise raised(
             f"{reference} is not on the engine for {platform}, and can't be pulled: {found.of(registry_of(place))}",
-            hint="pull it there, or set DOCKER_HUB_MIRROR to a registry that has it",
+            hint="pull it there, set DOCKER_HUB_MIRROR to a registry that has it, or change THIRD_PARTY_IMAGES",
         )
     # Its own name may be that of another platform's image here, which somebody uses.
     engine.tag(found.image_id, ours)

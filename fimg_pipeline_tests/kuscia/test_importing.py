@@ -37,7 +37,7 @@ class Program(Container):
     @contextmanager
     def feed(self, command: Sequence[str]) -> Iterator[Feed]:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=said)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=said, bufsize=0)
             try:
                 yield Feed(process, output, said)
             finally:
@@ -99,6 +99,15 @@ def test_one_that_takes_nothing_is_given_up(
     problems = imported(content, store, good=f"cat > {file}", hanging="exec sleep 100")
     assert problems == {"hanging": "it took nothing for 0 s"} and file.stat().st_size > SIZE
     assert time.monotonic() - started < 30
+
+
+def test_one_that_takes_nothing_is_given_up_though_all_would_fit_into_what_waits(
+    store: LayerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_STALL_SECONDS", 0.5)
+    (image,) = read_saved(io.BytesIO(saved_by_old_engine([Image((noise(3_000_000),))])), store, lambda _: None)
+    problems = imported(Content({"docker.io/a/b:1": image}), store, hanging="exec sleep 100")
+    assert problems == {"hanging": "it took nothing for 0 s"}
 
 
 def test_one_that_does_not_end_is_given_up(

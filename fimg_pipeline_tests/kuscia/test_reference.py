@@ -30,6 +30,25 @@ def test_the_whole_name(text: str, repository: str, tag: str) -> None:
     assert parse(str(parse(text))) == parse(text)
 
 
+def test_an_id_is_no_name() -> None:
+    with pytest.raises(ImageNameError, match="is an id"):
+        parse(DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("mysql:8", "mysql:8"),
+        ("docker.io/a/b:1", "a/b:1"),
+        ("reg.io/a:1", "reg.io/a:1"),
+        ("docker.io/localhost/a:1", "docker.io/localhost/a:1"),
+        ("docker.io/a.b/c:1", "docker.io/a.b/c:1"),
+    ],
+)
+def test_as_the_engine_lists_it(text: str, listed: str) -> None:
+    assert parse(text).on_engine == listed
+
+
 def test_a_digest_goes_with_a_tag() -> None:
     assert parse(f"host:5000/a:1@{DIGEST}") == Reference("host:5000/a", "1", DIGEST)
     with pytest.raises(ImageNameError, match="a digest and no tag"):

@@ -463,6 +463,61 @@ def test_the_same_tag_of_another_image_is_replaced(center: Kuscia, register: Reg
     assert {node.image_id(name) for node in lites(center)} == {newer}
 
 
+def test_what_others_have_put_into_the_app_image_is_taken_out(
+    center: Kuscia, register: Register, images: Images
+) -> None:
+    """An id of another image, as older tools leave it, would have every node refuse what is registered."""
+    name = f"reg.example/{unique()}:v1"
+    images.make(name)
+    app_image = register.succeeds(center, "center", name).split()[-1]
+    master = center.nodes["master"]
+    foreign = (
+        '{"spec": {"image": {"id": "sha256:1111", "sign": "s"}, "configTemplates": {"other": "x"}}, '
+        '"metadata": {"labels": {"of": "others"}}}'
+    )
+    master.execute(f"kubectl patch appimages.kuscia.secretflow {app_image} --type merge -p '{foreign}'")
+    assert "AppImage configured" in register.succeeds(center, "center", name)
+    found = master.app_image(app_image)
+    assert found["spec"]["image"] == {"name": name[:-3], "tag": "v1"}
+    assert list(found["spec"]["configTemplates"]) == ["task.conf"] and found["metadata"]["labels"] == {"of": "others"}
+    assert "AppImage unchanged" in register.succeeds(center, "center", name)
+
+
+def test_an_earlier_app_image_is_told_when_its_images_could_not_all_be_replaced(
+    center: Kuscia, register: Register, images: Images
+) -> None:
+    name = f"reg.example/{unique()}:v1"
+    images.make(name)
+    app_image = register.succeeds(center, "center", name).split()[-1]
+    images.make(name)
+    bob = center.nodes["lite-bob"]
+    replace_loader(bob, "cat > /dev/null; exit 1")
+    try:
+        result = register(center, "center", name)
+    finally:
+        bob.execute("mv /root/kuscia /usr/local/bin/kuscia")
+    assert result.status == 1, result.output
+    assert f"an earlier AppImage {app_image} is still in {center.user}-kuscia-master" in result.output
+
+
+@pytest.mark.parametrize("answer", ["REF\\nfoo", "[]", ""])
+def test_a_node_that_answers_something_else_is_named(
+    center: Kuscia, register: Register, images: Images, answer: str
+) -> None:
+    name = f"reg.example/{unique()}:v1"
+    images.make(name)
+    bob = center.nodes["lite-bob"]
+    bob.execute(
+        f"mv /usr/bin/ctr /root/ctr; printf '#!/bin/sh\\nprintf \"{answer}\"\\n' > /usr/bin/ctr; chmod +x /usr/bin/ctr"
+    )
+    try:
+        result = register(center, "center", name)
+    finally:
+        bob.execute("mv /root/ctr /usr/bin/ctr")
+    assert result.status == 1 and f"{bob.name} did not say which images it has" in result.output, result.output
+    assert "Traceback" not in result.output
+
+
 def test_two_at_once(center: Kuscia, register: Register, images: Images, tmp_path: Path) -> None:
     names = [f"reg.example/{unique()}:v1" for _ in range(2)]
     ids = [images.make(name, size=2_000_000) for name in names]

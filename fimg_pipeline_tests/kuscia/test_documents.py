@@ -1,0 +1,52 @@
+"""YAML as Kubernetes reads it: what else PyYAML would make of a text is text, or refused."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from fimg_pipeline.kuscia.documents import DocumentError, load_all
+
+BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{below}'] * 10)}]\n" for below, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a: 2024-01-01", {"a": "2024-01-01"}),
+        ("a: 2024-13-01", {"a": "2024-13-01"}),
+        ("a: [1, 1.5, true, null, x]", {"a": [1, 1.5, True, None, "x"]}),
+        ("a: &x {b: 1}\nc: *x", {"a": {"b": 1}, "c": {"b": 1}}),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+    ],
+)
+def test_what_json_can_say(text: str, found: object) -> None:
+    assert load_all(text) == [found]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "no YAML"),
+        ("a: !!timestamp foo", "no YAML"),
+        ("a: !!binary Zm9v", "no YAML"),
+        ("a: !!set {x}", "no YAML"),
+        ("a: !!python/name:os.system", "no YAML"),
+        ("a: !!int foo", "can't be read"),
+        (f"a: {'9' * 5000}", "can't be read"),
+        ("? [a]\n: b", "no YAML"),
+        ("a: .nan", "JSON can't say"),
+        ("a: 1\na: 2", "a is there twice"),
+        ("[" * 3000, "nested too deeply"),
+        ("a: &a [*a]", "contains itself"),
+        (BOMB, "more than 100000 parts"),
+    ],
+)
+def test_what_is_refused_at_once(text: str, told: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(DocumentError, match=told):
+        load_all(text)
+    assert time.monotonic() - started < 10
