@@ -533,19 +533,19 @@ def test_two_at_once(center: Kuscia, register: Register, images: Images, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("moment", "how"),
+    ("moment", "delay", "how"),
     [
-        ("template:", signal.SIGKILL),
-        ("importing", signal.SIGKILL),
-        ("importing", signal.SIGINT),
-        ("importing", signal.SIGTERM),
-        (": imported", signal.SIGKILL),
-        ("AppImage created", signal.SIGKILL),
-        ("AppImage created", signal.SIGINT),
+        ("template:", 0, signal.SIGKILL),
+        ("importing", 0.1, signal.SIGKILL),
+        ("importing", 0.1, signal.SIGINT),
+        ("importing", 0.1, signal.SIGTERM),
+        (": imported", 0, signal.SIGKILL),
+        (": imported", 0.5, signal.SIGKILL),
+        (": imported", 0.5, signal.SIGINT),
     ],
 )
 def test_stopped_in_the_middle_and_run_again(
-    p2p: Kuscia, register: Register, images: Images, moment: str, how: signal.Signals
+    p2p: Kuscia, register: Register, images: Images, moment: str, delay: float, how: signal.Signals
 ) -> None:
     name = f"reg.example/{unique()}:v1"
     image_id = images.make(name, size=60_000_000)
@@ -555,10 +555,11 @@ def test_stopped_in_the_middle_and_run_again(
     for line in process.stdout:
         if moment in line:
             break
-    time.sleep(0.1 if moment == "importing" else 0)
+    time.sleep(delay)
     os.killpg(process.pid, how)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0, output
+    # Applying is quick: it may have come too late.
+    assert process.returncode != 0 or "=> app_image_name:" in output, output
     assert "Traceback" not in output, output
     for node in p2p.nodes.values():
         if any(app_image in found for found in node.app_images()):
