@@ -90,7 +90,7 @@ class Settings:
         try:
             folder = values.path(output)
         except ValueError as error:
-            raise SettingsError(f"output {output!r} {error}") from None
+            raise SettingsError(f"output {output!r}: {error}") from None
         problems = _source_problems(folder, {"fate_dir": self.fate_dir, "ipcl_pkg_dir": self.ipcl_pkg_dir})
         if problems:
             raise SettingsError(f"output {output} {'; '.join(problems)}")

@@ -353,7 +353,7 @@ def test_what_no_registry_has_fails_with_what_to_do_and_harms_no_other_bundle(sm
         (["--max-size", "1000"], "must be at least 1M"),
         (["--single", "nginx"], "--single nginx: that image is not in the bundle"),
         (["--since", "/nowhere.json"], "/nowhere.json can't be read"),
-        (["--output", "/a b"], "--output '/a b': must be a path"),
+        (["--output", "/a b"], "output '/a b': must be a path"),
     ],
 )
 def test_a_wrong_option_is_told_before_anything_is_done(small: Fimg, arguments: list[str], told: str) -> None:
