@@ -74,7 +74,7 @@ def test_one_run_from_the_image_to_the_app_image(
             ("bob", ""),
             ("master", "created"),
         ]
-        assert f"Asset check '{CHECK}' on 'kuscia/app_images' passed" in output or CHECK in output
+        assert f"kuscia__app_images_{CHECK} - STEP_SUCCESS" in output
         monkeypatch.setenv("KUSCIA_APP_IMAGES", str(app_images))
         assert checked(instance).passed
         rig.nodes["lite-bob"].execute(f"{CTR} images rm {NGINX}")

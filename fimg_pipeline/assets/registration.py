@@ -21,7 +21,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia import configured
 from fimg_pipeline.kuscia.configured import AppImage, ConfiguredError
-from fimg_pipeline.kuscia.registration import Registration, RegistrationError, deviations
+from fimg_pipeline.kuscia.registration import Registration, RegistrationError, deviations, together
 from fimg_pipeline.kuscia.request import perform
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, log_path, report, telling
@@ -154,8 +154,7 @@ def _register(
         except FimgError as error:
             problems.append(error)
     if problems:
-        hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
-        raise RegistrationError("\n".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+        raise together(problems)
     return registered
 
 

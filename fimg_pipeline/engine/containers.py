@@ -89,7 +89,7 @@ class Container:
 
     @contextmanager
     def feed(self, command: Sequence[str]) -> Iterator[Feed]:
-        """Starts a command to write to; it does not outlive the block."""
+        """Starts a command to write to. After the block its input has ended; what it does then is its own affair."""
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 [self.engine.cli, "exec", "--interactive", self.name, *command],

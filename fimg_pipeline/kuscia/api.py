@@ -27,7 +27,7 @@ def try_out(server: Container, document: Mapping[str, Any]) -> bool:
 
     Whether it has an AppImage of that name.
     """
-    return "created" not in _kubectl(server, ["apply", "--dry-run=server", "--filename=-"], document)
+    return " created (" not in _kubectl(server, ["apply", "--dry-run=server", "--filename=-"], document)
 
 
 def apply(server: Container, document: Mapping[str, Any]) -> str:

@@ -243,13 +243,18 @@ def _short(image_id: str) -> str:
     return image_id[:19]
 
 
+def together(problems: Sequence[FimgError]) -> RegistrationError:
+    """One error that says what all of ``problems`` say."""
+    hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+    return RegistrationError("\n".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+
+
 def _each(items: Mapping[str, U], ask: Callable[[U], T]) -> dict[str, T]:
     """What ``ask`` answers for every item, by name; one error that has all that went wrong."""
     answers = _answers(items, ask)
     problems = [answer for answer in answers.values() if isinstance(answer, FimgError)]
     if problems:
-        hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
-        raise RegistrationError("\n".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+        raise together(problems)
     return {name: answer for name, answer in answers.items() if not isinstance(answer, FimgError)}
 
 
