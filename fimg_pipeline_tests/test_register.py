@@ -107,4 +107,4 @@ def test_a_node_that_is_not_there_fails_the_run(fimg: Fimg, rig: Kuscia, app_ima
 
 def test_a_file_that_can_t_be_used_fails_the_run_only(fimg: Fimg, app_images: Path) -> None:
     app_images.write_text("app_images: [{image: no-image, mode: center, user: x}]")
-    assert "app_images.0: no image is called no-image" in registered(fimg, app_images, status=1)
+    assert "app_images[0]: no image is called no-image" in registered(fimg, app_images, status=1)

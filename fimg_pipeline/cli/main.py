@@ -211,7 +211,7 @@ def entry() -> None:
         if told is None:
             raise
         click.echo(f"error: {told}", err=True)
-        click.echo("  → free space and check permissions, or set FIMG_HOME to a folder that is yours", err=True)
+        click.echo("  → free space and check permissions: of FIMG_HOME, and of where its output goes", err=True)
         sys.exit(1)
 
 

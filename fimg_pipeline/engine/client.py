@@ -149,14 +149,17 @@ class Engine:
     def read_file(self, reference: str, path: str, limit: int) -> bytes | None:
         """The file ``path`` of an image, whose programs are not run; ``None`` when there is no file of that name.
 
-        :class:`EngineError` when it has more than ``limit`` bytes.
+        :class:`EngineError` when it has more than ``limit`` bytes, is a folder, or a link to what is not there.
         """
         # Never started, so that the command need not be there.
         container = self._call(lambda: self.sdk.containers.create(reference, ["none"], network_mode="none"))
         try:
             parts, found = container.get_archive(path)
-            if found["linkTarget"]:
-                parts, found = container.get_archive(found["linkTarget"])
+            if target := found["linkTarget"]:
+                try:
+                    parts, found = container.get_archive(target)
+                except docker.errors.NotFound:
+                    raise EngineError(f"{path} of {reference} is a link to {target}, which is not there") from None
             if found["mode"] & _FOLDER:
                 raise EngineError(f"{path} of {reference} is a folder")
             if found["size"] > limit:
@@ -164,8 +167,7 @@ class Engine:
             with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as archive:
                 file = archive.extractfile(archive.getmembers()[0])
                 return None if file is None else file.read()
-        except (docker.errors.NotFound, KeyError):
-            # Not there, or a link to nowhere.
+        except docker.errors.NotFound:
             return None
         finally:
             container.remove(force=True, v=True)

@@ -42,10 +42,12 @@ def apply(server: Container, document: Mapping[str, Any]) -> str:
     # Applying leaves alone what others have put there: an id of another image, a command.
     if not deviations(server, document):
         return said[0]
+    # Refused when somebody changes it at this moment: it has the version that was read. Raw, for otherwise kubectl
+    # would note all of it as what was applied, and the next time take away the labels that others gave it.
     name = document["metadata"]["name"]
-    found = current(server, name) or {}
-    patch = json.dumps({"spec": merge_patch(document["spec"], found.get("spec"))})
-    _kubectl(server, ["patch", RESOURCE, name, "--type=merge", f"--patch={patch}"])
+    whole = {**(current(server, name) or {}), "spec": document["spec"]}
+    path = f"/apis/{document['apiVersion']}/appimages/{name}"
+    _kubectl(server, ["replace", f"--raw={path}", "--filename=-"], whole)
     wrong = deviations(server, document)
     if wrong:
         raise ApiError(f"{server.name}: it was applied and is not as it should be: {', '.join(wrong)}")
@@ -69,17 +71,6 @@ def deviations(server: Container, document: Mapping[str, Any]) -> list[str]:
     ]
     wanted = kept.get("spec")
     return described + [f"spec.{line}" for line in _both_ways(wanted, found.get("spec"))]
-
-
-def merge_patch(wanted: Any, found: Any) -> Any:
-    """What makes ``wanted`` of ``found`` (RFC 7386): ``None`` takes a field away, a list is given whole."""
-    if not isinstance(wanted, dict) or not isinstance(found, dict):
-        return wanted
-    gone = dict.fromkeys(key for key in found if key not in wanted)
-    changed = {
-        key: merge_patch(value, found.get(key)) for key, value in wanted.items() if found.get(key, gone) != value
-    }
-    return {**gone, **changed}
 
 
 def _both_ways(wanted: Any, found: Any) -> list[str]:

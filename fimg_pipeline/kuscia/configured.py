@@ -16,6 +16,7 @@ from fimg_pipeline.kuscia.documents import DocumentError, load_all
 from fimg_pipeline.kuscia.names import checked_name
 from fimg_pipeline.kuscia.reference import parse
 from fimg_pipeline.kuscia.request import Request
+from fimg_pipeline.schema import first_problem
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -68,12 +69,10 @@ def read(path: Path) -> tuple[AppImage, ...]:
     except DocumentError as error:
         raise ConfiguredError(f"{path}: {error.message}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise ConfiguredError(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        raise ConfiguredError(f"{path}: {first_problem(error)}") from None
     seen: set[tuple[str, str]] = set()
     for place, each in enumerate(found):
-        where = f"{path}: app_images.{place}"
+        where = f"{path}: app_images[{place}]"
         if each.image not in IMAGES:
             raise ConfiguredError(f"{where}: no image is called {each.image}", hint=f"there are {', '.join(IMAGES)}")
         try:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.documents import DocumentError, load_all
 from fimg_pipeline.kuscia.reference import Reference
+from fimg_pipeline.schema import first_problem
 
 KIND: Final = "AppImage"
 #: What is filled; every other ``{{…}}`` is Kuscia's own, for the task that is started.
@@ -39,9 +40,7 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     try:
         checked = _AppImage.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        raise TemplateError(f"{where or 'it'}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        raise TemplateError(first_problem(error)) from None
     _check(checked, name, image)
     return dict(document)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.schema import first_problem
 from fimg_pipeline.ship.layers import ShipError
 
 NAME: Final = "images.lock.json"
@@ -126,10 +127,8 @@ def read(path: Path) -> Lock:
     except OSError as error:
         raise ShipError(f"{path} can't be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise ShipError(
-            f"{path} is no {NAME}: {f'{where}: ' if where else ''}{first['msg']}",
+            f"{path} is no {NAME}: {first_problem(error)}",
             hint="it is written beside bundles by `fimg save`",
         ) from None
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fimg_pipeline.kuscia.manifest import app_image
+from fimg_pipeline.kuscia.reference import parse
+from fimg_pipeline.kuscia.templates import shipped
 from fimg_pipeline_tests.fate.deployment import EGGROLL, REGISTRY, SPARK_LOCAL, Party, deployment
 from fimg_pipeline_tests.rig.browser import page
 
@@ -119,6 +124,60 @@ def test_a_notebook_runs_a_pipeline(parties: dict[int, Party], data: None) -> No
         "client", "jupyter nbconvert --to notebook --execute --stdout --ExecutePreprocessor.timeout=900 run.ipynb"
     )
     assert "intersect_num" in executed, executed
+
+
+def followed(client: Party, task: dict[str, Any]) -> str:
+    """What the template for Kuscia's tasks, in the client's container, says of a job: its files as Kuscia places them.
+
+    Ends with a line of its status.
+    """
+    spec = app_image(shipped("fate-client").text, "fate-client", parse("federatedai/client:1"))["spec"]
+    (container,) = spec["deployTemplates"][0]["spec"]["containers"]
+    # As Kuscia fills it in: what stands in quotes is text of JSON.
+    given = json.dumps(json.dumps(task))[1:-1]
+    for mount in container["configVolumeMounts"]:
+        content = spec["configTemplates"][mount["subPath"]].replace("{{.TASK_INPUT_CONFIG}}", given)
+        path = mount["mountPath"]
+        client.execute(
+            "client", f"mkdir -p {Path(path).parent} && cat > {path} <<'END OF FILE'\n{content}\nEND OF FILE"
+        )
+    command = shlex.join(container["command"])
+    return client.execute("client", f"cd {container['workingDir']} && {command} 2>&1; echo ended with $?", timeout=1200)
+
+
+@ON_EGGROLL
+def test_a_task_of_kuscia_follows_a_job(parties: dict[int, Party]) -> None:
+    """Submitted by what an AppImage of the client starts, the toy job succeeds, and one that can't fails the task."""
+    initiator = {"role": "guest", "party_id": GUEST}
+    flow = f"http://{parties[GUEST].address}:9380"
+    toy = {
+        "flow": flow,
+        "job_dsl": {"components": {"secure_add_example_0": {"module": "SecureAddExample"}}},
+        "job_runtime_conf": {
+            "dsl_version": 2,
+            "initiator": initiator,
+            "role": {"guest": [GUEST], "host": [HOST]},
+            "component_parameters": {"common": {"secure_add_example_0": {"partition": 4, "data_num": 1000}}},
+        },
+    }
+    output = followed(parties[GUEST], toy)
+    assert re.search(r"^job \d{20,} is submitted$", output, re.MULTILINE), output
+    assert re.search(r"^job \d{20,}: success$", output, re.MULTILINE) and "ended with 0" in output, output
+    absent = {
+        "flow": flow,
+        "job_dsl": {"components": {"reader_0": {"module": "Reader", "output": {"data": ["data"]}}}},
+        "job_runtime_conf": {
+            "dsl_version": 2,
+            "initiator": initiator,
+            "role": {"guest": [GUEST]},
+            "component_parameters": {
+                "role": {"guest": {"0": {"reader_0": {"table": {"name": "absent", "namespace": "nowhere"}}}}}
+            },
+        },
+    }
+    output = followed(parties[GUEST], absent)
+    assert re.search(r"^job \d{20,} ended: failed in reader_0$", output, re.MULTILINE), output
+    assert "ended with 1" in output, output
 
 
 @ON_EGGROLL

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fimg_pipeline.kuscia.api import differences, merge_patch
+from fimg_pipeline.kuscia.api import differences
 
 
 @pytest.mark.parametrize(
@@ -23,17 +23,3 @@ from fimg_pipeline.kuscia.api import differences, merge_patch
 )
 def test_differences(wanted: Any, found: Any, paths: list[str]) -> None:
     assert differences(wanted, found) == paths
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found", "patch"),
-    [
-        ({"a": 1}, {"a": 1}, {}),
-        ({"a": 1}, {"a": 1, "b": 2}, {"b": None}),
-        ({"a": {"x": 1}}, {"a": {"x": 2, "y": 3}}, {"a": {"y": None, "x": 1}}),
-        ({"a": [{"x": 1}]}, {"a": [{"x": 1, "y": 2}]}, {"a": [{"x": 1}]}),
-        ({"a": {"x": 1}}, {}, {"a": {"x": 1}}),
-    ],
-)
-def test_what_makes_one_of_the_other(wanted: Any, found: Any, patch: Any) -> None:
-    assert merge_patch(wanted, found) == patch
