@@ -30,6 +30,8 @@ BRANCHES: Final = ("develop-1.11.2", "origin/develop-1.11.2")
 #: What KubeFATE calls ``RegistryURI``. No such host can exist, so nothing is ever pulled in place of what was built.
 REGISTRY: Final = "fate-party.invalid"
 STANDINS: Final = {"mysql": "mysql:8.0.28", "rabbitmq": "rabbitmq:3.8.3-management"}
+#: Where services write what they do, by service; Spark's deployment has no node manager.
+_LOGS: Final = {"fateflow": "/data/projects/fate/fateflow/logs", "nodemanager": "/data/projects/fate/eggroll/logs"}
 _INTERFACE: Final = "fimg-party0"
 _LOCK: Final = Path("/run/lock/fimg-party.lock")
 
@@ -80,6 +82,17 @@ class Party:
         """Runs a shell command in a service's container; its output, or an error that has it."""
         return self.compose("exec", "-T", service, "bash", "-c", command, timeout=timeout)
 
+    def leave_logs(self, folder: Path) -> None:
+        """What the containers have said, and what FATE Flow and Eggroll have written of each job, in ``folder``."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "containers.log").write_text(self.compose("logs", "--no-color"))
+        for service in _LOGS.keys() & set(self.compose("config", "--services").split()):
+            for container in self.compose("ps", "--quiet", service).split():
+                source = f"{container}:{_LOGS[service]}"
+                # A container that never started has none, and why it did not is in the file above.
+                subprocess.run(["docker", "cp", source, folder / service], check=False, capture_output=True)
+
     def answer(self, port: int, path: str, data: bytes | None = None) -> bytes:
         """What one of the party's published ports answers."""
         request = urllib.request.Request(f"http://{self.address}:{port}{path}", data=data)
@@ -107,7 +120,7 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
     """Brings both parties up, waits until FATE Flow answers in each, and takes everything down again.
 
     One at a time: names and addresses are the machine's. Whoever comes second waits for the first to end.
-    ``folder`` (absent or empty) holds what KubeFATE generates; the containers' logs are left in ``logs``.
+    ``folder`` (absent or empty) holds what KubeFATE generates; logs are left in ``logs``, a folder for each party.
     """
     require_command("docker-compose", "docker-compose", purpose="KubeFATE's deployment")
     engine = Engine()
@@ -122,9 +135,8 @@ def deployment(kubefate: Path, folder: Path, engines: Engines, tag: str, logs: P
                 party.wait("FATE Flow", 9380, "/v1/version/get", b"")
             yield parties
         finally:
-            logs.mkdir(parents=True, exist_ok=True)
             for party in parties:
-                (logs / f"{party.number}-{engines.computing}.log").write_text(party.compose("logs", "--no-color"))
+                party.leave_logs(logs / f"{party.number}-{engines.computing}")
                 party.compose("down", "--volumes", "--timeout", "5")
 
 
