@@ -242,6 +242,9 @@ def broken(promised: Promise, config: Mapping[str, Any]) -> list[str]:
     problems = []
     if (config.get("WorkingDir") or "/") != promised.folder:
         problems.append(f"starts in {config.get('WorkingDir')}, not {promised.folder}")
+    # What KubeFATE mounts is owned by root, and is written to.
+    if config.get("User") not in (None, "", "0", "root"):
+        problems.append(f"it runs as {config['User']}, not as root")
     problems += [
         f"{name} is {environment.get(name)!r}, not {value!r}"
         for name, value in promised.environment.items()

@@ -35,6 +35,7 @@ def test_what_is_not_kept_is_named() -> None:
         "Entrypoint": ["sh"],
         "Cmd": ["--all", "serve"],
         "StopSignal": "SIGTERM",
+        "User": "nobody",
     }.items():
         assert broken(promised, {**kept, name: value}), name
     assert broken(promised, {**kept, "Env": ["A=2", "PATH=/x/bin:/bin"]}) == ["A is '2', not '1'"]

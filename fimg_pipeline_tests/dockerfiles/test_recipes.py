@@ -152,3 +152,15 @@ def test_shell_script_parses(script: Path) -> None:
     shell = "bash" if script.read_bytes().startswith(b"#!/bin/bash") else "sh"
     done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_known_versions_are_exact_and_each_name_is_there_once() -> None:
+    header, *sections = (ROOT / "lib" / "known-versions.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    assert all(line.startswith("# ") for line in header.splitlines())
+    assert sections
+    for section in sections:
+        head, *lines = section.splitlines()
+        assert re.fullmatch(r"# as of \d{4}-\d{2}-\d{2} on (x86_64|aarch64)", head)
+        assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9a-z.+!]+", line, re.IGNORECASE) for line in lines), section
+        names = [re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines]
+        assert len(set(names)) == len(names) > 100

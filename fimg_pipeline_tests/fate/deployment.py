@@ -30,8 +30,12 @@ BRANCHES: Final = ("develop-1.11.2", "origin/develop-1.11.2")
 #: What KubeFATE calls ``RegistryURI``. No such host can exist, so nothing is ever pulled in place of what was built.
 REGISTRY: Final = "fate-party.invalid"
 STANDINS: Final = {"mysql": "mysql:8.0.28", "rabbitmq": "rabbitmq:3.8.3-management"}
-#: Where services write what they do, by service; Spark's deployment has no node manager.
-_LOGS: Final = {"fateflow": "/data/projects/fate/fateflow/logs", "nodemanager": "/data/projects/fate/eggroll/logs"}
+#: Where services write what they do, by service; Spark's deployment has none of Eggroll's.
+_LOGS: Final = {
+    "fateflow": "/data/projects/fate/fateflow/logs",
+    "nodemanager": "/data/projects/fate/eggroll/logs",
+    "clustermanager": "/data/projects/fate/eggroll/logs",
+}
 _INTERFACE: Final = "fimg-party0"
 _LOCK: Final = Path("/run/lock/fimg-party.lock")
 

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,29 @@ def data(parties: dict[int, Party]) -> None:
 @ON_EGGROLL
 def test_min(parties: dict[int, Party], data: None) -> None:
     """Logistic regression and SecureBoost, training and prediction."""
-    output = flow_test(
-        parties[GUEST],
-        f"min --guest-party-id {GUEST} --host-party-id {HOST} --arbiter-party-id {HOST}",
-        timeout=3600,
-    )
+    command = f"min --guest-party-id {GUEST} --host-party-id {HOST} --arbiter-party-id {HOST}"
+    try:
+        output = flow_test(parties[GUEST], command, timeout=3600)
+    except RuntimeError as error:
+        deadlocks = [number for number, party in parties.items() if lost_a_session(party)]
+        if not deadlocks:
+            raise
+        warnings.warn(f"once more, for Eggroll of {deadlocks} lost a session to a deadlock: {error}", stacklevel=1)
+        output = flow_test(parties[GUEST], command, timeout=3600)
     assert output.count("Job is success") == 4, output
+
+
+def lost_a_session(party: Party) -> bool:
+    """Whether Eggroll's database has rolled back what it wrote of a session, which Eggroll 2.5 does not repeat.
+
+    It asks for serializable transactions and polls the table it writes to, so that on a machine with more sessions
+    beginning than processors two of them can wait for each other; the job fails with "is not ACTIVE".
+    """
+    found = party.execute(
+        "clustermanager",
+        "grep -rl 'MySQLTransactionRollbackException: Deadlock' /data/projects/fate/eggroll/logs || true",
+    )
+    return bool(found.strip())
 
 
 def upload(party: Party) -> None:

@@ -8,7 +8,11 @@
 export PYTHONHASHSEED=0 CFLAGS=-g0
 # What the environment holds, and in its first line the date it was resolved as of: images that add to it keep to both.
 FIMG_LOCK=/data/projects/python/requirements.lock
+FIMG_CACHE=/run/cache/python
 UV_VERSION=0.13.9
+# The folders of its cache: what is built from source, and all else.
+UV_BUILT=sdists-v11
+UV_DOWNLOADED='archive-v0 builds-v0 flat-index-v7 interpreter-v5 simple-v28 wheels-v8'
 # Its builds for x86-64 and, by age of glibc, arm64.
 UV_SUMS='d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19
     5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe
@@ -29,9 +33,9 @@ uv() {
 
 uv_start() {
     # Unpacked once for all steps: it is 60 MB, and most of them are done in a second.
-    fimg_uv=/run/cache/python/uv-$UV_VERSION-$(uname -m)
+    fimg_uv=$FIMG_CACHE/uv-$UV_VERSION-$(uname -m)
     if [ ! -d "$fimg_uv" ]; then
-        fimg_new=$(mktemp -d /run/cache/python/new.XXXXXX)
+        fimg_new=$(mktemp -d $FIMG_CACHE/new.XXXXXX)
         {
             printf 'uv==%s' "$UV_VERSION"
             # shellcheck disable=SC2086  # one for each
@@ -43,7 +47,8 @@ uv_start() {
         # Another step may have been faster.
         mv -T "$fimg_new" "$fimg_uv" 2> /run/tmp/why || rm -rf "$fimg_new"
     fi
-    export UV_CACHE_DIR=/run/cache/python/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+    uv_cache
+    export UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
     export UV_HTTP_TIMEOUT=300 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match UV_CONFIG_FILE=/run/uv.toml
     # Whoever compiles a package first has its lock meanwhile, which may take long, above all under emulation.
     export UV_LOCK_TIMEOUT=7200
@@ -55,6 +60,29 @@ uv_start() {
         uv_index "$fimg_url"
     done
     [ -z "$SOURCE_DATE" ] || export UV_EXCLUDE_NEWER="$SOURCE_DATE"
+}
+
+# uv_cache: what is downloaded is kept for all builds, what is built from source for those of the same date and system
+# only: the tools that build it are resolved as of that date, and what they built is not to depend on who came first.
+uv_cache() {
+    fimg_day=${SOURCE_DATE:-today}-$(. /etc/os-release; echo "$ID-$VERSION_ID")
+    export UV_CACHE_DIR="$FIMG_CACHE/of-$fimg_day"
+    mkdir -p "$UV_CACHE_DIR" "$FIMG_CACHE/uv/$UV_BUILT/$fimg_day"
+    link_once "../uv/$UV_BUILT/$fimg_day" "$UV_CACHE_DIR/$UV_BUILT"
+    for fimg_folder in $UV_DOWNLOADED; do
+        mkdir -p "$FIMG_CACHE/uv/$fimg_folder"
+        link_once "../uv/$fimg_folder" "$UV_CACHE_DIR/$fimg_folder"
+    done
+    # What was built is unpacked there, too, and linked to as seen from one folder further up.
+    link_once ../archive-v0 "$FIMG_CACHE/uv/$UV_BUILT/archive-v0"
+    # Whoever tidies it has to know who is using it.
+    : >> "$FIMG_CACHE/uv/.lock"
+    link_once ../uv/.lock "$UV_CACHE_DIR/.lock"
+}
+
+# link_once TARGET LINK: a link, which another step may be making at this moment.
+link_once() {
+    [ -L "$2" ] || ln -s "$1" "$2" 2> /run/tmp/why || [ -L "$2" ] || die "$(cat /run/tmp/why)"
 }
 
 # uv_index URL [SETTING]: one more package index. Mirrors often don't say how long their answers hold, and uv would
@@ -141,12 +169,19 @@ python_requirements() {
         set -- "$@" --only-binary "$fimg_name"
     done
     say "resolving as of ${SOURCE_DATE:-today}"
+    python_known > /run/tmp/requirements.lock
     uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints "$@" \
         --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
         --output-file /run/tmp/requirements.lock /run/tmp/requirements.in 2> /run/tmp/why ||
         die "FATE's requirements can't be resolved as of ${SOURCE_DATE:-today} with $fimg_sources: $(cat /run/tmp/why)"
     uv pip install --no-deps "$@" -r /run/tmp/requirements.lock
     python_finish
+}
+
+# python_known: the versions that were taken before as of SOURCE_DATE, on machines of this kind. uv prefers what is in the
+# file it writes to, also where its author has withdrawn it since.
+python_known() {
+    sed -n "/^# as of $SOURCE_DATE on $(uname -m)\$/,/^\$/{/^[^#]/p}" /run/fimg/known-versions.txt
 }
 
 # python_install ARGUMENT...: `uv pip install` into the environment without moving what is there.
@@ -204,7 +239,7 @@ python_finish() {
     # Of the one who made it: nobody is to lock an image's environment.
     rm -f "$VIRTUAL_ENV/.lock"
     # Others may be using the cache: then it is tidied another time.
-    UV_LOCK_TIMEOUT=1 uv cache prune --quiet 2> /run/tmp/why || true
+    UV_LOCK_TIMEOUT=1 uv cache prune --quiet --cache-dir $FIMG_CACHE/uv 2> /run/tmp/why || true
     cmp -s /run/tmp/frozen "$FIMG_LOCK" || cp /run/tmp/frozen "$FIMG_LOCK"
     settle "${VIRTUAL_ENV%/*}"
 }

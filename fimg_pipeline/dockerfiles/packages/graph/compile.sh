@@ -14,7 +14,11 @@ compile_graph() {
         python_adapt "$1/requirements.txt" "$1/requirements-graph-nn.txt"
         if [ ! -s /run/tmp/compiled ]; then
             say "nothing is compiled: FATE names nothing that is, or PYG_FIND_LINKS who has builds"
-            return 0
+            # That these are there is known now, not when the first image wants them.
+            uv pip compile --quiet --no-deps --python "$(command -v python3)" /run/tmp/requirements.in \
+                > /run/tmp/found 2> /run/tmp/why ||
+                die "FATE's requirements can't be had from $fimg_sources: $(cat /run/tmp/why)"
+            continue
         fi
         ! grep --invert-match '==' /run/tmp/compiled || die "FATE does not say which version, so it can't be compiled"
         fimg_torch=$(torch_version)
