@@ -71,15 +71,14 @@ def test_what_is_built_from_source_is_of_its_date(run: Run) -> None:
 
 def test_versions_taken_before_are_preferred(run: Run, tmp_path: Path) -> None:
     """Also those their authors have withdrawn, as they have urllib3 1.25.1."""
-    resolve = (
-        "echo 'urllib3<1.25.2' > /run/tmp/requirements.in; python_known > /run/tmp/requirements.lock; "
-        "uv pip compile --quiet --no-header --output-file /run/tmp/requirements.lock /run/tmp/requirements.in; "
-        "cat /run/tmp/requirements.lock"
+    install = (
+        "export VIRTUAL_ENV=/data/projects/python/venv; python_create $VIRTUAL_ENV; : > $FIMG_LOCK; "
+        "python_install 'urllib3<1.25.2'; cat $FIMG_LOCK"
     )
-    assert "urllib3==1.24.3\n" in run("2023-05-31", resolve)
+    assert "urllib3==1.24.3\n" in run("2023-05-31", install)
     machine = run("", "uname -m").strip()
     (tmp_path / "lib" / "known-versions.txt").write_text(
         f"# notes\n\n# as of 2023-05-31 on {machine}\nsix==1.16.0\nurllib3==1.25.1\n\n# as of 2023-06-01 on {machine}\n"
     )
-    assert "urllib3==1.25.1\n" in run("2023-05-31", resolve)
-    assert "urllib3==1.24.3\n" in run("2023-06-01", resolve)
+    assert "urllib3==1.25.1\n" in run("2023-05-31", install)
+    assert "urllib3==1.24.3\n" in run("2023-06-01", install)

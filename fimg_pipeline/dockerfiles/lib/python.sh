@@ -168,14 +168,23 @@ python_requirements() {
     for fimg_name in $(sed 's/[^A-Za-z0-9._-].*//' /run/tmp/compiled); do
         set -- "$@" --only-binary "$fimg_name"
     done
+    python_take "FATE's requirements" /run/tmp/constraints "$@"
+    python_finish
+}
+
+# python_take WHAT CONSTRAINTS [OPTION...]: resolves /run/tmp/requirements.in, which is called WHAT, as of SOURCE_DATE and
+# installs that.
+python_take() {
+    fimg_what=$1
+    fimg_constraints=$2
+    shift 2
     say "resolving as of ${SOURCE_DATE:-today}"
     python_known > /run/tmp/requirements.lock
-    uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints /run/tmp/constraints "$@" \
+    uv pip compile --quiet --python "$VIRTUAL_ENV/bin/python" --no-header --constraints "$fimg_constraints" "$@" \
         --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel \
         --output-file /run/tmp/requirements.lock /run/tmp/requirements.in 2> /run/tmp/why ||
-        die "FATE's requirements can't be resolved as of ${SOURCE_DATE:-today} with $fimg_sources: $(cat /run/tmp/why)"
+        die "$fimg_what can't be resolved as of ${SOURCE_DATE:-today} with ${fimg_sources:-the indexes there are}: $(cat /run/tmp/why)"
     uv pip install --no-deps "$@" -r /run/tmp/requirements.lock
-    python_finish
 }
 
 # python_known: the versions that were taken before as of SOURCE_DATE, on machines of this kind. uv prefers what is in the
@@ -184,9 +193,10 @@ python_known() {
     sed -n "/^# as of $SOURCE_DATE on $(uname -m)\$/,/^\$/{/^[^#]/p}" /run/fimg/known-versions.txt
 }
 
-# python_install ARGUMENT...: `uv pip install` into the environment without moving what is there.
+# python_install REQUIREMENT...: installs into the environment without moving what is there.
 python_install() {
-    uv pip install --constraints "$FIMG_LOCK" "$@"
+    printf '%s\n' "$@" > /run/tmp/requirements.in
+    python_take "$*" "$FIMG_LOCK"
     python_finish
 }
 
@@ -195,7 +205,7 @@ python_project() {
     for fimg_project in "$@"; do
         python_wheel "$fimg_project" /run/tmp/projects "$VIRTUAL_ENV/bin/python" --no-build-isolation
     done
-    uv pip install --constraints "$FIMG_LOCK" /run/tmp/projects/*.whl
+    python_install /run/tmp/projects/*.whl
     python_replace /run/tmp/projects
 }
 
