@@ -19,6 +19,7 @@ from fimg_pipeline.settings import load
 pytestmark = pytest.mark.engine
 
 Run = Callable[[str, str], str]
+ENVIRONMENT = "export VIRTUAL_ENV=/data/projects/python/venv; python_create $VIRTUAL_ENV; : > $FIMG_LOCK"
 
 
 @pytest.fixture
@@ -71,10 +72,7 @@ def test_what_is_built_from_source_is_of_its_date(run: Run) -> None:
 
 def test_versions_taken_before_are_preferred(run: Run, tmp_path: Path) -> None:
     """Also those their authors have withdrawn, as they have urllib3 1.25.1."""
-    install = (
-        "export VIRTUAL_ENV=/data/projects/python/venv; python_create $VIRTUAL_ENV; : > $FIMG_LOCK; "
-        "python_install 'urllib3<1.25.2'; cat $FIMG_LOCK"
-    )
+    install = f"{ENVIRONMENT}; python_install 'urllib3<1.25.2'; cat $FIMG_LOCK"
     assert "urllib3==1.24.3\n" in run("2023-05-31", install)
     machine = run("", "uname -m").strip()
     (tmp_path / "lib" / "known-versions.txt").write_text(
@@ -82,3 +80,9 @@ def test_versions_taken_before_are_preferred(run: Run, tmp_path: Path) -> None:
     )
     assert "urllib3==1.25.1\n" in run("2023-05-31", install)
     assert "urllib3==1.24.3\n" in run("2023-06-01", install)
+
+
+def test_no_file_is_of_whichever_package_came_last(run: Run) -> None:
+    """Both of these put a README.md at the top of the environment."""
+    install = f"{ENVIRONMENT}; python_install casbin==1.16.6 casbin-sqlalchemy-adapter==0.4.2; ls $VIRTUAL_ENV"
+    assert "README.md" not in run("2023-05-31", install)

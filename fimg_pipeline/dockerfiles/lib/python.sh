@@ -246,6 +246,8 @@ python_finish() {
     # What a compiler wrote before influences what it writes next, hence the fixed portions and their order.
     find "$VIRTUAL_ENV/lib" -name '*.py' -cnewer "$FIMG_MARK" -print0 | LC_ALL=C sort -z |
         xargs -0 -r -n 200 -P "$(nproc)" "$VIRTUAL_ENV/bin/python" /run/fimg/bytecode.py
+    # Two of FATE's packages put theirs there, and whose it is would be chance.
+    rm -f "$VIRTUAL_ENV/README.md"
     # Of the one who made it: nobody is to lock an image's environment.
     rm -f "$VIRTUAL_ENV/.lock"
     # Others may be using the cache: then it is tidied another time.
