@@ -48,7 +48,7 @@ _HISTORY: Final = 1000
             GATE,
             asset=PUBLISHED,
             blocking=True,
-            description="Every image is in the registry as it is here, manifest by manifest and layer by layer.",
+            description="Every manifest is in the registry by its digest, and every layer it names by digest and size.",
         )
     ],
     # What can pass is tried again by the registry's client; a run after a failure sends the rest.

@@ -77,16 +77,23 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
             say = telling(log, settings.home, run_id, "kuscia", "app_images")
             wanted = _wanted(settings)
             plan = session.plan(sorted({each.image for each in wanted}))
-            registered = _register(context.instance, session, plan, wanted, say)
+            registered, problems = _register(context.instance, session, plan, wanted, say)
             done = list(registered.values())
+            table = dg.MetadataValue.table(_rows(done))
+            record = dg.MetadataValue.json({key: _record(each) for key, each in registered.items()})
+            if problems:
+                # What was done is so, and the check is to know it.
+                metadata = {"nodes": table, _RECORD: record}
+                context.log_event(dg.AssetObservation(REGISTERED, partition=context.partition_key, metadata=metadata))
+                raise together(problems)
             seconds = time.monotonic() - started
             report(settings.home, run_id, Event("kuscia", "app_images", "built", seconds))
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(done)),
                 metadata={
-                    "nodes": dg.MetadataValue.table(_rows(done)),
+                    "nodes": table,
                     "commit": commit_metadata(plan.source.fate),
-                    _RECORD: dg.MetadataValue.json({key: _record(each) for key, each in registered.items()}),
+                    _RECORD: record,
                     "seconds": round(seconds, 1),
                     "log": dg.MetadataValue.url(log_page(run_id, REGISTERED)),
                     "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, "kuscia-app_images"))),
@@ -136,8 +143,8 @@ def _wanted(settings: Settings) -> list[AppImage]:
 
 def _register(
     instance: dg.DagsterInstance, session: Session, plan: Plan, wanted: Sequence[AppImage], say: Log
-) -> dict[str, Registration]:
-    """All of them, as far as they go, by what the file says of them; :class:`RegistrationError` with what did not."""
+) -> tuple[dict[str, Registration], list[FimgError]]:
+    """All of them, as far as they go, by what the file says of them; and what did not."""
     settings = session.settings
     assert settings.kuscia_app_images is not None
     names = [each.image for each in wanted]
@@ -153,9 +160,7 @@ def _register(
             registered[_key(each)] = perform(request, session.engine, store, engine_id, say)
         except FimgError as error:
             problems.append(error)
-    if problems:
-        raise together(problems)
-    return registered
+    return registered, problems
 
 
 def _require_platform(engine_id: str, platform: Platform, nodes: Platform) -> str:
@@ -196,11 +201,14 @@ def _record(registered: Registration) -> dict[str, Any]:
 
 
 def _registered(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[Registration]:
-    """Those of ``wanted`` that were registered, each as it was last."""
-    records = instance.fetch_materializations(REGISTERED, limit=_HISTORY).records
+    """Those of ``wanted`` that were registered, each as it was last; runs that failed at others leave observations."""
+    records = [
+        *instance.fetch_materializations(REGISTERED, limit=_HISTORY).records,
+        *instance.fetch_observations(REGISTERED, limit=_HISTORY).records,
+    ]
     found: dict[str, Registration] = {}
-    for record in records:
-        made = record.asset_materialization
+    for record in sorted(records, key=lambda record: record.timestamp, reverse=True):
+        made = record.asset_materialization or record.asset_observation
         # Somebody may have reported one by hand.
         recorded = None if made is None else made.metadata.get(_RECORD)
         value: Any = {} if recorded is None else recorded.value

@@ -15,7 +15,7 @@ RESOURCE: Final = "appimages.kuscia.secretflow"
 #: It gives up before it is given up.
 _PATIENCE: Final = "--request-timeout=60s"
 #: What kubectl says became of a document.
-RESULTS: Final = ("created", "configured", "unchanged")
+_SAID: Final = ("created", "configured", "unchanged")
 
 
 class ApiError(FimgError):
@@ -31,17 +31,28 @@ def try_out(server: Container, document: Mapping[str, Any]) -> bool:
 
 
 def apply(server: Container, document: Mapping[str, Any]) -> str:
-    """Makes the server have ``document``, and nothing else under ``spec``; one of :data:`RESULTS`.
+    """Makes the server have ``document``, and nothing else under ``spec``; raises :class:`ApiError`.
 
-    Raises :class:`ApiError`.
+    What that was: created, configured, or unchanged.
     """
+    name = document["metadata"]["name"]
+    before = current(server, name)
     output = _kubectl(server, ["apply", "--filename=-"], document)
     said = output.split()[-1:]
-    if not said or said[0] not in RESULTS:
+    if not said or said[0] not in _SAID:
         raise ApiError(f"{server.name}: kubectl did not say what became of it: {output.strip()[-200:]}")
     # Applying leaves alone what others have put there: an id of another image, a command.
-    if not deviations(server, document):
-        return said[0]
+    if deviations(server, document):
+        _replace(server, document)
+    after = current(server, name) or {}
+    if said[0] == "created":
+        return "created"
+    # By the version of the object: kubectl says "configured" of what the server then finds to be the same.
+    return "unchanged" if before is not None and _version(before) == _version(after) else "configured"
+
+
+def _replace(server: Container, document: Mapping[str, Any]) -> None:
+    """Has the server keep nothing but ``document`` under ``spec``; :class:`ApiError` when it does not afterwards."""
     # Refused when somebody changes it at this moment: it has the version that was read. Raw, for otherwise kubectl
     # would note all of it as what was applied, and the next time take away the labels that others gave it.
     name = document["metadata"]["name"]
@@ -51,7 +62,10 @@ def apply(server: Container, document: Mapping[str, Any]) -> str:
     wrong = deviations(server, document)
     if wrong:
         raise ApiError(f"{server.name}: it was applied and is not as it should be: {', '.join(wrong)}")
-    return "configured"
+
+
+def _version(found: Mapping[str, Any]) -> Any:
+    return found.get("metadata", {}).get("resourceVersion")
 
 
 def deviations(server: Container, document: Mapping[str, Any]) -> list[str]:
@@ -62,6 +76,8 @@ def deviations(server: Container, document: Mapping[str, Any]) -> list[str]:
     found = current(server, document["metadata"]["name"])
     if found is None:
         return [""]
+    if found["metadata"].get("deletionTimestamp"):
+        return ["metadata.deletionTimestamp"]
     alone = {**document, "metadata": {"name": f"fimg-{uuid.uuid4().hex}"}}
     kept = _json(server, _kubectl(server, ["create", "--dry-run=server", "--filename=-", "--output=json"], alone))
     described = [

@@ -30,7 +30,10 @@ def engine_image(
     """
     name = image.on_engine
     there = engine.inspect(name)
-    if there is not None and (image.digest is None or _has_digest(there, image.digest)):
+    if image.digest is not None and not (there is not None and _has_digest(there, image.digest)):
+        # Pulled by its digest it may have no tag.
+        there = engine.inspect(f"{name.rpartition(':')[0]}@{image.digest}")
+    if there is not None:
         built = f"{there['Os']}/{there['Architecture']}"
         if built != docker_platform(platform):
             raise ImageError(
@@ -45,7 +48,7 @@ def engine_image(
             f"{name} is not on the engine, and can't be pulled: {found.of(registry_of(place))}",
             hint="pull or build it there, or set DOCKER_HUB_MIRROR to a registry that has it",
         )
-    if there is None:
+    if engine.inspect(name) is None:
         # As docker pull would: the next time it is there.
         engine.tag(found.image_id, name)
     return found.image_id

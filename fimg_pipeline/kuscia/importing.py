@@ -60,11 +60,15 @@ def import_image(
 def _wait(lanes: Sequence[_Lane], say: Log) -> None:
     """Until all have ended; those that take nothing for too long are ended."""
     told = time.monotonic()
-    while going := [lane for lane in lanes if lane.is_alive()]:
+    going = list(lanes)
+    while going:
         for lane in going:
             lane.join(0.1)
             lane.mind()
-        if time.monotonic() - told > _TELL_SECONDS:
+        for lane in [lane for lane in going if not lane.is_alive()]:
+            going.remove(lane)
+            say(f"{lane.name}: {lane.problem or 'has read all of it'}")
+        if going and time.monotonic() - told > _TELL_SECONDS:
             told = time.monotonic()
             say(f"waiting for {', '.join(lane.name for lane in going)}")
 

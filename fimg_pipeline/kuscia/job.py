@@ -7,6 +7,7 @@ only the values are put in their places.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,9 @@ from fimg_pipeline.kuscia.names import checked_name
 
 KIND: Final = "KusciaJob"
 _FIELD: Final = "appImage"
+#: Names that every reader of YAML takes for text without quotes: kubectl's knows more numbers and booleans than ours.
+_PLAIN: Final = re.compile(r"[a-z][a-zA-Z0-9.-]*")
+_WORDS: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
 class JobError(FimgError):
@@ -118,10 +122,10 @@ def _edit(text: str, task: yaml.MappingNode, app_image: str, place: str) -> _Edi
 
 
 def _scalar(text: str, style: str | None) -> str:
-    """``text`` in the quotes that are wanted, or in those that keep it a string (``1.0``, ``true``)."""
+    """``text`` in the quotes that are wanted, or in those that keep it a string (``1e3``, ``n``), whoever reads it."""
     if style == "'":
         return f"'{text}'"
-    return json.dumps(text) if style == '"' or yaml.safe_load(text) != text else text
+    return text if style != '"' and _PLAIN.fullmatch(text) and text not in _WORDS else json.dumps(text)
 
 
 def _spaced(text: str) -> str:

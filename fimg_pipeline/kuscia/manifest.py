@@ -49,9 +49,9 @@ def _document(text: str) -> Mapping[Any, Any]:
     try:
         documents = [document for document in load_all(text) if document is not None]
     except DocumentError as error:
-        raise TemplateError(
-            error.message, hint="what Kuscia fills, {{.TASK_ID}} and such, has to stand in quotes or in a block (|)"
-        ) from None
+        hint = "what Kuscia fills, {{.TASK_ID}} and such, has to stand in quotes or in a block (|)"
+        broken = "no YAML" in error.message and "there twice" not in error.message
+        raise TemplateError(error.message, hint=hint if broken and "{{." in text else None) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"it must be one document of kind {KIND}, and holds {len(documents)}")
     return documents[0]
@@ -78,6 +78,8 @@ class _Model(BaseModel):
 
 
 Text = Annotated[str, Field(min_length=1)]
+#: What pods' containers and services' ports can be called (RFC 1123): the server takes others, and no task starts then.
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 
 
 class _Metadata(_Model):
@@ -92,7 +94,8 @@ class _Image(_Model):
 
 
 class _Port(_Model):
-    name: Text
+    name: Label
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     protocol: Literal["HTTP", "GRPC"] = "HTTP"
     scope: Literal["Cluster", "Domain", "Local"] = "Local"
 
@@ -103,12 +106,12 @@ class _Mount(_Model):
 
 
 class _Container(_Model):
-    name: Text
+    name: Label
     workingDir: Text
-    command: list[str] = []
-    args: list[str] = []
-    ports: list[_Port] = []
-    configVolumeMounts: list[_Mount] = []
+    command: list[str] | None = None
+    args: list[str] | None = None
+    ports: list[_Port] | None = None
+    configVolumeMounts: list[_Mount] | None = None
 
 
 class _PodSpec(_Model):
@@ -117,7 +120,7 @@ class _PodSpec(_Model):
 
 
 class _DeployTemplate(_Model):
-    name: Text
+    name: Label
     role: str = ""
     replicas: int | None = None
     spec: _PodSpec
@@ -148,6 +151,6 @@ def _check(found: _AppImage, name: str, image: Reference) -> None:
     for place, template in enumerate(found.spec.deployTemplates):
         for number, container in enumerate(template.spec.containers):
             where = f"spec.deployTemplates[{place}].spec.containers[{number}]"
-            for mount in container.configVolumeMounts:
+            for mount in container.configVolumeMounts or ():
                 if mount.subPath not in found.spec.configTemplates:
                     raise TemplateError(f"{where} mounts {mount.subPath}, which spec.configTemplates does not have")

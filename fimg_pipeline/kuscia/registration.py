@@ -24,6 +24,7 @@ from fimg_pipeline.ship.saved import SavedImage
 
 #: Questions to nodes at a time.
 _AT_ONCE: Final = 8
+_ANY_ID: Final = f"sha256:{'0' * 64}"
 
 Log = Callable[[str], None]
 T = TypeVar("T")
@@ -112,16 +113,16 @@ def register(engine: Engine, store: LayerStore, nodes: Nodes, wanted: Wanted, sa
     What is there already stays, so that running it again after a failure completes it. Raises
     :class:`RegistrationError` saying which node failed at what, and what is where.
     """
-    earlier = _each(
-        {server.name: server for server in nodes.servers}, lambda server: api.try_out(server, wanted.document)
-    )
+    # Its id is known once it has been read; servers of Kuscia before 0.6 want one.
+    tried = _pinned(wanted.document, _ANY_ID) if wanted.pinned else wanted.document
+    earlier = _each({server.name: server for server in nodes.servers}, lambda server: api.try_out(server, tried))
     image = collect(engine, store, [wanted.engine_id], say)[wanted.engine_id]
     results = {name: Result(name) for name in (*(n.name for n in nodes.images), *(s.name for s in nodes.servers))}
     for name, there in earlier.items():
         results[name].earlier = there
     _import(nodes.images, image, wanted.reference, store, results, say)
     _require(results, wanted)
-    document = _pinned(wanted.document, image) if wanted.pinned else wanted.document
+    document = _pinned(wanted.document, image.image_id) if wanted.pinned else wanted.document
     applied = _answers({server.name: server for server in nodes.servers}, lambda server: api.apply(server, document))
     for name, answer in applied.items():
         if isinstance(answer, FimgError):
@@ -233,9 +234,9 @@ def _require(results: Mapping[str, Result], wanted: Wanted) -> None:
     raise RegistrationError("\n".join(lines), hint="mend that and run it again: what is there is not done twice")
 
 
-def _pinned(document: Mapping[str, Any], image: SavedImage) -> Mapping[str, Any]:
+def _pinned(document: Mapping[str, Any], image_id: str) -> Mapping[str, Any]:
     changed = copy.deepcopy(dict(document))
-    changed["spec"]["image"]["id"] = image.image_id
+    changed["spec"]["image"]["id"] = image_id
     return changed
 
 

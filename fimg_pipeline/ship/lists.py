@@ -42,7 +42,7 @@ def with_those_of_others(
 def put_list(destination: Destination, image: str, tag: str, platforms: Mapping[Platform, str]) -> str:
     """Makes ``tag`` of ``image`` the list of what ``platforms`` (with the digests they were pushed by) are; its digest.
 
-    :class:`ShipError` when one of them is not there as it was pushed: then the tag stays what it was.
+    :class:`ShipError` when one of them is not there as it was pushed, or not whole: then the tag stays what it was.
     """
     registry, repository = destination.registry, destination.repository(image)
     entries = []
@@ -52,6 +52,12 @@ def put_list(destination: Destination, image: str, tag: str, platforms: Mapping[
             actual = "not there" if described is None else described.digest
             raise ShipError(
                 f"{repository}:{platform_tag(tag, platform)} is {actual}, not {digest} as it was pushed",
+                hint=f"push {platform} again: fimg push --platform {platform}",
+            )
+        problems = registry.image_problems(repository, digest)
+        if problems:
+            raise ShipError(
+                f"{repository}:{platform_tag(tag, platform)} is not whole: {'; '.join(problems[:3])}",
                 hint=f"push {platform} again: fimg push --platform {platform}",
             )
         entries.append({**described.document, "platform": {"architecture": platform, "os": "linux"}})

@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -133,6 +135,18 @@ class Registry:
         """The descriptor of what ``tag`` names, or ``None``."""
         return None if self._head(repository, f"manifests/{tag}") is None else self._manifest(repository, tag)
 
+    def image_problems(self, repository: str, digest: str) -> list[str]:
+        """What ``repository`` lacks of the image with the manifest ``digest``: its configuration and layers."""
+        manifest = self._document(repository, f"manifests/{digest}")
+        try:
+            blobs = [
+                Described(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
+                for entry in (manifest["config"], *manifest["layers"])
+            ]
+        except (KeyError, TypeError, ValueError):
+            return [f"{repository} has something else than an image in {digest}"]
+        return [problem for problem in (self.blob_problem(repository, blob) for blob in blobs) if problem]
+
     def labels(self, repository: str, tag: str) -> dict[str, str] | None:
         """The labels of the image that ``tag`` names; ``None`` when it names none."""
         if self._head(repository, f"manifests/{tag}") is None:
@@ -218,11 +232,8 @@ class Registry:
             return
         told = _errors(answer)
         if status in _PASSING:
-            after = answer.header("Retry-After")
             raise RegistryUnreachableError(
-                f"{self.host} answers with {status}{told}",
-                status=status,
-                after=float(after) if after.isascii() and after.isdigit() else None,
+                f"{self.host} answers with {status}{told}", status=status, after=_seconds(answer.header("Retry-After"))
             )
         if status in (401, 403):
             who = "nobody is logged in" if self._login is None else f"as {self._login.user}"
@@ -293,10 +304,11 @@ class Registry:
             except RegistryUnreachableError as error:
                 if attempt == attempts - 1:
                     raise
-                delay = min(_LONGEST_DELAY, max(error.after or 0, _FIRST_DELAY * 2**attempt))
+                # Those who were refused together should not come back together, and nobody before he was asked to.
+                delay = max(error.after or 0, _FIRST_DELAY * 2**attempt) * random.uniform(1.0, 1.3)
+                delay = min(_LONGEST_DELAY, delay)
                 self._log(f"{error.message}; trying again in {delay:.0f} s")
-                # Those who were refused together should not come back together.
-                self.transport.wait(delay * random.uniform(0.8, 1.2))
+                self.transport.wait(delay)
         raise AssertionError("unreachable")
 
     def _is_own(self, url: str) -> bool:
@@ -322,6 +334,16 @@ def _blob_problem(repository: str, described: Described, found: Answer | None) -
         whole = f"{described.digest}, which has {described.size}"
         return f"{repository} has {length} bytes of {whole}: its storage is damaged"
     return None
+
+
+def _seconds(retry_after: str) -> float | None:
+    """How long a registry asks to wait: a number or a date (RFC 9110, section 10.2.3); ``None``: it does not say."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _basic(login: Login) -> str:

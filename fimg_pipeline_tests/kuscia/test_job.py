@@ -46,10 +46,12 @@ def test_only_the_tasks_that_are_named() -> None:
     assert done == DOCUMENT.replace('"secretflow-image"', '"fate-client"')
 
 
-@pytest.mark.parametrize("name", ["1.0", "true", "123", "1e3", "null", "no", "2026-11-26"])
+@pytest.mark.parametrize("name", ["1.0", "true", "123", "1e3", "12e5", "0o17", "null", "no", "n", "y", "2026-11-26"])
 def test_a_name_stays_a_name(name: str) -> None:
+    """kubectl reads ``n`` as false, ``0o17`` as 15."""
     tasks = yaml.safe_load(with_app_image(DOCUMENT, name))["spec"]["tasks"]
     assert [task["appImage"] for task in tasks] == [name, name]
+    assert f'appImage: "{name}"\n' in with_app_image(DOCUMENT, name)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,9 @@ def test_what_others_have_put_into_the_app_image_is_taken_out(
     """
     template = tmp_path / "template.yaml"
     template.write_text(
-        templates.shipped("general").text.replace("    task.conf: |\n", f"    task.conf: |\n      {'x' * 150_000}\n")
+        templates.shipped("general").text.replace(
+            "    task-config.conf: |\n", f"    task-config.conf: |\n      {'x' * 150_000}\n"
+        )
     )
     name = f"reg.example/{unique()}:v1"
     images.make(name)
@@ -168,7 +170,9 @@ def test_what_others_have_put_into_the_app_image_is_taken_out(
     assert "AppImage configured" in register.succeeds(center, "center", name, "-f", str(template))
     found = master.app_image(app_image)
     assert found["spec"]["image"] == {"name": name[:-3], "tag": "v1"}
-    assert list(found["spec"]["configTemplates"]) == ["task.conf"] and found["metadata"]["labels"] == {"of": "others"}
+    assert list(found["spec"]["configTemplates"]) == ["task-config.conf"] and found["metadata"]["labels"] == {
+        "of": "others"
+    }
     assert "AppImage unchanged" in register.succeeds(center, "center", name, "-f", str(template))
 
 

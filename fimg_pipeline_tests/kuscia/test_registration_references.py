@@ -90,16 +90,16 @@ def test_what_sed_would_take_for_its_own_stays(
     template = tmp_path / "template.yaml"
     template.write_text(
         templates.shipped("general").text.replace(
-            "    task.conf: |\n", f"    other: |\n      {text}\n    task.conf: |\n"
+            "    task-config.conf: |\n", f"    other: |\n      {text}\n    task-config.conf: |\n"
         )
     )
     app_image = register.succeeds(center, "center", name, "-f", str(template)).split()[-1]
     found = center.nodes["master"].app_image(app_image)["spec"]["configTemplates"]
-    assert found["other"] == f"{text}\n" and '"{{.TASK_ID}}"' in found["task.conf"]
+    assert found["other"] == f"{text}\n" and '"{{.TASK_ID}}"' in found["task-config.conf"]
 
 
 def test_an_image_brings_its_own_template(center: Kuscia, register: Register, images: Images) -> None:
-    own = templates.shipped("general").text.replace("name: main", "name: of-the-image")
+    own = templates.shipped("general").text.replace("name: secretflow", "name: of-the-image")
     name = f"reg.example/{unique()}:v1"
     images.make(name, files={"kuscia/app_image.yaml": own})
     output = register.succeeds(center, "center", name)
@@ -111,7 +111,7 @@ def test_an_image_brings_its_own_template(center: Kuscia, register: Register, im
 
 
 def test_a_template_that_an_image_brings_may_be_a_link(center: Kuscia, register: Register, images: Images) -> None:
-    own = templates.shipped("general").text.replace("name: main", "name: linked-to")
+    own = templates.shipped("general").text.replace("name: secretflow", "name: linked-to")
     name = f"reg.example/{unique()}:v1"
     images.make(name, files={"etc/template.yaml": own}, links={"kuscia/app_image.yaml": "../etc/template.yaml"})
     output = register.succeeds(center, "center", name)

@@ -49,11 +49,15 @@ def test_others_are_files(tmp_path: Path) -> None:
 
 
 class Flow(ThreadingHTTPServer):
-    """Answers queries with ``statuses``, one after the other, the last one for good; 500 for ``None``."""
+    """Answers queries with ``statuses``, one after the other, the last one for good; 500 for ``None``.
 
-    def __init__(self, statuses: list[str | None]) -> None:
+    What is no text is the whole answer. ``submit_seconds``: how long a submission takes.
+    """
+
+    def __init__(self, statuses: list[Any]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.statuses = statuses
+        self.submit_seconds = 0.0
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     @property
@@ -67,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         path, body = self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((path, body))
-        status: str | None = ""
+        status: Any = ""
+        if path == "/v1/job/submit":
+            time.sleep(self.server.submit_seconds)
         if path == "/v1/job/query":
             statuses = self.server.statuses
             status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
@@ -84,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         refused = {"retcode": 101, "retmsg": "no such party"}
         answer = refused if body.get("job_dsl") == {} else {"retcode": 0, "retmsg": "success", **answers[path]}
-        content = json.dumps(answer).encode()
+        content = json.dumps(status if isinstance(status, dict | list) else answer).encode()
         self.send_response(500 if status is None else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -103,7 +109,7 @@ def flow() -> Iterator[Flow]:
     server.server_close()
 
 
-def started(tmp_path: Path, task: dict[str, Any]) -> subprocess.Popen[str]:
+def started(tmp_path: Path, task: Any) -> subprocess.Popen[str]:
     """The follower as a node starts it, its configuration filled as Kuscia does; it polls more often."""
     templates = app_image(shipped("fate-client").text, "x", IMAGE)["spec"]["configTemplates"]
     given = json.dumps(json.dumps(task))[1:-1]
@@ -131,7 +137,7 @@ def task_for(flow: Flow) -> dict[str, Any]:
 
 
 def test_a_job_is_submitted_and_followed_to_its_end(flow: Flow, tmp_path: Path) -> None:
-    flow.statuses = ["waiting", "running", None, "running", "success"]
+    flow.statuses = ["waiting", "running", None, [], {"retcode": 0}, {"retcode": 0, "data": [{}]}, "success"]
     status, output = ended(started(tmp_path, task_for(flow)))
     assert status == 0, output
     assert [line.rpartition(": ")[2] for line in output.splitlines()[1:]] == ["waiting", "running", "success"]
@@ -164,6 +170,9 @@ def test_what_flow_refuses_and_what_is_missing_is_told(flow: Flow, tmp_path: Pat
     assert status == 1 and "the task's input lacks job_runtime_conf.initiator" in output, output
     status, output = ended(started(tmp_path, {**task_for(flow), "job_runtime_conf": 7}))
     assert status == 1 and "must be a JSON object" in output and "Traceback" not in output, output
+    for task in (7, {**task_for(flow), "flow": 7}, {**task_for(flow), "job_runtime_conf": {"initiator": 1}}):
+        status, output = ended(started(tmp_path, task))
+        assert status == 1 and "must be a JSON object" in output and "Traceback" not in output, output
 
 
 def test_a_task_that_is_stopped_stops_its_job(flow: Flow, tmp_path: Path) -> None:
@@ -171,6 +180,19 @@ def test_a_task_that_is_stopped_stops_its_job(flow: Flow, tmp_path: Path) -> Non
     process = started(tmp_path, task_for(flow))
     deadline = time.monotonic() + 20
     while not any(path == "/v1/job/query" for path, _ in flow.asked):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    assert status == 1 and "stopped, and job 202611260000000000000 with it" in output, output
+    assert flow.asked[-1] == ("/v1/job/stop", {"job_id": "202611260000000000000"})
+
+
+def test_a_task_that_is_stopped_while_it_submits_stops_its_job(flow: Flow, tmp_path: Path) -> None:
+    flow.submit_seconds = 1
+    process = started(tmp_path, task_for(flow))
+    deadline = time.monotonic() + 20
+    while not flow.asked:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)

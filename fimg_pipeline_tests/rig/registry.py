@@ -39,6 +39,11 @@ class Registry:
         status, output = self.engine.run(debian, [*command, "/var/lib/registry"], timeout=60, administers=True)
         assert status == 0, output
 
+    def damage(self, digest: str, how: str) -> None:
+        """Runs the command ``how`` on the file of a blob."""
+        blob = f"/var/lib/registry/docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data"
+        assert self.container.exec_run(["sh", "-c", f"{how} {blob}"]).exit_code == 0
+
     def push(self, image: str, repository: str, tag: str) -> str:
         """Pushes an image of the engine under another name, by the engine; the digest the registry has it by."""
         reference = f"{self.name}/{repository}:{tag}"

@@ -64,3 +64,15 @@ def test_a_list_needs_every_platform_as_it_was_pushed(plain: Registry, tmp_path:
     with pytest.raises(ShipError, match=f"image-0:1-amd64 is {image.digest}, not sha256:0"):
         put_list(there, "image-0", "1", {"amd64": f"sha256:{'0' * 64}"})
     assert there.registry.manifest_digest(there.repository("image-0"), "1") is None
+
+
+def test_a_list_is_not_made_of_what_is_not_whole(plain: Registry, tmp_path: Path) -> None:
+    """Whatever was found when it was pushed."""
+    there = place(plain.name)
+    (image,) = publications(tmp_path, 1)
+    push(there, platform_tag("3", "amd64"), [image], lambda _: None)
+    layer = image.blobs[0].described
+    plain.damage(layer.digest, "truncate --size=100")
+    with pytest.raises(ShipError, match=f"image-0:3-amd64 is not whole: .* has 100 bytes of {layer.digest}"):
+        put_list(there, "image-0", "3", {"amd64": image.digest})
+    assert there.registry.manifest_digest(there.repository("image-0"), "3") is None

@@ -9,6 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -74,16 +76,11 @@ def test_images_that_come_later_share_what_is_there(plain: Registry, tmp_path: P
     assert (sent.blobs, sent.mounted, sent.present) == (4, 2, 1)
 
 
-def lost(plain: Registry, digest: str, how: str) -> None:
-    blob = f"/var/lib/registry/docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data"
-    assert plain.container.exec_run(["sh", "-c", f"{how} {blob}"]).exit_code == 0
-
-
 def test_a_layer_that_a_registry_lost_is_sent_again(plain: Registry, tmp_path: Path) -> None:
     images = publications(tmp_path)
     there = place(plain.name)
     push(there, "1", images, lambda _: None)
-    lost(plain, images[0].blobs[0].described.digest, "rm")
+    plain.damage(images[0].blobs[0].described.digest, "rm")
     assert len(missing(there, "1", images)) == 3
     sent = push(there, "1", images, lambda _: None)
     assert sent.blobs + sent.mounted == 3 and sent.present == 0
@@ -96,7 +93,7 @@ def test_a_layer_that_a_registry_has_not_all_of_is_told(plain: Registry, tmp_pat
     there = place(plain.name)
     push(there, "1", [image], lambda _: None)
     layer_of_it = image.blobs[0].described
-    lost(plain, layer_of_it.digest, "truncate --size=100")
+    plain.damage(layer_of_it.digest, "truncate --size=100")
     told = f"has 100 bytes of {layer_of_it.digest}, which has {layer_of_it.size}: its storage is damaged"
     assert told in missing(there, "1", [image])["image-0"][0]
     assert push(there, "1", [image], lambda _: None).present == 0
@@ -305,6 +302,14 @@ def test_redirects_without_end_are_not_asked_again(plain: Registry, tmp_path: Pa
         with pytest.raises(RegistryError, match="redirects") as caught:
             push(place(proxy.name), "1", publications(tmp_path, 1), lambda _: None)
         assert not caught.value.transient
+
+
+def test_how_long_a_registry_asks_to_wait() -> None:
+    soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=30), usegmt=True)
+    assert client._seconds("5") == 5.0
+    assert client._seconds(soon) == pytest.approx(30, abs=2)
+    assert client._seconds("Thu, 01 Jan 2026 00:00:00 GMT") == 0.0
+    assert (client._seconds(""), client._seconds("soon"), client._seconds("-1")) == (None, None, None)
 
 
 @pytest.mark.parametrize("after", ["²", "-1", "Thu, 01 Jan 2026 00:00:00 GMT", "9" * 400])
