@@ -195,8 +195,9 @@ not say size, it is wall time.
 |---|---|
 {table}
 
-A bundle costs more than the raw reading because it is compressed on the way, written a second time from the store
-and read back from the disk; after a change only what changed is read and compressed, the file is written and read anew.
+A bundle is meant to cost little more than the raw reading and costs this much more, for it is compressed on the way,
+written a second time from the store and read back from the disk; after a change only what changed is read and
+compressed, the file is written and read anew.
 The bundle took {figures.seconds["bundle"]:.0f} s, `docker save | gzip` {figures.seconds["gzip"]:.0f} s, the loop of
 `docker push` {figures.seconds["docker push"]:.0f} s.
 """

@@ -174,8 +174,9 @@ def test_a_run_of_the_web_ui_writes_the_same(small: Fimg) -> None:
 
 
 def test_parts_are_joined_by_the_loader(small: Fimg, second: SecondEngine, shelf: Path, engine: Engine) -> None:
-    result = small("save", "--max-size", "20M")
+    result = small("save", "--max-size", "20M", "--single", FUM)
     assert result.status == 0, result.output
+    assert f"{FUM}.image.tar is larger than a part may be, and stays whole" in result.output
     parts = sorted(path.name for path in folder_of(small).glob("fate.images.tar.gz*"))
     assert parts[:2] == ["fate.images.tar.gz.part-001", "fate.images.tar.gz.part-002"]
     status, output = second.run(["sh", f"{at(folder_of(small), shelf)}/load.sh", "fate"])

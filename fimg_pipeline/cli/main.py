@@ -78,7 +78,9 @@ def push(settings: Settings, flags: dict[str, str]) -> None:
 @main.command()
 @with_settings
 @click.option("--output", metavar="DIR", default="", help="Where the bundles' folder is made. Default: BUNDLE_DIR.")
-@click.option("--max-size", metavar="SIZE", callback=part_size, help="Split into files of at most this: 2G, 700M.")
+@click.option(
+    "--max-size", metavar="SIZE", callback=part_size, help="Split bundles into files of at most this: 2G, 700M."
+)
 @click.option("--since", metavar="LOCK", default="", help="Leave out what the images of this images.lock.json have.")
 @click.option(
     "--single", "singles", multiple=True, metavar="NAME", help="Write this image (repeatable) as a tar of its own too."

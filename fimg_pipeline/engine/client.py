@@ -116,6 +116,15 @@ class Engine:
             hint="install docker-buildx (or docker.io, whose client has BuildKit built in)",
         )
 
+    @cached_property
+    def disk(self) -> Path | None:
+        """The folder of an engine that keeps its images' layers in one on this machine; ``None`` for others."""
+        if not os.environ.get("DOCKER_HOST", "unix:").startswith("unix:"):
+            return None
+        info = self._call(self.sdk.info)
+        folder = Path(str(info.get("DockerRootDir") or "/nowhere"))
+        return folder if info.get("Driver") == "overlay2" and folder.is_dir() else None
+
     def state(self) -> EngineState:
         """Everything the engine holds that a plan looks at, by one listing."""
         images = self._call(lambda: self.sdk.api.images())

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.ship import bundle as archives
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import lock as locks
-from fimg_pipeline.ship.layers import LayerStore, ShipError
+from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
 from fimg_pipeline.ship.lock import (
     Lock,
     LockedBundle,
@@ -66,13 +66,26 @@ class Saved:
     seconds: float
 
 
-def collect(engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Log) -> dict[str, SavedImage]:
-    """The images by what the engine calls them, their parts in the store; what it lacks is read at once."""
+def collect(
+    engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Log, *, target: Path | None = None
+) -> dict[str, SavedImage]:
+    """The images by what the engine calls them, their parts in the store; what it lacks is read at once.
+
+    ``target``: where all of them are written to afterwards. Nothing is read before there seems to be room for it all.
+    """
     store.sweep()
     lacking = [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
     if lacking:
         store.folder.mkdir(parents=True, exist_ok=True)
-        require_space(store.folder, int(_to_read(engine, store, lacking) * _PACKED_SHARE))
+        layers = _layers(engine, lacking)
+        new = int(sum(size for chain, size in layers.items() if store.find(chain[-1]) is None) * _PACKED_SHARE)
+        needed = {store.folder: new}
+        if target is not None:
+            needed[_existing(target)] = new + sum(layer.packed_size for layer in _known(engine, store, image_ids))
+        if engine.disk is not None:
+            # `docker save` writes all of it there first.
+            needed[engine.disk] = sum(layers.values())
+        _require_room(needed)
         log(f"reading {len(lacking)} of {len(set(image_ids))} images from the engine")
         try:
             with engine.save(lacking) as archive:
@@ -86,20 +99,45 @@ def collect(engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Lo
     return {image_id: image for image_id, image in found.items() if image is not None}
 
 
-def _to_read(engine: Engine, store: LayerStore, image_ids: Sequence[str]) -> int:
-    """About how many bytes of layers the store lacks: what images are larger by than those they stand on."""
-    sizes: dict[tuple[str, ...], int] = {}
+def _layers(engine: Engine, image_ids: Sequence[str]) -> dict[locks.Chain, int]:
+    """About how many bytes layers of images have: what an image is larger by than those it stands on."""
+    sizes: dict[locks.Chain, int] = {}
     for image in engine.state().images:
         record = engine.inspect(image.image_id)
         if record is not None:
             sizes[tuple(record["RootFS"].get("Layers") or ())] = record["Size"]
-    parts: dict[tuple[str, ...], int] = {}
+    parts: dict[locks.Chain, int] = {}
     for record in filter(None, map(engine.inspect, image_ids)):
         below = 0
         for chain in locks.chains(record["RootFS"]["Layers"]):
             if chain in sizes:
                 parts[chain], below = max(0, sizes[chain] - below), sizes[chain]
-    return sum(size for chain, size in parts.items() if store.find(chain[-1]) is None)
+    return parts
+
+
+def _known(engine: Engine, store: LayerStore, image_ids: Sequence[str]) -> list[Layer]:
+    """The layers of images that the store has, each once."""
+    records = filter(None, map(engine.inspect, image_ids))
+    layers = dict.fromkeys(layer for record in records for layer in record["RootFS"].get("Layers") or ())
+    return [found for found in map(store.find, layers) if found is not None]
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
+
+
+def _disk_of(folder: Path) -> Any:
+    """Equal for folders of one file system."""
+    return folder.stat().st_dev
+
+
+def _require_room(needed: Mapping[Path, int]) -> None:
+    """:func:`require_space` for several folders, of which some may be on one disk."""
+    disks: dict[Any, list[Path]] = {}
+    for folder in needed:
+        disks.setdefault(_disk_of(folder), []).append(folder)
+    for folders_of_it in disks.values():
+        require_space(folders_of_it[-1], sum(needed[folder] for folder in folders_of_it))
 
 
 def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header: Lock, log: Log) -> Saved:
@@ -111,7 +149,9 @@ def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header
     unknown = wanted.singles - {_name(image) for image in wanted.images}
     if unknown:
         raise ShipError(f"{min(unknown)} is not in the bundle, so it gets no archive of its own")
-    images = collect(engine, store, [image.id for image in wanted.images], log)
+    # What a delta leaves out is known when it has been read.
+    target = folder if wanted.base is None else None
+    images = collect(engine, store, [image.id for image in wanted.images], log, target=target)
     content = archives.Content(
         {image.reference: images[image.id] for image in wanted.images}, _left_out(images, wanted.base)
     )
@@ -188,6 +228,9 @@ def _completed(
     require_space(new, sum(archives.size_of(each, store) for each in lacking))
     name = folders.archive_name(wanted.name)
     files = kept.files or _archive(name, content, store, new, log, part_size=wanted.part_size)
+    for name, each in singles.values():
+        if wanted.part_size is not None and archives.size_of(each, store) > wanted.part_size:
+            log(f"{name} is larger than a part may be, and stays whole: containerd imports one file")
     alone = {
         reference: _archive(name, each, store, new, log, compressed=False)[0]
         for reference, (name, each) in singles.items()

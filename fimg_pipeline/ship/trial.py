@@ -71,8 +71,9 @@ def load(
         return Trial(None, "it could not be tried: another run replaced it meanwhile", output)
     if bundle.needs and not refused:
         return Trial(False, "not refused by an empty engine, which lacks what it stands on", output)
-    last = (output.strip() or "it said nothing").splitlines()[-1]
-    return Trial(status == 0, f"{refused}{last}", output)
+    lines = (output.strip() or "it said nothing").splitlines()
+    # What the engine said of it stands before what load.sh makes of that.
+    return Trial(status == 0, refused + "; ".join(lines[-1:] if status == 0 else lines[-2:]), output)
 
 
 def _write_base(bundle: LockedBundle, platform: Platform, store: LayerStore, folder: Path) -> None:

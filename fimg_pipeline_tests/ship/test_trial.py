@@ -42,11 +42,13 @@ def tried(
     return trial.load(nobody, settings, tmp_path / "x", "fate", lock.bundles["fate"], lambda _line: None)
 
 
-def test_the_last_line_is_the_summary(tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_line_is_the_summary_or_why_it_failed_before_it(
+    tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = tried(tmp_path, lock, monkeypatch, lambda: (0, "checking\nfate: 1 images loaded and verified\n"))
     assert (done.passed, done.summary) == (True, "fate: 1 images loaded and verified")
     done = tried(tmp_path, lock, monkeypatch, lambda: (1, "checking\nload.sh: no\n"))
-    assert (done.passed, done.summary) == (False, "load.sh: no")
+    assert (done.passed, done.summary) == (False, "checking; load.sh: no")
 
 
 def test_a_bundle_that_was_replaced_meanwhile_has_not_been_tried(
