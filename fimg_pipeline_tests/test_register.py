@@ -105,6 +105,20 @@ def test_a_node_that_is_not_there_fails_the_run(fimg: Fimg, rig: Kuscia, app_ima
     assert f"there is no container {rig.user}-kuscia-lite-carol" in output
 
 
+def test_what_a_run_did_before_it_failed_is_known(
+    fimg: Fimg, rig: Kuscia, app_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check compares nodes with what was done last, not with what an earlier run did."""
+    fine = {"image": "nginx", "name": "fine", "mode": "center", "user": rig.user}
+    app_images.write_text(yaml.safe_dump({"app_images": [fine, {**fine, "name": "lost", "domains": ["carol"]}]}))
+    output = registered(fimg, app_images, status=1)
+    assert "master: AppImage created" in output and "lite-carol" in output
+    monkeypatch.setenv("KUSCIA_APP_IMAGES", str(app_images))
+    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
+        found = checked(instance)
+    assert found.passed and found.description == "1 AppImages on their nodes, 1 not registered yet"
+
+
 def test_a_file_that_can_t_be_used_fails_the_run_only(fimg: Fimg, app_images: Path) -> None:
     app_images.write_text("app_images: [{image: no-image, mode: center, user: x}]")
     assert "app_images[0]: no image is called no-image" in registered(fimg, app_images, status=1)

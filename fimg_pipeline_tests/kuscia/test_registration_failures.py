@@ -176,6 +176,38 @@ def test_what_others_have_put_into_the_app_image_is_taken_out(
     assert "AppImage unchanged" in register.succeeds(center, "center", name, "-f", str(template))
 
 
+def test_what_the_server_leaves_out_is_no_change(
+    center: Kuscia, register: Register, images: Images, tmp_path: Path
+) -> None:
+    """kubectl says "configured" each time; the object stays what it was."""
+    name = f"reg.example/{unique()}:v1"
+    images.make(name)
+    template = tmp_path / "template.yaml"
+    template.write_text(templates.shipped("general").text.replace("command: [sh]", "command:"))
+    assert "AppImage created" in register.succeeds(center, "center", name, "-f", str(template))
+    assert "AppImage unchanged" in register.succeeds(center, "center", name, "-f", str(template))
+
+
+def test_an_app_image_that_is_being_deleted_is_none(center: Kuscia, register: Register, images: Images) -> None:
+    name = f"reg.example/{unique()}:v1"
+    images.make(name)
+    app_image = f"appimages.kuscia.secretflow {register.succeeds(center, 'center', name).split()[-1]}"
+    master = center.nodes["master"]
+
+    def hold(finalizers: str) -> None:
+        patch = f'{{"metadata": {{"finalizers": {finalizers}}}}}'
+        master.execute(f"kubectl patch {app_image} --type merge -p '{patch}'")
+
+    hold('["test/holds"]')
+    master.execute(f"kubectl delete {app_image} --wait=false")
+    try:
+        result = register(center, "center", name)
+    finally:
+        hold("[]")
+    assert result.status == 1 and "metadata.deletionTimestamp" in result.output, result.output
+    assert "AppImage created" in register.succeeds(center, "center", name)
+
+
 def test_an_earlier_app_image_is_told_when_its_images_could_not_all_be_replaced(
     center: Kuscia, register: Register, images: Images
 ) -> None:

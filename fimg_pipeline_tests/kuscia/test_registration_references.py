@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,47 @@ def test_a_template_that_an_image_brings_and_that_is_none_is_refused(
     result = register(center, "center", name)
     assert result.status == 1 and told in result.output, result.output
     untouched(center, name)
+
+
+def test_servers_of_before_kuscia_0_6_want_an_id_and_a_signature(
+    p2p: Kuscia, register: Register, images: Images
+) -> None:
+    """What they ask for is known to them before the image has been read."""
+    name = f"reg.example/{unique()}:v1"
+    image_id = images.make(name)
+    image = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/image/required"
+
+    def require(fields: list[str]) -> None:
+        patch = json.dumps([{"op": "replace", "path": image, "value": fields}])
+        for node in p2p.nodes.values():
+            node.execute(f"kubectl patch crd appimages.kuscia.secretflow --type json -p '{patch}'")
+
+    require(["id", "name", "sign", "tag"])
+    try:
+        refused = register(p2p, "p2p", name)
+        output = register.succeeds(p2p, "p2p", name, "--pin", "--sign", "none")
+    finally:
+        require(["name", "tag"])
+    assert refused.status == 1 and "id" in refused.output, refused.output
+    for node in p2p.nodes.values():
+        found = node.app_image(output.split()[-1])["spec"]["image"]
+        assert (found["id"], found["sign"]) == (image_id, "none")
+
+
+def test_an_image_that_was_pulled_by_its_digest_is_not_pulled_again(
+    center: Kuscia, register: Register, images: Images, engine: Engine
+) -> None:
+    own = unique()
+    wanted = images.make(f"{own}:wanted")
+    with registry() as hub:
+        digest = hub.push(f"{own}:wanted", f"a/{own}", "v1")
+        engine.sdk.images.pull(f"{hub.name}/a/{own}@{digest}")
+    reference = f"{hub.name}/a/{own}:v1"
+    try:
+        register.succeeds(center, "center", f"{reference}@{digest}")
+    finally:
+        engine.remove(f"{hub.name}/a/{own}@{digest}")
+    assert {node.image_id(reference) for node in lites(center)} == {wanted}
 
 
 def test_id_and_signature(center: Kuscia, register: Register, images: Images) -> None:
