@@ -56,8 +56,11 @@ def staging(folder: Path) -> Iterator[Path]:
 
 def current(folder: Path) -> Lock | None:
     """The lock of a folder that is whole; ``None`` when it is not, or not one of this version."""
-    if not (folder / SUMS).is_file():
-        return None
+    return _lock(folder) if (folder / SUMS).is_file() else None
+
+
+def _lock(folder: Path) -> Lock | None:
+    """The lock of a folder, be it whole or not."""
     try:
         return locks.read(folder / locks.NAME)
     except ShipError:
@@ -69,9 +72,10 @@ def others(folder: Path, header: Lock, name: str) -> dict[str, LockedBundle]:
 
     :class:`ShipError` when they are of another tag or platform, or stand on another: none of them is lost.
     """
-    lock = current(folder)
+    lock = _lock(folder)
     if lock is None:
         return {}
+    whole = current(folder) is not None
     if header.model_copy(update={"bundles": lock.bundles}) != lock:
         since = f", since {lock.since}" if lock.since else ""
         raise ShipError(
@@ -80,6 +84,9 @@ def others(folder: Path, header: Lock, name: str) -> dict[str, LockedBundle]:
         )
 
     def there(file: LockedFile) -> bool:
+        if not whole:
+            # Whoever published it last was stopped: a file may be another than the lock says.
+            return is_whole(folder, [file])
         path = folder / file.name
         return path.is_file() and path.stat().st_size == file.size
 
@@ -124,12 +131,9 @@ def publish(folder: Path, new: Path, lock: Lock) -> None:
 
 
 def _listed(folder: Path) -> set[str]:
-    """The archives that the lock of a folder lists, be it whole or not."""
-    try:
-        lock = locks.read(folder / locks.NAME)
-    except ShipError:
-        return set()
-    return {file.name for bundle in lock.bundles.values() for file in bundle.all_files}
+    """The archives that the lock of a folder lists."""
+    lock = _lock(folder)
+    return set() if lock is None else {file.name for bundle in lock.bundles.values() for file in bundle.all_files}
 
 
 def loader(lock: Lock) -> str:

@@ -162,6 +162,16 @@ def test_bundles_beside_stay_if_they_belong_and_are_there(tmp_path: Path) -> Non
     assert folders.others(tmp_path, header, "fate") == {}
 
 
+def test_bundles_beside_stay_though_somebody_was_stopped_while_publishing(tmp_path: Path) -> None:
+    """Then nothing says that the folder is whole, and each of its files has to show that it is."""
+    lock = published(tmp_path, fate=("fate.images.tar.gz",), third=("third.images.tar.gz", "mysql.image.tar"))
+    (tmp_path / "SHA256SUMS").unlink()
+    header = lock.model_copy(update={"bundles": {}})
+    assert folders.others(tmp_path, header, "fate") == {"third": lock.bundles["third"]}
+    (tmp_path / "mysql.image.tar").write_text("content of mysql.image.tbr")
+    assert folders.others(tmp_path, header, "fate") == {}
+
+
 def test_a_damaged_archive_is_not_whole(tmp_path: Path) -> None:
     lock = published(tmp_path, fate=("fate.images.tar.gz",))
     files = lock.bundles["fate"].files
