@@ -67,7 +67,7 @@ def _wait(lanes: Sequence[_Lane], say: Log) -> None:
             lane.mind()
         for lane in [lane for lane in going if not lane.is_alive()]:
             going.remove(lane)
-            say(f"{lane.name}: {lane.problem or 'has read all of it'}")
+            say(f"{lane.name}: {lane.problem or 'took all of it'}")
         if going and time.monotonic() - told > _TELL_SECONDS:
             told = time.monotonic()
             say(f"waiting for {', '.join(lane.name for lane in going)}")
