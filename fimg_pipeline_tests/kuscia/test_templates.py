@@ -175,24 +175,14 @@ def test_what_flow_refuses_and_what_is_missing_is_told(flow: Flow, tmp_path: Pat
         assert status == 1 and "must be a JSON object" in output and "Traceback" not in output, output
 
 
-def test_a_task_that_is_stopped_stops_its_job(flow: Flow, tmp_path: Path) -> None:
-    flow.statuses = ["running"]
+@pytest.mark.parametrize(
+    ("asked", "submit_seconds"), [("/v1/job/query", 0.0), ("/v1/job/submit", 1.0)], ids=["running", "submitting"]
+)
+def test_a_task_that_is_stopped_stops_its_job(flow: Flow, tmp_path: Path, asked: str, submit_seconds: float) -> None:
+    flow.statuses, flow.submit_seconds = ["running"], submit_seconds
     process = started(tmp_path, task_for(flow))
     deadline = time.monotonic() + 20
-    while not any(path == "/v1/job/query" for path, _ in flow.asked):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    status, output = ended(process)
-    assert status == 1 and "stopped, and job 202611260000000000000 with it" in output, output
-    assert flow.asked[-1] == ("/v1/job/stop", {"job_id": "202611260000000000000"})
-
-
-def test_a_task_that_is_stopped_while_it_submits_stops_its_job(flow: Flow, tmp_path: Path) -> None:
-    flow.submit_seconds = 1
-    process = started(tmp_path, task_for(flow))
-    deadline = time.monotonic() + 20
-    while not flow.asked:
+    while not any(path == asked for path, _ in flow.asked):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
