@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -78,22 +78,19 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
             wanted = _wanted(settings)
             plan = session.plan(sorted({each.image for each in wanted}))
             registered, problems = _register(context.instance, session, plan, wanted, say)
-            done = list(registered.values())
-            table = dg.MetadataValue.table(_rows(done))
-            record = dg.MetadataValue.json({key: _record(each) for key, each in registered.items()})
             if problems:
-                # What was done is so, and the check is to know it.
-                metadata = {"nodes": table, _RECORD: record}
-                context.log_event(dg.AssetObservation(REGISTERED, partition=context.partition_key, metadata=metadata))
+                if registered:
+                    # What was done is so, and the check is to know it.
+                    told = _told(registered)
+                    context.log_event(dg.AssetObservation(REGISTERED, partition=context.partition_key, metadata=told))
                 raise together(problems)
             seconds = time.monotonic() - started
             report(settings.home, run_id, Event("kuscia", "app_images", "built", seconds))
             return dg.MaterializeResult(
-                data_version=dg.DataVersion(_version(done)),
+                data_version=dg.DataVersion(_version(list(registered.values()))),
                 metadata={
-                    "nodes": table,
+                    **_told(registered),
                     "commit": commit_metadata(plan.source.fate),
-                    _RECORD: record,
                     "seconds": round(seconds, 1),
                     "log": dg.MetadataValue.url(log_page(run_id, REGISTERED)),
                     "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, "kuscia-app_images"))),
@@ -172,6 +169,14 @@ def _require_platform(engine_id: str, platform: Platform, nodes: Platform) -> st
 def _key(wanted: AppImage) -> str:
     """Tells what the file says of one AppImage from what it says of others, or said before."""
     return json.dumps(wanted.model_dump(mode="json"), sort_keys=True)
+
+
+def _told(registered: Mapping[str, Registration]) -> dict[str, dg.MetadataValue[Any]]:
+    """The metadata of what was done: a table for people, and what the check goes by."""
+    return {
+        "nodes": dg.MetadataValue.table(_rows(list(registered.values()))),
+        _RECORD: dg.MetadataValue.json({key: _record(each) for key, each in registered.items()}),
+    }
 
 
 def _rows(registered: Sequence[Registration]) -> list[dg.TableRecord]:
