@@ -79,12 +79,13 @@ def collect(
         store.folder.mkdir(parents=True, exist_ok=True)
         layers = _layers(engine, lacking)
         new = int(sum(size for chain, size in layers.items() if store.find(chain[-1]) is None) * _PACKED_SHARE)
-        needed = {store.folder: new}
+        needed = [(store.folder, new)]
         if target is not None:
-            needed[_existing(target)] = new + sum(layer.packed_size for layer in _known(engine, store, image_ids))
+            known = sum(layer.packed_size for layer in _known(engine, store, image_ids))
+            needed.append((_existing(target), new + known))
         if engine.disk is not None:
             # `docker save` writes all of it there first.
-            needed[engine.disk] = sum(layers.values())
+            needed.append((engine.disk, sum(layers.values())))
         _require_room(needed)
         log(f"reading {len(lacking)} of {len(set(image_ids))} images from the engine")
         try:
@@ -131,13 +132,15 @@ def _disk_of(folder: Path) -> Any:
     return folder.stat().st_dev
 
 
-def _require_room(needed: Mapping[Path, int]) -> None:
+def _require_room(needed: Sequence[tuple[Path, int]]) -> None:
     """:func:`require_space` for several folders, of which some may be on one disk."""
-    disks: dict[Any, list[Path]] = {}
-    for folder in needed:
-        disks.setdefault(_disk_of(folder), []).append(folder)
-    for folders_of_it in disks.values():
-        require_space(folders_of_it[-1], sum(needed[folder] for folder in folders_of_it))
+    disks: dict[Any, dict[Path, int]] = {}
+    for folder, size in needed:
+        on_it = disks.setdefault(_disk_of(folder), {})
+        on_it[folder] = on_it.get(folder, 0) + size
+    for on_it in disks.values():
+        # The one that needs most says where room is to be made.
+        require_space(max(on_it, key=on_it.__getitem__), sum(on_it.values()))
 
 
 def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header: Lock, log: Log) -> Saved:
@@ -228,9 +231,9 @@ def _completed(
     require_space(new, sum(archives.size_of(each, store) for each in lacking))
     name = folders.archive_name(wanted.name)
     files = kept.files or _archive(name, content, store, new, log, part_size=wanted.part_size)
-    for name, each in singles.values():
+    for single, each in singles.values():
         if wanted.part_size is not None and archives.size_of(each, store) > wanted.part_size:
-            log(f"{name} is larger than a part may be, and stays whole: containerd imports one file")
+            log(f"{single} is larger than a part may be, and stays whole: containerd imports one file")
     alone = {
         reference: _archive(name, each, store, new, log, compressed=False)[0]
         for reference, (name, each) in singles.items()
