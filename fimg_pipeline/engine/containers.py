@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,9 +33,12 @@ class Done:
 
     @property
     def problem(self) -> str:
-        """Why it failed, in its own words."""
+        """Why it failed, in its own words: the last line, or all of a list (``* ...``) that it ends with."""
         lines = [line.strip() for line in (self.said or self.output).splitlines() if line.strip()]
-        return f"it ended with {self.status}: {lines[-1] if lines else 'it said nothing'}"
+        listed = list(itertools.takewhile(lambda line: line.startswith("* "), reversed(lines)))
+        # In one order: kubectl lists the fields that are missing in any.
+        told = "; ".join(sorted(line.removeprefix("* ") for line in listed)) or (lines or ["it said nothing"])[-1]
+        return f"it ended with {self.status}: {told}"
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,8 @@ def test_servers_of_before_kuscia_0_6_want_an_id_and_a_signature(
         output = register.succeeds(p2p, "p2p", name, "--pin", "--sign", "none")
     finally:
         require(["name", "tag"])
-    assert refused.status == 1 and "id" in refused.output, refused.output
+    assert refused.status == 1, refused.output
+    assert refused.output.count("spec.image.id: Required value; spec.image.sign: Required value") == 2, refused.output
     for node in p2p.nodes.values():
         found = node.app_image(output.split()[-1])["spec"]["image"]
         assert (found["id"], found["sign"]) == (image_id, "none")
