@@ -28,6 +28,8 @@ _HARMLESS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/nul
 _INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 
 FETCH_TIMEOUT_SECONDS: Final = 900
+#: For an answer that takes a moment.
+ANSWER_TIMEOUT_SECONDS: Final = 30
 
 
 class GitError(FimgError):

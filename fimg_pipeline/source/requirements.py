@@ -31,8 +31,11 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     """
     git = store.git
     cut: set[str] = set()
+    # What was fetched into the store may be cut as well, and git looks into the one file it is told.
+    for shallow in (store.git_dir / "shallow", checkout.shallow):
+        if shallow.is_file():
+            cut |= set(shallow.read_text(encoding="ascii").split())
     if checkout.shallow.is_file():
-        cut = set(checkout.shallow.read_text(encoding="ascii").split())
         git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(checkout.shallow)})
     # The author's day: it outlives a rebase.
     day = ("--format=%H %ad", "--date=format:%Y-%m-%d")

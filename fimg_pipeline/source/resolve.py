@@ -19,24 +19,19 @@ from fimg_pipeline.source.checkout import Checkout, configured
 from fimg_pipeline.source.git import Git, GitError
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError, SourceSnapshot
 from fimg_pipeline.source.packages import package_sources
+from fimg_pipeline.source.refs import ORIGIN, FateRefs
 from fimg_pipeline.source.requirements import requirement_texts, requirements_date
 from fimg_pipeline.source.store import DAMAGED, ObjectStore
+from fimg_pipeline.source.tags import ref_of
 from fimg_pipeline.source.urls import is_safe, joined, local_folder, public_url, web_page
 from fimg_pipeline.source.worktree import written_tree
 
-_RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
 #: Refs that do not move once published.
 _RELEASE_REF: Final = re.compile(r"v?\d+(?:\.\d+)+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 #: ``fate.env`` keys a build needs; a FATE without them is not one we can build.
 _REQUIRED_KEYS: Final = ("FATE",)
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
-
-
-def git_ref_of(tag: str) -> str | None:
-    """The git ref a tag stands for: ``1.11.2-release`` → ``v1.11.2``; ``None``: FATE_DIR as it stands."""
-    match = _RELEASE_TAG.fullmatch(tag)
-    return f"v{match[1]}" if match else None
 
 
 def resolve(
@@ -58,6 +53,7 @@ class _Resolver:
     def __init__(self, settings: Settings, pins: Mapping[Repository, RepositorySnapshot]) -> None:
         self.settings = settings
         self.pins = pins
+        self.ref = ref_of(settings.home, settings.tag)
         self.checkout = _fate_checkout(settings.fate_dir)
         self.store = ObjectStore.open(settings.home, (self.checkout.objects,))
 
@@ -89,20 +85,23 @@ class _Resolver:
     def fate(self) -> RepositorySnapshot:
         if "fate" in self.pins:
             return self.pins["fate"]
-        ref = git_ref_of(self.settings.tag)
-        if ref is None:
+        if self.ref is None:
             return self._as_it_stands("fate", self.checkout)
-        user = self.checkout.git
-        found = user.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}^{{commit}}") or user.text(
-            "rev-parse", "--quiet", "--verify", "--end-of-options", f"{ref}^{{commit}}"
-        )
-        if found is None:
+        settings = self.settings
+        try:
+            commit = FateRefs(self.checkout, self.store, settings.git_mirror).commit(self.ref)
+        except (GitError, SourceError) as error:
+            raise type(error)(f"TAG={settings.tag} stands for {self.ref}: {error.message}", hint=error.hint) from None
+        if commit is None:
+            of_origin = self.ref.startswith(ORIGIN)
             raise SourceError(
-                f"TAG={self.settings.tag} stands for the git ref {ref}, "
-                f"which FATE_DIR={self.settings.fate_dir} does not have",
-                hint=f"git -C {self.settings.fate_dir} fetch --tags, or choose another TAG",
+                f"TAG={settings.tag} stands for the git ref {self.ref}, "
+                f"which {'the origin of ' if of_origin else ''}FATE_DIR={settings.fate_dir} does not have",
+                hint="choose another TAG, or another ref for it: fimg tag add"
+                if of_origin
+                else f"git -C {settings.fate_dir} fetch --tags, or choose another TAG",
             )
-        return self._at("fate", ref, found)
+        return self._at("fate", self.ref, commit)
 
     def _at(self, name: Repository, ref: str, commit: str) -> RepositorySnapshot:
         tree = self.store.resolve(f"{commit}^{{tree}}")
@@ -193,7 +192,7 @@ class _Resolver:
         if entry is None or not entry.submodule:
             raise SourceError(f"FATE at {self.fate.ref} ({self.fate.commit[:12]}) has no submodule {name}")
         pinned = entry.object_id
-        if checkout is not None and git_ref_of(self.settings.tag) is None:
+        if checkout is not None and self.ref is None:
             standing = self._as_it_stands(name, checkout)
             return standing if standing.commit == pinned else replace(standing, dirty=True)
         if self.store.resolve(f"{pinned}^{{tree}}") is None:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.source.git import FETCH_TIMEOUT_SECONDS, FetchError, Git, GitError, alternates, complaint
+from fimg_pipeline.source.git import (
+    ANSWER_TIMEOUT_SECONDS,
+    FETCH_TIMEOUT_SECONDS,
+    FetchError,
+    Git,
+    GitError,
+    alternates,
+    complaint,
+)
 from fimg_pipeline.state import locked
 from fimg_pipeline.values import redacted
 
@@ -153,20 +161,20 @@ class ObjectStore:
         answers = self.git.output("cat-file", "--batch-check=%(objecttype)", "--buffer", stdin=asked).splitlines()
         return [entry for entry, answer in zip(entries, answers, strict=True) if answer.endswith(b"missing")]
 
-    def fetch(self, url: str, ref: str, *, mirror: str | None) -> str:
+    def fetch(self, url: str, ref: str, *, mirror: str | None, whole: bool = False) -> str:
         """Brings ``ref`` (a commit id, tag or branch) from ``url`` and returns its commit id.
 
-        :class:`FetchError` when the repository can't be reached, :class:`GitError` when it has no such ref.
+        ``whole``: with its history, as far as it is nowhere yet. :class:`FetchError` when the repository can't be
+        reached, :class:`GitError` when it has no such ref.
         """
-        rewrite = ("-c", f"url.{mirror.rstrip('/')}/.insteadOf={_GITHUB}") if mirror else ()
-        origin = mirror if mirror and url.startswith(_GITHUB) else url
-        local = ("--upload-pack", _UPLOAD_PACK) if origin.startswith(("/", "file://")) else ()
+        rewrite, upload_pack = _transport(url, mirror)
+        depth = [] if whole else ["--depth=1"]
         with locked(self.git_dir / "fetch.lock") as lock:
             # A git that still lives would have the lock above: these are of one that was killed.
             for left in ("shallow.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"):
                 (self.git_dir / left).unlink(missing_ok=True)
             done = self.git.run(
-                *rewrite, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", *local,
+                *rewrite, "fetch", "--quiet", "--no-tags", *depth, "--no-recurse-submodules", *upload_pack,
                 "--", url, ref, timeout=FETCH_TIMEOUT_SECONDS, inherited=[lock],
             )  # fmt: skip
             if done.returncode != 0:
@@ -180,6 +188,27 @@ class ObjectStore:
         if commit is None:
             raise GitError(redacted(f"{ref} of {url} is not a commit"))
         return commit
+
+    def remote_refs(self, url: str, patterns: Sequence[str], *, mirror: str | None) -> dict[str, str]:
+        """What the refs of a repository are at, by their whole names (``refs/tags/v1.11.2``): tags at their commits.
+
+        ``patterns``: whole names, or with ``*``. :class:`FetchError` when the repository can't be reached.
+        """
+        rewrite, upload_pack = _transport(url, mirror)
+        asked = [asked for pattern in patterns for asked in (pattern, f"{pattern}^{{}}")]
+        done = self.git.run(*rewrite, "ls-remote", *upload_pack, "--", url, *asked, timeout=ANSWER_TIMEOUT_SECONDS)
+        if done.returncode != 0:
+            raise FetchError(redacted(f"{url} can't be asked for its refs: {complaint(done.stderr)}"))
+        rows = [line.partition("\t")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines()]
+        # An annotated tag is told twice: as what it is, and (after it) as what it names.
+        return {name.removesuffix("^{}"): object_id for object_id, name in rows}
+
+
+def _transport(url: str, mirror: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Options of git before its command, and of the command, for a repository that may be taken from a mirror."""
+    rewrite = ("-c", f"url.{mirror.rstrip('/')}/.insteadOf={_GITHUB}") if mirror else ()
+    origin = mirror if mirror and url.startswith(_GITHUB) else url
+    return rewrite, ("--upload-pack", _UPLOAD_PACK) if origin.startswith(("/", "file://")) else ()
 
 
 def matching(files: Sequence[TreeEntry], pattern: str | None) -> list[TreeEntry]:

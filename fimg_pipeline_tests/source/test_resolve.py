@@ -9,17 +9,9 @@ import pytest
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.source.model import SourceError
-from fimg_pipeline.source.resolve import git_ref_of, resolve
+from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline_tests.rig.repository import lose_object
 from fimg_pipeline_tests.source.repositories import contents, git, settings
-
-
-@pytest.mark.parametrize(
-    ("tag", "ref"),
-    [("1.11.2-release", "v1.11.2"), ("latest", None), ("1.11.2", None), ("1.11-release", None), ("x-release", None)],
-)
-def test_what_a_tag_stands_for(tag: str, ref: str | None) -> None:
-    assert git_ref_of(tag) == ref
 
 
 def test_release_tag_and_checkout_have_the_same_content(sample: SampleSource, tmp_path: Path) -> None:

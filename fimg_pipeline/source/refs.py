@@ -1,0 +1,61 @@
+"""Which commit a ref of FATE is: in FATE_DIR, or in the repository FATE_DIR was cloned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fimg_pipeline.source.checkout import Checkout
+from fimg_pipeline.source.model import SourceError
+from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.source.urls import is_safe
+
+#: What a branch of the repository FATE_DIR was cloned from begins with, as git has it.
+ORIGIN: Final = "origin/"
+
+
+@dataclass(frozen=True)
+class FateRefs:
+    """FATE's refs: those of ``checkout``, and those of its origin, whose commits come into ``store``."""
+
+    checkout: Checkout
+    store: ObjectStore
+    mirror: str | None
+
+    def commit(self, ref: str) -> str | None:
+        """The commit of ``ref``, brought into the store where FATE_DIR does not have it; ``None``: there is no such.
+
+        ``origin/BRANCH`` is that branch of the origin as it is now, whenever FATE_DIR was last fetched into. Any other
+        is a tag, a branch or a commit in FATE_DIR, or else a tag of the origin. :class:`SourceError` where the origin
+        can't be used, :class:`~fimg_pipeline.source.git.FetchError` where it can't be reached.
+        """
+        if ref.startswith(ORIGIN):
+            return self._from_origin(self.origin, f"refs/heads/{ref.removeprefix(ORIGIN)}")
+        git = self.checkout.git
+        here = git.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}^{{commit}}") or git.text(
+            "rev-parse", "--quiet", "--verify", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        if here is not None or "remote.origin.url" not in self.checkout.urls:
+            return here
+        return self._from_origin(self.origin, f"refs/tags/{ref}")
+
+    @property
+    def origin(self) -> str:
+        """The URL FATE_DIR was cloned from; :class:`SourceError` if there is none, or none git may be given."""
+        url = self.checkout.urls.get("remote.origin.url")
+        if url is None:
+            raise SourceError(
+                f"FATE_DIR={self.checkout.folder} was not cloned from anywhere: it has no remote origin",
+                hint=f"git -C {self.checkout.folder} remote add origin https://github.com/FederatedAI/FATE.git",
+            )
+        if not is_safe(url):
+            raise SourceError(f"FATE_DIR={self.checkout.folder}: its origin {url!r} is no URL git may use here")
+        return url
+
+    def _from_origin(self, url: str, ref: str) -> str | None:
+        commit = self.store.remote_refs(url, [ref], mirror=self.mirror).get(ref)
+        if commit is None or self.store.has(f"{commit}^{{tree}}"):
+            return commit
+        # With its history, which says since when FATE's requirement files are as they are; but where the history of
+        # FATE_DIR is cut, there is nothing that it would lead to.
+        return self.store.fetch(url, ref, mirror=self.mirror, whole=not self.checkout.shallow.is_file())

@@ -1,0 +1,76 @@
+"""What tags stand for: a ref of FATE that was recorded for one, the one its name says, or FATE_DIR as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.state import NEW, locked
+from fimg_pipeline.values import git_ref, tag_problem
+
+_RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
+
+
+def ref_by_name(tag: str) -> str | None:
+    """The git ref a tag's name says: ``1.11.2-release`` → ``v1.11.2``; ``None``: none, FATE_DIR as it stands."""
+    match = _RELEASE_TAG.fullmatch(tag)
+    return f"v{match[1]}" if match else None
+
+
+def ref_of(home: Path, tag: str) -> str | None:
+    """The git ref ``tag`` stands for; ``None``: FATE_DIR as it stands."""
+    found = recorded(home)
+    return found[tag] if tag in found else ref_by_name(tag)
+
+
+def recorded(home: Path) -> dict[str, str | None]:
+    """Tags below the state folder ``home`` and the ref each was recorded with; :class:`FimgError` if it is damaged."""
+    file = _file(home)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise FimgError(f"{file} can't be read: {error}") from None
+    try:
+        found: dict[str, str | None] = json.loads(text)
+        if not isinstance(found, dict) or any(tag_problem(tag) for tag in found):
+            raise ValueError
+        for ref in found.values():
+            if ref is not None:
+                git_ref(ref)
+    except (ValueError, TypeError, RecursionError):
+        raise FimgError(
+            f"{file} is damaged: it is not a list of tags and refs", hint="move it away, and add the tags again"
+        ) from None
+    return found
+
+
+def record(home: Path, tag: str, ref: str | None) -> None:
+    """Has ``tag`` stand for ``ref`` from now on (``None``: FATE_DIR as it stands); both are checked values."""
+    with locked(_file(home).with_suffix(".lock")):
+        _write(home, {**recorded(home), tag: ref})
+
+
+def forget(home: Path, tag: str) -> bool:
+    """Whether something was recorded for ``tag``, which is no more."""
+    with locked(_file(home).with_suffix(".lock")):
+        found = recorded(home)
+        if tag not in found:
+            return False
+        del found[tag]
+        _write(home, found)
+        return True
+
+
+def _write(home: Path, tags: dict[str, str | None]) -> None:
+    new = _file(home).with_suffix(NEW)
+    new.write_text(json.dumps(tags, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    new.replace(_file(home))
+
+
+def _file(home: Path) -> Path:
+    return home / "tags.json"
