@@ -33,3 +33,16 @@ def add_tag(instance: dg.DagsterInstance, tag: str) -> None:
         # Somebody else may add it in this moment.
         with suppress(IntegrityError):
             instance.add_dynamic_partitions(TAG_PARTITIONS, [tag])
+
+
+def remove_tag(instance: dg.DagsterInstance, tag: str) -> bool:
+    """Whether ``tag`` was a partition, which it is no more; what was materialized for it stays on record."""
+    if not instance.has_dynamic_partition(TAG_PARTITIONS, tag):
+        return False
+    instance.delete_dynamic_partition(TAG_PARTITIONS, tag)
+    return True
+
+
+def known_tags(instance: dg.DagsterInstance) -> list[str]:
+    """The tags that are partitions, in the order they came."""
+    return list(instance.get_dynamic_partitions(TAG_PARTITIONS))

@@ -16,7 +16,8 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from fimg_pipeline.cli.options import containers, part_size, with_settings
+from fimg_pipeline import values
+from fimg_pipeline.cli.options import checked, containers, with_settings
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import Verb
 from fimg_pipeline.settings import Settings
@@ -79,7 +80,10 @@ def push(settings: Settings, flags: dict[str, str]) -> None:
 @with_settings
 @click.option("--output", metavar="DIR", default="", help="Where the bundles' folder is made. Default: BUNDLE_DIR.")
 @click.option(
-    "--max-size", metavar="SIZE", callback=part_size, help="Split bundles into files of at most this: 2G, 700M."
+    "--max-size",
+    metavar="SIZE",
+    callback=checked(values.part_size),
+    help="Split bundles into files of at most this: 2G, 700M.",
 )
 @click.option("--since", metavar="LOCK", default="", help="Leave out what the images of this images.lock.json have.")
 @click.option(
@@ -135,6 +139,52 @@ def kuscia_job(file: str, app_image: str, tasks: tuple[str, ...]) -> None:
     from fimg_pipeline.cli.kuscia import print_job
 
     print_job(file, app_image, tasks)
+
+
+@main.group()
+def tag() -> None:
+    """The tags images are built under, and what of FATE each stands for."""
+
+
+@tag.command()
+@click.argument("name", metavar="TAG", callback=checked(values.tag))
+@click.option(
+    "--ref",
+    callback=checked(values.git_ref),
+    metavar="REF",
+    help="A tag, branch or commit in FATE_DIR, or origin/BRANCH, followed where FATE_DIR was cloned from. "
+    "Default: vX.Y.Z for X.Y.Z-release, else FATE_DIR as it stands.",
+)
+@with_settings
+def add(settings: Settings, flags: dict[str, str], name: str, ref: str | None) -> None:
+    """Add TAG, or have it stand for something else from now on."""
+    from fimg_pipeline.cli import tags
+
+    tags.print_tags([tags.add(settings, name, ref)], Console(width=None if sys.stdout.isatty() else 160))
+
+
+@tag.command("list")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@with_settings
+def list_tags(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
+    """Print all tags and the commits they are at; the configured one (TAG) comes first."""
+    from fimg_pipeline.cli import tags
+
+    found = tags.listed(settings)
+    if as_json:
+        click.echo(json.dumps([tags.as_json(known) for known in found], indent=2))
+    else:
+        tags.print_tags(found, Console(width=None if sys.stdout.isatty() else 160))
+
+
+@tag.command()
+@click.argument("name", metavar="TAG", callback=checked(values.tag))
+@with_settings
+def remove(settings: Settings, flags: dict[str, str], name: str) -> None:
+    """Forget TAG. Images that were built under it stay."""
+    from fimg_pipeline.cli import tags
+
+    tags.remove(settings, name)
 
 
 @main.command()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
-from fimg_pipeline import values
 from fimg_pipeline.settings import Settings, exported, load
+
+_T = TypeVar("_T")
 
 _FLAGS: Final[dict[str, str]] = {
     "fate_dir": "FATE_DIR",
@@ -21,12 +22,16 @@ _FLAGS: Final[dict[str, str]] = {
 }
 
 
-def part_size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Reads the size of parts in bytes (a click callback)."""
-    try:
-        return None if text is None else values.part_size(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} {error}") from None
+def checked(read: Callable[[str], _T]) -> Callable[[click.Context, click.Parameter, str | None], _T | None]:
+    """A click callback that has a value read by ``read``, whose :class:`ValueError` says what it must be."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> _T | None:
+        try:
+            return None if text is None else read(text)
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r} {error}") from None
+
+    return callback
 
 
 def containers(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:

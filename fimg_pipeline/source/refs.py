@@ -39,6 +39,14 @@ class FateRefs:
             return here
         return self._from_origin(self.origin, f"refs/tags/{ref}")
 
+    def moves(self, ref: str) -> bool:
+        """Whether ``ref`` is a branch, which stands for another commit tomorrow."""
+        if ref.startswith(ORIGIN):
+            return True
+        git = self.checkout.git
+        a_tag = git.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}") is not None
+        return not a_tag and git.text("rev-parse", "--quiet", "--verify", f"refs/heads/{ref}") is not None
+
     @property
     def origin(self) -> str:
         """The URL FATE_DIR was cloned from; :class:`SourceError` if there is none, or none git may be given."""

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Repository, hol
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.checkout import Checkout, configured
 from fimg_pipeline.source.git import Git, GitError
+from fimg_pipeline.source.history import Commit, commits
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError, SourceSnapshot
 from fimg_pipeline.source.packages import package_sources
 from fimg_pipeline.source.refs import ORIGIN, FateRefs
@@ -46,14 +47,35 @@ def resolve(
     source. Repositories that are not in FATE_DIR are fetched into the state folder. Raises :class:`SourceError`, or
     :class:`~fimg_pipeline.source.git.FetchError` when a repository can't be reached.
     """
-    return _Resolver(settings, pins or {}).snapshot(sorted(set(packages)))
+    ref = ref_of(settings.home, settings.tag)
+    return _Resolver(settings, ref, pins or {}).snapshot(sorted(set(packages)))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where FATE is, by a ref that a tag stands for. ``followed``: the ref moves, so its tag is kept up to date."""
+
+    fate: RepositorySnapshot
+    followed: bool
+    latest: Commit
+
+
+def standing(settings: Settings, ref: str | None) -> Standing:
+    """Where ``settings.tag`` is or would be when it stands for ``ref`` (``None``: FATE_DIR as it stands).
+
+    Raises what :func:`resolve` does.
+    """
+    resolver = _Resolver(settings, ref, {})
+    fate = resolver.fate
+    (latest,) = commits(resolver.store, fate.commit)
+    return Standing(fate, ref is None or resolver.refs.moves(ref), latest)
 
 
 class _Resolver:
-    def __init__(self, settings: Settings, pins: Mapping[Repository, RepositorySnapshot]) -> None:
+    def __init__(self, settings: Settings, ref: str | None, pins: Mapping[Repository, RepositorySnapshot]) -> None:
         self.settings = settings
         self.pins = pins
-        self.ref = ref_of(settings.home, settings.tag)
+        self.ref = ref
         self.checkout = _fate_checkout(settings.fate_dir)
         self.store = ObjectStore.open(settings.home, (self.checkout.objects,))
 
@@ -81,6 +103,10 @@ class _Resolver:
 
     # -- FATE itself ---------------------------------------------------------------------------------------------
 
+    @property
+    def refs(self) -> FateRefs:
+        return FateRefs(self.checkout, self.store, self.settings.git_mirror)
+
     @cached_property
     def fate(self) -> RepositorySnapshot:
         if "fate" in self.pins:
@@ -89,7 +115,7 @@ class _Resolver:
             return self._as_it_stands("fate", self.checkout)
         settings = self.settings
         try:
-            commit = FateRefs(self.checkout, self.store, settings.git_mirror).commit(self.ref)
+            commit = self.refs.commit(self.ref)
         except (GitError, SourceError) as error:
             raise type(error)(f"TAG={settings.tag} stands for {self.ref}: {error.message}", hint=error.hint) from None
         if commit is None:
