@@ -8,7 +8,7 @@ from fimg_pipeline.assets.checks import check_specs, run_checks
 from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
 from fimg_pipeline.catalog.images import IMAGES, Image
@@ -64,7 +64,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
             )
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(planned.fingerprint),
-                tags={FINGERPRINT: planned.fingerprint},
+                tags={FINGERPRINT: planned.fingerprint, COMMIT: plan.source.fate.commit},
                 metadata={
                     "result": "a check failed: the image got no name"
                     if failed

@@ -5,7 +5,7 @@ import dagster as dg
 from fimg_pipeline.assets.keys import SOURCE, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
 from fimg_pipeline.catalog.images import IMAGES
@@ -44,7 +44,7 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
             record = session.engine.inspect(outcome.image_id) or {}
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(planned.fingerprint),
-                tags={FINGERPRINT: planned.fingerprint},
+                tags={FINGERPRINT: planned.fingerprint, COMMIT: source.fate.commit},
                 metadata={
                     "result": "built" if outcome.built else "reused: this content was packaged before",
                     "commit": commit_metadata(origin),

@@ -10,6 +10,8 @@ from fimg_pipeline.plan.model import PlannedImage
 
 #: Tag of materializations: what was made of what.
 FINGERPRINT = "fimg/fingerprint"
+#: Tag of materializations: FATE's commit.
+COMMIT = "fimg/commit"
 
 
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str) -> dg.AssetMaterialization | None:

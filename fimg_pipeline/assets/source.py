@@ -7,6 +7,7 @@ import dagster as dg
 from fimg_pipeline.assets.keys import SOURCE
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import COMMIT
 from fimg_pipeline.assets.steps import RETRIES, step
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.source.model import RepositorySnapshot
@@ -36,6 +37,7 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
         return dg.MaterializeResult(
             # It holds the submodules' commits too; what differs from those in FATE_DIR shows in their packages.
             data_version=dg.DataVersion(snapshot.fate.tree),
+            tags={COMMIT: snapshot.fate.commit},
             metadata={
                 "FATE": snapshot.version,
                 "ref": snapshot.fate.ref,

@@ -1,0 +1,118 @@
+"""What has to be made so that a platform's tag is as planned, and what of it is better not tried now. Pure.
+
+Levels, not edges: it looks at what is wanted, what is on record and what was tried, never at what changed since it last
+looked. Whatever is lost in between (a tick, a cursor, a run), the next look comes to the same end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fimg_pipeline.plan.model import Plan, Planned, PlannedImage, Status
+
+#: How often the same thing is tried, and how long (seconds) it is left alone after each failure: what fails three times
+#: in an hour waits for a person, or for a change.
+PAUSES: Final = (300.0, 1800.0)
+ATTEMPTS: Final = len(PAUSES) + 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an asset was last materialized with, and when (seconds since 1970); ``passed``: its checks, too.
+
+    ``commit`` is FATE's.
+    """
+
+    fingerprint: str
+    at: float
+    passed: bool = True
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A run that is over, however: what it was to make (name of the asset → fingerprint), and when it ended.
+
+    ``cancelled``: a person ended it.
+    """
+
+    wanted: Mapping[str, str]
+    ended: float
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is stale, by name, parents first: ``wanted`` (with its fingerprint) now, ``waiting`` (with why) not now."""
+
+    wanted: Mapping[str, str]
+    waiting: Mapping[str, str]
+
+
+def asset_name(item: Planned) -> str:
+    """The key of the asset that makes ``item``, as text."""
+    return item.name if isinstance(item, PlannedImage) else f"package/{item.name}"
+
+
+def stale(plan: Plan, records: Mapping[str, Record]) -> tuple[Planned, ...]:
+    """What is not on record as planned, or is and is gone from the engine; packages before images, parents first.
+
+    Under which names the engine has an image does not count: two tags with one BASE_TAG would take the name from each
+    other for ever.
+    """
+    gone = [image for image in plan.buildable if image.status in (Status.STALE, Status.MISSING)]
+    taken_in = {package for image in gone for package in image.image.recipe.packages}
+    return tuple(
+        item
+        for item in (*plan.packages, *plan.buildable)
+        if not _made(item, records.get(asset_name(item)))
+        or item in gone
+        or (item.status is Status.MISSING and item.name in taken_in)
+    )
+
+
+def decide(plan: Plan, records: Mapping[str, Record], attempts: Sequence[Attempt], now: float) -> Decision:
+    """Which of what is stale to ask for, after the ``attempts`` on this platform and tag, the latest first."""
+    wanted: dict[str, str] = {}
+    waiting: dict[str, str] = {}
+    for item in stale(plan, records):
+        name = asset_name(item)
+        # What was tried before something else was made of it says nothing: a revert is built like any change.
+        since = records[name].at if name in records else 0.0
+        tries = [
+            attempt for attempt in attempts if attempt.ended > since and attempt.wanted.get(name) == item.fingerprint
+        ]
+        why = _why_not(tries, now) or _waits_for(item, waiting)
+        if why is None:
+            wanted[name] = item.fingerprint
+        else:
+            waiting[name] = why
+    return Decision(wanted, waiting)
+
+
+def _made(item: Planned, record: Record | None) -> bool:
+    return record is not None and record.passed and record.fingerprint == item.fingerprint
+
+
+def _why_not(tries: Sequence[Attempt], now: float) -> str | None:
+    if not tries:
+        return None
+    if tries[0].cancelled:
+        return "its run was cancelled: launch it by hand, or change something"
+    if len(tries) >= ATTEMPTS:
+        return f"tried {len(tries)} times: launch it by hand, or change something"
+    left = tries[0].ended + PAUSES[len(tries) - 1] - now
+    return f"tried again in {left / 60:.0f} min" if left > 0 else None
+
+
+def _waits_for(item: Planned, waiting: Mapping[str, str]) -> str | None:
+    """What ``item`` is made of and has to wait for, if anything."""
+    if not isinstance(item, PlannedImage):
+        return None
+    below = [f"package/{name}" for name in item.image.recipe.packages]
+    if item.image.parent is not None:
+        below.append(item.image.parent)
+    lacking = next((name for name in below if name in waiting), None)
+    return None if lacking is None else f"waits for {lacking}"

@@ -1,0 +1,141 @@
+"""What is asked for, from what is planned, on record and was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from fimg_pipeline.automation.stale import ATTEMPTS, PAUSES, Attempt, Record, asset_name, decide, stale
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.plan.model import Plan, Status
+from fimg_pipeline.plan.planner import make_plan
+from fimg_pipeline_tests.plan.samples import digest, engine_with, everything, make_settings, make_source
+
+FEATURES = (Feature.BASIC, Feature.SPARK)
+NOW = 1_000_000.0
+
+
+def plan_of(before: Plan | None = None, **contents: str) -> Plan:
+    """The plan for the sample with ``contents``, on an engine that has what ``before`` was for."""
+    engine = engine_with(*(everything(before) if before else ()))
+    return make_plan(make_settings(FEATURES), make_source(**contents), engine, digest)
+
+
+def recorded(plan: Plan) -> dict[str, Record]:
+    return {asset_name(item): Record(item.fingerprint, NOW - 50_000) for item in everything(plan)}
+
+
+def names(plan: Plan, records: Mapping[str, Record]) -> list[str]:
+    return [asset_name(item) for item in stale(plan, records)]
+
+
+def failed(plan: Plan, *, minutes_ago: float = 600, cancelled: bool = False, only: tuple[str, ...] = ()) -> Attempt:
+    """A run that was to make everything of ``plan`` (or ``only`` that) and made nothing."""
+    wanted = {asset_name(item): item.fingerprint for item in everything(plan)}
+    return Attempt(
+        {name: value for name, value in wanted.items() if not only or name in only}, NOW - minutes_ago * 60, cancelled
+    )
+
+
+def test_everything_at_first_packages_and_parents_before_what_needs_them() -> None:
+    plan = plan_of()
+    found = names(plan, {})
+    assert found == [asset_name(item) for item in everything(plan)]
+    assert found.index("base-image") < found.index("fateflow") < found.index("fateflow-spark")
+
+
+def test_nothing_when_all_is_on_record_and_on_the_engine() -> None:
+    plan = plan_of()
+    assert names(plan_of(plan), recorded(plan)) == []
+
+
+def test_a_change_asks_for_what_it_affects_alone() -> None:
+    before = plan_of()
+    assert names(plan_of(before, proxy="changed"), recorded(before)) == ["package/proxy", "nginx"]
+
+
+def test_what_is_gone_from_the_engine_is_made_again_with_what_it_takes_in() -> None:
+    plan = plan_of()
+    nginx, proxy = plan.image("nginx"), plan.package("proxy")
+    kept = [item for item in everything(plan) if item not in (nginx, proxy)]
+    gone = make_plan(make_settings(FEATURES), make_source(), engine_with(*kept), digest)
+    assert names(gone, recorded(plan)) == ["package/proxy", "nginx"]
+    only_proxy = make_plan(make_settings(FEATURES), make_source(), engine_with(*kept, nginx), digest)
+    assert names(only_proxy, recorded(plan)) == []
+
+
+def test_a_name_that_another_tag_or_platform_has_is_left_to_it() -> None:
+    plan = plan_of()
+    unnamed = make_plan(make_settings(FEATURES), make_source(), engine_with(*everything(plan), named=False), digest)
+    assert {image.status for image in unnamed.images} == {Status.REUSABLE}
+    assert names(unnamed, recorded(plan)) == []
+
+
+def test_an_image_that_failed_its_check_is_not_made() -> None:
+    plan = plan_of()
+    records = recorded(plan)
+    records["nginx"] = replace(records["nginx"], passed=False)
+    assert names(plan_of(plan), records) == ["nginx"]
+
+
+def test_what_failed_is_tried_again_after_a_while_and_not_for_ever() -> None:
+    plan = plan_of()
+    told = []
+    for tries in range(ATTEMPTS + 1):
+        for minutes in (1, PAUSES[min(tries, len(PAUSES)) - 1] / 60 + 1):
+            attempts = [failed(plan, minutes_ago=minutes), *[failed(plan)] * (tries - 1)] if tries else []
+            decision = decide(plan, {}, attempts, NOW)
+            told.append((tries, decision.waiting.get("nginx", "now")))
+            assert set(decision.wanted) | set(decision.waiting) == {asset_name(item) for item in everything(plan)}
+    assert told == [
+        (0, "now"),
+        (0, "now"),
+        (1, "tried again in 4 min"),
+        (1, "now"),
+        (2, "tried again in 29 min"),
+        (2, "now"),
+        (3, "tried 3 times: launch it by hand, or change something"),
+        (3, "tried 3 times: launch it by hand, or change something"),
+    ]
+
+
+def test_what_failed_keeps_back_what_stands_on_it_and_nothing_else() -> None:
+    plan = plan_of()
+    attempts = [failed(plan, only=("fateflow",))] * ATTEMPTS
+    decision = decide(plan, {}, attempts, NOW)
+    assert decision.waiting["fateflow-spark"] == "waits for fateflow"
+    assert decision.waiting["spark-master"] == "waits for spark-base"
+    assert {"nginx", "eggroll", "base-image"} <= set(decision.wanted)
+
+
+def test_a_change_of_what_failed_is_tried_at_once() -> None:
+    before = plan_of()
+    attempts = [failed(before, only=("package/proxy", "nginx"), minutes_ago=1)] * ATTEMPTS
+    records = {name: record for name, record in recorded(before).items() if name not in ("package/proxy", "nginx")}
+    assert not decide(plan_of(before), records, attempts, NOW).wanted
+    assert set(decide(plan_of(before, proxy="changed"), records, attempts, NOW).wanted) == {"package/proxy", "nginx"}
+
+
+def test_a_run_that_a_person_cancelled_is_not_asked_for_again() -> None:
+    before = plan_of()
+    plan = plan_of(before, proxy="changed")
+    decision = decide(plan, recorded(before), [failed(plan, cancelled=True)], NOW)
+    assert not decision.wanted and decision.waiting["nginx"].startswith("its run was cancelled")
+    assert decide(plan_of(before, proxy="again"), recorded(before), [failed(plan, cancelled=True)], NOW).wanted
+
+
+@pytest.mark.parametrize("ended", [NOW - 60_000, NOW - 70_000])
+def test_a_revert_is_built_like_any_change(ended: float) -> None:
+    """However often what it goes back to was built: something else was made of it since."""
+    before, after = plan_of(), plan_of(proxy="changed")
+    attempts = [Attempt(failed(before).wanted, ended - number) for number in range(10)]
+    assert set(decide(plan_of(after), recorded(after), attempts, NOW).wanted) == {"package/proxy", "nginx"}
+
+
+def test_runs_that_end_well_and_make_something_else_come_to_an_end() -> None:
+    """Where runs find other settings than the sensor, for instance: each would be asked for by the next look."""
+    plan = plan_of()
+    records = {name: replace(record, fingerprint="other") for name, record in recorded(plan).items()}
+    assert not decide(plan_of(plan), records, [failed(plan)] * ATTEMPTS, NOW).wanted
