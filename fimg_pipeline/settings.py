@@ -45,6 +45,7 @@ class Settings:
     ipcl_version: str
     llm_version: str
     platform: Platform
+    watched_platforms: tuple[Platform, ...]
 
     home: Path
     bundle_dir: Path | None
@@ -127,6 +128,8 @@ DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 _DEFAULT: Final = "default"
 #: How settings are read that may have any number of values.
 _LISTS: Final = (values.options, values.hosts)
+#: What a variable is like that is not set.
+_LIKE: Final = {"BASE_TAG": "TAG", "WATCHED_PLATFORMS": "Platform"}
 _BY_NAME: Final[Mapping[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 
 
@@ -153,8 +156,9 @@ def load(
     if not raw["CA_BUNDLE"].text and environ.get("SSL_CERT_FILE"):
         raw["CA_BUNDLE"] = _Value(environ["SSL_CERT_FILE"], "environment SSL_CERT_FILE")
     _expand_version(raw)
-    if not raw["BASE_TAG"].text:
-        raw["BASE_TAG"] = raw["TAG"]
+    for name, other in _LIKE.items():
+        if not raw[name].text:
+            raw[name] = raw[other]
     return _parse(raw, _others(environ, dotenv), warnings=_misspelt({"environment": environ, ".env": dotenv}))
 
 
@@ -222,8 +226,9 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
     parsed: dict[str, Any] = {}
     for variable in VARIABLES:
         value = raw[variable.name]
-        if variable.name == "BASE_TAG" and value is raw["TAG"] and "tag" not in parsed:
-            continue  # not set: what is wrong with TAG was told
+        other = _LIKE.get(variable.name)
+        if other is not None and value is raw[other] and _BY_NAME[other].attribute not in parsed:
+            continue  # not set: what is wrong with the other was told
         if not value.text:
             parsed[variable.attribute] = () if variable.parse in _LISTS else None
             continue

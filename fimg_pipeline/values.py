@@ -179,6 +179,11 @@ def platform(text: str) -> Platform:
         raise ValueError("must be amd64 or arm64") from None
 
 
+def platforms(text: str) -> tuple[Platform, ...]:
+    """A list of platforms."""
+    return tuple(dict.fromkeys(platform(name) for name in re.split(r"[\s,]+", text.strip(" ,"))))
+
+
 def switch(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError("must be 0 or 1")

@@ -50,6 +50,13 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("IPCL_VERSION", "ipcl_version", "v1.1.3", values.git_ref, "its tag, branch or commit"),
     Variable("Build_LLM_VERSION", "llm_version", "v1.2.0", values.git_ref, "FATE-LLM's tag, branch or commit"),
     Variable("Platform", "platform", "amd64", values.platform, "amd64 or arm64"),
+    Variable(
+        "WATCHED_PLATFORMS",
+        "watched_platforms",
+        "",
+        values.platforms,
+        "the platforms that are built by themselves, with commas; default: Platform",
+    ),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
     Variable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,8 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.source.resolve import Standing, fixed_commits, standing
+from fimg_pipeline.source.tags import ref_of
 
 #: Tag of a run: the one platform its job selects images for.
 TAG_PLATFORM: Final = "fimg/platform"
@@ -69,5 +71,20 @@ class Pipeline(dg.ConfigurableResource):
             chosen = {"TAG": partition["tag"], "Platform": partition["platform"]}
         else:
             chosen = {"TAG": key}
-        settings = load({**self.overrides, **chosen})
-        return Session(settings, Engine(), self.source or context.run.run_id)
+        return Session(self.settings(**chosen), Engine(), self.source or context.run.run_id)
+
+    def settings(self, **chosen: str) -> Settings:
+        """The settings with those ``chosen`` by their variables' names."""
+        return load({**self.overrides, **chosen})
+
+    def plan(self, settings: Settings) -> Plan:
+        """What the switches select, from source and engine as they are now."""
+        return current_plan(settings, Engine())
+
+    def standing(self, settings: Settings) -> Standing:
+        """Where FATE is by the ref that ``settings.tag`` stands for."""
+        return standing(settings, ref_of(settings.home, settings.tag))
+
+    def fixed_commits(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
+        """Of ``refs`` those that don't move, as far as FATE_DIR has them, and the commits they are."""
+        return fixed_commits(settings, refs)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.resolve import resolve
-from fimg_pipeline.state import locked
+from fimg_pipeline.state import NEW, locked
 
 
 def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> SourceSnapshot:
@@ -27,11 +28,22 @@ def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> Sourc
                 return snapshot.only(names)
         pins = {name: found for snapshot in earlier for name, found in snapshot.repositories.items()}
         snapshot = resolve(settings, names, pins=pins)
-        known = folder / f"{len(earlier)}.json"
-        temporary = known.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(snapshot)))
-        temporary.replace(known)
+        _write(folder / f"{len(earlier)}.json", snapshot)
         return snapshot
+
+
+def keep(home: Path, tag: str, key: str, snapshot: SourceSnapshot) -> None:
+    """Has every user of ``key`` find ``snapshot``, unless it was used before."""
+    folder = home / "sources" / key / tag
+    with locked(folder / "lock"):
+        if not any(folder.glob("*.json")):
+            _write(folder / "0.json", snapshot)
+
+
+def _write(file: Path, snapshot: SourceSnapshot) -> None:
+    new = file.with_suffix(NEW)
+    new.write_text(json.dumps(asdict(snapshot)))
+    new.replace(file)
 
 
 def from_json(data: dict[str, Any]) -> SourceSnapshot:

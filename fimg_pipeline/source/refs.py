@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +14,7 @@ from fimg_pipeline.source.urls import is_safe
 
 #: What a branch of the repository FATE_DIR was cloned from begins with, as git has it.
 ORIGIN: Final = "origin/"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,16 @@ class FateRefs:
         if here is not None or "remote.origin.url" not in self.checkout.urls:
             return here
         return self._from_origin(self.origin, f"refs/tags/{ref}")
+
+    def fixed(self, refs: Iterable[str]) -> dict[str, str]:
+        """Of ``refs`` the tags and commits that FATE_DIR has, which stay what they are; by one process."""
+        asked = {ref: f"{ref if _COMMIT.fullmatch(ref) else f'refs/tags/{ref}'}^{{commit}}" for ref in refs}
+        if not asked:
+            return {}
+        lines = "\n".join(asked.values()).encode()
+        answers = self.checkout.git.output("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=lines)
+        rows = zip(asked, answers.decode("ascii", "replace").splitlines(), strict=True)
+        return {ref: answer for ref, answer in rows if not answer.endswith(" missing")}
 
     def moves(self, ref: str) -> bool:
         """Whether ``ref`` is a branch, which stands for another commit tomorrow."""

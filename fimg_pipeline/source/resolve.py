@@ -71,6 +71,11 @@ def standing(settings: Settings, ref: str | None) -> Standing:
     return Standing(fate, ref is None or resolver.refs.moves(ref), latest)
 
 
+def fixed_commits(settings: Settings, refs: Iterable[str]) -> dict[str, str]:
+    """Of ``refs`` those that don't move, tags and commits in FATE_DIR, and the commits they are; by one process."""
+    return _Resolver(settings, None, {}).refs.fixed(refs)
+
+
 class _Resolver:
     def __init__(self, settings: Settings, ref: str | None, pins: Mapping[Repository, RepositorySnapshot]) -> None:
         self.settings = settings
