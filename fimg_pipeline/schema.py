@@ -14,6 +14,7 @@ _WORDS: Final = {
     "model_type": "must be a mapping",
     "dict_type": "must be a mapping",
     "string_type": "must be text",
+    "tuple_type": "must be a list",
     "string_too_short": "must not be empty",
     "bool_type": "must be true or false",
 }
@@ -25,7 +26,7 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong, behind where it is: ``app_images[0].mode is missing``."""
     first = error.errors()[0]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    words = _WORDS.get(first["type"])
+    words = str(first["ctx"]["error"]) if first["type"] == "value_error" else _WORDS.get(first["type"])
     if words is None:
         words, found = _SHOULD.subn("must ", first["msg"])
         words = words if found else f"can't be: {words}"

@@ -116,7 +116,28 @@ def test_what_a_run_did_before_it_failed_is_known(
     monkeypatch.setenv("KUSCIA_APP_IMAGES", str(app_images))
     with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
         found = checked(instance)
-    assert found.passed and found.description == "1 AppImages on their nodes, 1 not registered yet"
+        assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert found.description == "lost of nginx was not registered yet"
+        app_images.write_text(yaml.safe_dump({"app_images": [fine]}))
+        assert checked(instance).passed
+        # What the file says now was not done, and what was done is still looked at.
+        app_images.write_text(yaml.safe_dump({"app_images": [{**fine, "pin": True}]}))
+        changed = checked(instance)
+        assert not changed.passed
+        assert changed.description == "fine of nginx was not registered since the file says something else of it"
+        rig.nodes["master"].execute("kubectl delete appimages.kuscia.secretflow fine")
+        gone = checked(instance)
+        assert (gone.passed, gone.severity) == (False, dg.AssetCheckSeverity.ERROR)
+        assert gone.description is not None and "AppImage fine is not there" in gone.description
+
+
+def test_one_app_image_is_not_registered_over_another(fimg: Fimg, rig: Kuscia, app_images: Path) -> None:
+    """One is called as the other comes to be called, after its image and tag."""
+    one = {"image": "nginx", "mode": "center", "user": rig.user}
+    app_images.write_text(yaml.safe_dump({"app_images": [one, {**one, "name": "nginx-demo", "template": "general"}]}))
+    output = registered(fimg, app_images, status=1)
+    assert "nginx-demo of nginx: another one is registered as nginx-demo there" in output
+    assert output.count("master: AppImage") == 1
 
 
 def test_a_file_that_can_t_be_used_fails_the_run_only(fimg: Fimg, app_images: Path) -> None:

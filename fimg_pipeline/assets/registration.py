@@ -112,19 +112,25 @@ def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         wanted = () if path is None else configured.read(path)
     except FimgError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    engine, registered = Engine(), _registered(context.instance, wanted)
-    rows, told = [], []
-    for each in registered:
-        found = deviations(engine, each)
+    engine, standing = Engine(), _standing(context.instance, wanted)
+    rows, told, waiting = [], [], []
+    for each, last in zip(wanted, standing, strict=True):
+        if last is None:
+            waiting.append(f"{each.title} was not registered yet")
+            continue
+        if not last.as_now:
+            waiting.append(f"{each.title} was not registered since the file says something else of it")
+        found = deviations(engine, last.registration)
         told += [f"{node}: {problem}" for node, problem in found.items()]
-        for node in dict.fromkeys((*each.images, *each.servers)):
-            what = {"AppImage": each.name, "node": node, "image": each.reference, "problem": found.get(node, "")}
-            rows.append(dg.TableRecord(what))
-    waiting = len(wanted) - len(registered)
-    counted = f"{len(registered)} AppImages on their nodes" + (f", {waiting} not registered yet" if waiting else "")
+        for node in dict.fromkeys((*last.registration.images, *last.registration.servers)):
+            what = {"AppImage": last.registration.name, "node": node, "image": last.registration.reference}
+            rows.append(dg.TableRecord({**what, "problem": found.get(node, "")}))
+    problems = [*told, *waiting]
     return dg.AssetCheckResult(
-        passed=not told,
-        description="; ".join(told[:5]) or counted,
+        passed=not problems,
+        # What was never there is not gone.
+        severity=dg.AssetCheckSeverity.ERROR if told else dg.AssetCheckSeverity.WARN,
+        description="; ".join(problems[:5]) or f"{len(wanted)} AppImages on their nodes",
         metadata={"nodes": dg.MetadataValue.table(rows)} if rows else {},
     )
 
@@ -149,9 +155,17 @@ def _register(
     store = LayerStore(settings.home / "store")
     registered: dict[str, Registration] = {}
     problems: list[FimgError] = []
+    taken: set[tuple[str, str]] = set()
     for each, image in zip(wanted, found, strict=True):
         try:
             request = each.request(image.reference, settings.kuscia_app_images.parent)
+            # A name that is said may be the one another gets from its image and tag.
+            places = {(server, request.app_image) for server in request.deployment.api_nodes}
+            if places & taken:
+                raise ConfiguredError(
+                    f"{each.title}: another one is registered as {request.app_image} there", hint="give it another name"
+                )
+            taken |= places
             say(f"registering {image.reference} as {request.app_image}")
             engine_id = partial(_require_platform, image.id, each.platform)
             registered[_key(each)] = perform(request, session.engine, store, engine_id, say)
@@ -205,21 +219,31 @@ def _record(registered: Registration) -> dict[str, Any]:
     }
 
 
-def _registered(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[Registration]:
-    """Those of ``wanted`` that were registered, each as it was last; runs that failed at others leave observations."""
+@dataclass(frozen=True)
+class _Last:
+    """How an AppImage was registered last. ``as_now``: the file said of it then what it says now."""
+
+    registration: Registration
+    as_now: bool
+
+
+def _standing(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[_Last | None]:
+    """Of each of ``wanted`` how it was registered last; runs that failed at others leave observations of it."""
     records = [
         *instance.fetch_materializations(REGISTERED, limit=_HISTORY).records,
         *instance.fetch_observations(REGISTERED, limit=_HISTORY).records,
     ]
-    found: dict[str, Registration] = {}
+    found: dict[object, tuple[str, Registration]] = {}
     for record in sorted(records, key=lambda record: record.timestamp, reverse=True):
         made = record.asset_materialization or record.asset_observation
         # Somebody may have reported one by hand.
         recorded = None if made is None else made.metadata.get(_RECORD)
         value: Any = {} if recorded is None else recorded.value
         for key, each in value.items():
-            found.setdefault(key, Registration(**each))
-    return [found[key] for key in map(_key, wanted) if key in found]
+            # Whatever else the file said of it: this is where it is.
+            found.setdefault(AppImage.model_validate_json(key).identity, (key, Registration(**each)))
+    last = [(each, found.get(each.identity)) for each in wanted]
+    return [None if entry is None else _Last(entry[1], entry[0] == _key(each)) for each, entry in last]
 
 
 def _version(registered: Sequence[Registration]) -> str:

@@ -158,7 +158,8 @@ class Engine:
     def read_file(self, reference: str, path: str, limit: int) -> bytes | None:
         """The file ``path`` of an image, whose programs are not run; ``None`` when there is no file of that name.
 
-        :class:`EngineError` when it has more than ``limit`` bytes, is a folder, or a link to what is not there.
+        :class:`EngineError` when it has more than ``limit`` bytes, is a folder or anything else, or a link to what is
+        not there.
         """
         # Never started, so that the command need not be there.
         container = self._call(lambda: self.sdk.containers.create(reference, ["none"], network_mode="none"))
@@ -175,7 +176,9 @@ class Engine:
                 raise EngineError(f"{path} of {reference} has {found['size']} bytes, and {limit} are read at most")
             with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as archive:
                 file = archive.extractfile(archive.getmembers()[0])
-                return None if file is None else file.read()
+                if file is None:
+                    raise EngineError(f"{path} of {reference} is no file")
+                return file.read()
         except docker.errors.NotFound:
             return None
         finally:

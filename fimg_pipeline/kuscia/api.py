@@ -14,12 +14,16 @@ from fimg_pipeline.errors import FimgError
 RESOURCE: Final = "appimages.kuscia.secretflow"
 #: It gives up before it is given up.
 _PATIENCE: Final = "--request-timeout=60s"
-#: What kubectl says became of a document.
-_SAID: Final = ("created", "configured", "unchanged")
+#: So often somebody else may change it between reading and writing.
+_TRIES: Final = 5
 
 
 class ApiError(FimgError):
     """An API server does not answer, or refuses an AppImage."""
+
+
+class UnseenError(ApiError):
+    """Something was sent to an API server, and what became of it can't be seen."""
 
 
 def try_out(server: Container, document: Mapping[str, Any]) -> bool:
@@ -27,45 +31,81 @@ def try_out(server: Container, document: Mapping[str, Any]) -> bool:
 
     Whether it has an AppImage of that name.
     """
-    return " created (" not in _kubectl(server, ["apply", "--dry-run=server", "--filename=-"], document)
+    _kept(server, document)
+    return current(server, document["metadata"]["name"]) is not None
 
 
 def apply(server: Container, document: Mapping[str, Any]) -> str:
     """Makes the server have ``document``, and nothing else under ``spec``; raises :class:`ApiError`.
 
-    What that was: created, configured, or unchanged.
+    What that was: created, configured, or unchanged. Labels and annotations that others gave it stay. Not by ``kubectl
+    apply``, which goes by what it noted in the object the last time: an edit of somebody's, or an object that was
+    exported and applied again, can make of that what it can't get past.
     """
-    name = document["metadata"]["name"]
-    before = current(server, name)
-    output = _kubectl(server, ["apply", "--filename=-"], document)
-    said = output.split()[-1:]
-    if not said or said[0] not in _SAID:
-        raise ApiError(f"{server.name}: kubectl did not say what became of it: {output.strip()[-200:]}")
-    # Applying leaves alone what others have put there: an id of another image, a command.
-    if deviations(server, document):
-        _replace(server, document)
-    after = current(server, name) or {}
-    if said[0] == "created":
+    before = current(server, document["metadata"]["name"])
+    try:
+        _bring(server, document)
+    except ApiError as error:
+        _require_seen(server, document, error)
+    after = _require_seen(server, document, None)
+    if before is None:
         return "created"
-    # By the version of the object: kubectl says "configured" of what the server then finds to be the same.
-    return "unchanged" if before is not None and _version(before) == _version(after) else "configured"
+    # By the version of the object: what the server finds to be the same has none of its own.
+    return "unchanged" if _version(before) == _version(after) else "configured"
 
 
-def _replace(server: Container, document: Mapping[str, Any]) -> None:
-    """Has the server keep nothing but ``document`` under ``spec``; :class:`ApiError` when it does not afterwards."""
-    # Refused when somebody changes it at this moment: it has the version that was read. Raw, for otherwise kubectl
-    # would note all of it as what was applied, and the next time take away the labels that others gave it.
+def _bring(server: Container, document: Mapping[str, Any]) -> None:
+    """Creates it, or replaces what is there under the version that was read."""
     name = document["metadata"]["name"]
-    whole = {**(current(server, name) or {}), "spec": document["spec"]}
-    path = f"/apis/{document['apiVersion']}/appimages/{name}"
-    _kubectl(server, ["replace", f"--raw={path}", "--filename=-"], whole)
-    wrong = deviations(server, document)
+    for left in reversed(range(_TRIES)):
+        found = current(server, name)
+        try:
+            if found is None:
+                _kubectl(server, ["create", "--filename=-"], document)
+            else:
+                path = f"/apis/{document['apiVersion']}/appimages/{name}"
+                _kubectl(server, ["replace", f"--raw={path}", "--filename=-"], _over(found, document))
+            return
+        except ApiError:
+            # Somebody was quicker; whatever else it was, it comes again.
+            if not left or _version(current(server, name) or {}) == _version(found or {}):
+                raise
+
+
+def _over(found: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there, as ``document`` wants it."""
+    metadata = dict(found["metadata"])
+    for described in ("labels", "annotations"):
+        if document["metadata"].get(described):
+            metadata[described] = {**(metadata.get(described) or {}), **document["metadata"][described]}
+    return {**found, "metadata": metadata, "spec": document["spec"]}
+
+
+def _require_seen(server: Container, document: Mapping[str, Any], sent: ApiError | None) -> Mapping[str, Any]:
+    """The AppImage, which is as it should be, or :class:`ApiError`: what was wrong when it was ``sent``, or is now."""
+    try:
+        wrong = deviations(server, document)
+        found = current(server, document["metadata"]["name"])
+    except ApiError as error:
+        said = (sent or error).message.removeprefix(f"{server.name}: ")
+        raise UnseenError(f"{server.name}: it was sent, and what became of it can't be seen: {said}") from None
+    if sent is not None and (wrong or found is None):
+        raise sent
+    if found is None or wrong == [""]:
+        raise ApiError(f"{server.name}: it was sent, and is not there")
     if wrong:
-        raise ApiError(f"{server.name}: it was applied and is not as it should be: {', '.join(wrong)}")
+        raise ApiError(f"{server.name}: it was sent, and is not as it should be: {', '.join(wrong)}")
+    return found
 
 
 def _version(found: Mapping[str, Any]) -> Any:
     return found.get("metadata", {}).get("resourceVersion")
+
+
+def _kept(server: Container, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the server would make of ``document``, whatever it has under that name."""
+    alone = {**document, "metadata": {**document["metadata"], "name": f"fimg-{uuid.uuid4().hex}"}}
+    return _json(server, _kubectl(server, ["create", "--dry-run=server", "--filename=-", "--output=json"], alone))
 
 
 def deviations(server: Container, document: Mapping[str, Any]) -> list[str]:
@@ -78,14 +118,12 @@ def deviations(server: Container, document: Mapping[str, Any]) -> list[str]:
         return [""]
     if found["metadata"].get("deletionTimestamp"):
         return ["metadata.deletionTimestamp"]
-    alone = {**document, "metadata": {"name": f"fimg-{uuid.uuid4().hex}"}}
-    kept = _json(server, _kubectl(server, ["create", "--dry-run=server", "--filename=-", "--output=json"], alone))
     described = [
         f"metadata.{line}"
         for name in ("labels", "annotations")
         for line in differences({name: document["metadata"].get(name) or {}}, {name: found["metadata"].get(name) or {}})
     ]
-    wanted = kept.get("spec")
+    wanted = _kept(server, document).get("spec")
     return described + [f"spec.{line}" for line in _both_ways(wanted, found.get("spec"))]
 
 

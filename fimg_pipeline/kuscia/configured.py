@@ -45,6 +45,16 @@ class AppImage(BaseModel):
     def deployment(self) -> Deployment:
         return Deployment(self.mode, self.user, self.domains, self.containers)
 
+    @property
+    def title(self) -> str:
+        """What people know it by: ``nginx``, or ``web of nginx``."""
+        return f"{self.name} of {self.image}" if self.name else self.image
+
+    @property
+    def identity(self) -> tuple[str, Platform, str, tuple[str, ...]]:
+        """Where it is: what else is said of it may change, and it is the same one."""
+        return self.image, self.platform, self.name, self.deployment.api_nodes
+
     def request(self, reference: str, folder: Path) -> Request:
         """What is asked for when the image is called ``reference``; files of templates are seen from ``folder``."""
         template = templates.find(self.template, folder) if self.template else None

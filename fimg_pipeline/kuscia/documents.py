@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable
 from typing import Any, Final
 
@@ -12,11 +13,29 @@ from fimg_pipeline.errors import FimgError
 
 #: Parts of a document with its aliases written out. Nine lines of aliases to aliases are a billion.
 _MOST_PARTS: Final = 100_000
-_TAGS: Final = tuple(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map"))
+_TAG: Final = "tag:yaml.org,2002:"
+_TAGS: Final = tuple(f"{_TAG}{name}" for name in ("null", "str", "seq", "map"))
 
 
 class DocumentError(FimgError):
     """A text that is no YAML, or says what JSON can't."""
+
+
+#: What a text without quotes is, as Kubernetes' reader of YAML has it (sigs.k8s.io/yaml, go-yaml v2): PyYAML goes by
+#: YAML 1.1, where 12:30 is a number of seconds and 1e3 is text.
+_BOOLEANS: Final = {
+    spelt: value
+    for words, value in (("y yes true on", True), ("n no false off", False))
+    for word in words.split()
+    for spelt in (word, word.capitalize(), word.upper())
+}
+_NULL: Final = re.compile(r"~|null|Null|NULL|")
+_INTEGER: Final = re.compile(r"[-+]?(?:0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|[1-9][0-9_]*|0)")
+_NUMBER: Final = re.compile(
+    r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+#: Larger numbers are no whole ones to JSON's readers.
+_WHOLE: Final = 2.0**53
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,9 +44,32 @@ class _Loader(yaml.SafeLoader):
     # None: what is none of them is refused.
     yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (*_TAGS, None)}  # noqa: RUF012
     yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        None: [
+            (f"{_TAG}merge", re.compile(r"<<$")),
+            (f"{_TAG}bool", re.compile(rf"(?:{'|'.join(_BOOLEANS)})$")),
+            *(
+                (f"{_TAG}{name}", re.compile(rf"(?:{pattern.pattern})$"))
+                for name, pattern in (("null", _NULL), ("int", _INTEGER), ("float", _NUMBER))
+            ),
+        ]
     }
+
+    def construct_boolean(self, node: yaml.ScalarNode) -> bool:
+        text = str(self.construct_scalar(node))
+        if text not in _BOOLEANS:
+            raise ValueError(f"{text!r} is no boolean")
+        return _BOOLEANS[text]
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int | float:
+        text = str(self.construct_scalar(node)).replace("_", "")
+        # 017 is octal, which Python writes 0o17.
+        found = int(re.sub(r"^([-+]?0)(?=[0-7])", r"\1o", text), 0)
+        return found if -(1 << 63) <= found < 1 << 64 else float(found)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        text = str(self.construct_scalar(node)).replace("_", "").lower()
+        found = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+        return int(found) if found.is_integer() and abs(found) < _WHOLE else found
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -36,6 +78,11 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor(f"{_TAG}bool", _Loader.construct_boolean)
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_integer)
+_Loader.add_constructor(f"{_TAG}float", _Loader.construct_number)
 
 
 def load_all(text: str) -> list[Any]:

@@ -11,11 +11,11 @@ from fimg_pipeline.engine.hub import PullFailure, is_of_docker_hub, mirrored, pu
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.manifest import TemplateError
 from fimg_pipeline.kuscia.reference import Reference
+from fimg_pipeline.kuscia.templates import LARGEST
 from fimg_pipeline.settings import Settings
 
 #: Where images have their own template, by Kuscia's convention.
 OWN_TEMPLATE: Final = "/kuscia/app_image.yaml"
-_LARGEST_TEMPLATE: Final = 1 << 20
 
 
 class ImageError(FimgError):
@@ -56,7 +56,7 @@ def engine_image(
 
 def own_template(engine: Engine, image_id: str) -> str | None:
     """The template that an image brings, or ``None``; :class:`TemplateError` when it is no text."""
-    content = engine.read_file(image_id, OWN_TEMPLATE, _LARGEST_TEMPLATE)
+    content = engine.read_file(image_id, OWN_TEMPLATE, LARGEST)
     try:
         return None if content is None else content.decode("utf-8")
     except UnicodeDecodeError:

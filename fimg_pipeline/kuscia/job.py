@@ -73,8 +73,9 @@ def with_app_image(text: str, app_image: str, tasks: Collection[str] = ()) -> st
         text = text[: edit.start] + edit.text + text[edit.end :]
     if not _is(text, wanted):
         raise JobError(
-            "setting it would change something else too: tasks share parts (anchors, aliases)",
-            hint="write the tasks out",
+            "setting it would change something else too: tasks share parts (anchors, aliases), or are written in "
+            "another way than fields and values",
+            hint="write the tasks out, each field as `name: value`",
         )
     return text
 
@@ -108,11 +109,15 @@ def _edit(text: str, task: yaml.MappingNode, app_image: str, place: str) -> _Edi
         start, end = value.start_mark.index, value.end_mark.index
         if not isinstance(value, yaml.ScalarNode) or start < name.end_mark.index or text[start : start + 1] == "&":
             raise JobError(f"{place}.{_FIELD} must be a name, not an alias or anything else", hint="write it out")
+        after = ""
         if value.style in ("|", ">"):
-            # Such a value ends where the next line begins.
+            # Such a value ends where the next line begins, and may have a comment on its first.
             end = start + len(text[start:end].rstrip())
-        # Right behind the colon, where there is no value.
-        return _Edit(start, end, (" " if start == end else "") + _scalar(app_image, value.style))
+            comment = re.match(r"[^\s#]*(\s+#[^\r\n]*)", text[start:end])
+            after = comment[1] if comment else ""
+        # Right behind the colon (which a list in braces may do without), where there is no value.
+        before = "" if start < end else " " if ":" in text[name.end_mark.index : start] else ": "
+        return _Edit(start, end, before + _scalar(app_image, value.style) + after)
     first = task.value[0][0]
     start = first.start_mark.index
     quote = first.style if first.style == '"' else None

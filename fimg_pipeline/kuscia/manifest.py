@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.documents import DocumentError, load_all
@@ -20,6 +21,14 @@ IMAGE_NAME: Final = "{{IMAGE_NAME}}"
 IMAGE_TAG: Final = "{{IMAGE_TAG}}"
 
 
+#: Fields of metadata that the server fills in, as they are in an object that was exported.
+_SERVERS_OWN: Final = frozenset(
+    ("creationTimestamp", "generation", "managedFields", "namespace", "resourceVersion", "selfLink", "uid")
+)
+#: Where ``kubectl apply`` keeps what it was last given.
+_KUBECTLS_OWN: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
 class TemplateError(FimgError):
     """A template that gives no AppImage."""
 
@@ -28,7 +37,7 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     """The AppImage ``name`` of ``image``, as ``template`` (YAML) wants it; raises :class:`TemplateError`.
 
     A placeholder stands for its text wherever it is, in quotes or not: a tag ``2.0`` stays a string, and nothing in a
-    value is read as YAML.
+    value is read as YAML. What a server notes in an object is left out, so that one that was exported is a template.
     """
     values = {NAME: name, IMAGE_NAME: image.repository, IMAGE_TAG: image.tag}
     # Without quotes they would be mappings to YAML. What stands in their place meanwhile is in no template.
@@ -36,25 +45,37 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     text = template
     for placeholder, mark in marks.items():
         text = text.replace(placeholder, mark)
-    document = _filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()})
+    document = _own(_filled(_document(text), {marks[placeholder]: value for placeholder, value in values.items()}))
     try:
         checked = _AppImage.model_validate(document)
     except ValidationError as error:
         raise TemplateError(first_problem(error)) from None
     _check(checked, name, image)
-    return dict(document)
+    return document
 
 
-def _document(text: str) -> Mapping[Any, Any]:
+def _document(text: str) -> dict[Any, Any]:
     try:
         documents = [document for document in load_all(text) if document is not None]
     except DocumentError as error:
         hint = "what Kuscia fills, {{.TASK_ID}} and such, has to stand in quotes or in a block (|)"
-        broken = "no YAML" in error.message and "there twice" not in error.message
-        raise TemplateError(error.message, hint=hint if broken and "{{." in text else None) from None
+        unquoted = "{{." in text and any(words in error.message for words in ("unhashable", "flow mapping"))
+        raise TemplateError(error.message, hint=hint if unquoted else None) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"it must be one document of kind {KIND}, and holds {len(documents)}")
     return documents[0]
+
+
+def _own(document: dict[str, Any]) -> dict[str, Any]:
+    """What is the template's own in a document, without what a server or kubectl noted in it."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return document
+    metadata = {name: value for name, value in metadata.items() if name not in _SERVERS_OWN}
+    annotations = metadata.get("annotations")
+    if isinstance(annotations, dict):
+        metadata["annotations"] = {name: value for name, value in annotations.items() if name != _KUBECTLS_OWN}
+    return {**{name: value for name, value in document.items() if name != "status"}, "metadata": metadata}
 
 
 def _filled(value: Any, values: Mapping[str, str]) -> Any:
@@ -78,12 +99,39 @@ class _Model(BaseModel):
 
 
 Text = Annotated[str, Field(min_length=1)]
-#: What pods' containers and services' ports can be called (RFC 1123): the server takes others, and no task starts then.
-Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 
 
-class _Metadata(_Model):
+def _matching(pattern: str, most: int, words: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if len(text) > most or not re.fullmatch(pattern, text):
+            raise ValueError(f"{text[:80]!r} must be {words}, of at most {most} characters")
+        return text
+
+    return AfterValidator(check)
+
+
+#: What pods' containers can be called (RFC 1123): the server takes others, and no task starts then.
+Label = Annotated[str, _matching("[a-z0-9]([a-z0-9-]*[a-z0-9])?", 63, "a-z, 0-9 and '-' between them")]
+#: What containers' ports can be called (RFC 6335).
+PortName = Annotated[
+    str,
+    _matching(
+        "(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*", 15, "a-z, 0-9 and single '-' between them, with a letter among them"
+    ),
+]
+#: Keys of what Kuscia makes a ConfigMap of.
+Key = Annotated[str, _matching(r"(?!\.{1,2}$)[-._a-zA-Z0-9]+", 253, "letters, digits, '-', '_' and '.'")]
+MountPath = Annotated[str, _matching("[^:]+", 4096, "a path without ':'")]
+
+
+class _Metadata(BaseModel):
+    """Nothing else: finalizers and owners are not a template's to give."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
     name: Text
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
 
 
 class _Image(_Model):
@@ -94,14 +142,14 @@ class _Image(_Model):
 
 
 class _Port(_Model):
-    name: Label
+    name: PortName
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     protocol: Literal["HTTP", "GRPC"] = "HTTP"
     scope: Literal["Cluster", "Domain", "Local"] = "Local"
 
 
 class _Mount(_Model):
-    mountPath: Text
+    mountPath: MountPath
     subPath: Text
 
 
@@ -122,14 +170,14 @@ class _PodSpec(_Model):
 class _DeployTemplate(_Model):
     name: Label
     role: str = ""
-    replicas: int | None = None
+    replicas: Annotated[int, Field(ge=0)] | None = None
     spec: _PodSpec
 
 
 class _Spec(_Model):
     image: _Image
     deployTemplates: Annotated[list[_DeployTemplate], Field(min_length=1)]
-    configTemplates: dict[str, str] = {}
+    configTemplates: dict[Key, str] = {}
 
 
 class _AppImage(_Model):
@@ -149,8 +197,22 @@ def _check(found: _AppImage, name: str, image: Reference) -> None:
             f"spec.image is {given}, and {image} is registered", hint=f"write {IMAGE_NAME} and {IMAGE_TAG}"
         )
     for place, template in enumerate(found.spec.deployTemplates):
-        for number, container in enumerate(template.spec.containers):
-            where = f"spec.deployTemplates[{place}].spec.containers[{number}]"
-            for mount in container.configVolumeMounts or ():
+        where = f"spec.deployTemplates[{place}].spec.containers"
+        containers = template.spec.containers
+        _unique(where, "is a container's name", [container.name for container in containers])
+        # Of all containers: they are one pod's.
+        _unique(where, "is a port's name", [port.name for container in containers for port in container.ports or ()])
+        for number, container in enumerate(containers):
+            mounts = container.configVolumeMounts or ()
+            _unique(f"{where}[{number}]", "is mounted over", [mount.mountPath for mount in mounts])
+            for mount in mounts:
                 if mount.subPath not in found.spec.configTemplates:
-                    raise TemplateError(f"{where} mounts {mount.subPath}, which spec.configTemplates does not have")
+                    raise TemplateError(
+                        f"{where}[{number}] mounts {mount.subPath}, which spec.configTemplates does not have"
+                    )
+
+
+def _unique(where: str, what: str, values: list[str]) -> None:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise TemplateError(f"{where}: {twice} {what} twice")

@@ -39,7 +39,7 @@ class RegistrationError(FimgError):
 class Result:
     """What a node has now. ``image``: ``None`` where none belongs, or none is; ``app_image`` likewise.
 
-    ``earlier``: it had an AppImage of that name before.
+    ``earlier``: it had an AppImage of that name before. ``unseen``: it was sent one, which it may have.
     """
 
     node: str
@@ -47,6 +47,7 @@ class Result:
     app_image: str | None = None
     problem: str | None = None
     earlier: bool = False
+    unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,25 @@ def register(engine: Engine, store: LayerStore, nodes: Nodes, wanted: Wanted, sa
     tried = _pinned(wanted.document, _ANY_ID) if wanted.pinned else wanted.document
     earlier = _each({server.name: server for server in nodes.servers}, lambda server: api.try_out(server, tried))
     image = collect(engine, store, [wanted.engine_id], say)[wanted.engine_id]
+    document = _pinned(wanted.document, image.image_id) if wanted.pinned else wanted.document
+    _require_id(document, image.image_id)
     results = {name: Result(name) for name in (*(n.name for n in nodes.images), *(s.name for s in nodes.servers))}
     for name, there in earlier.items():
         results[name].earlier = there
     _import(nodes.images, image, wanted.reference, store, results, say)
     _require(results, wanted)
-    document = _pinned(wanted.document, image.image_id) if wanted.pinned else wanted.document
-    applied = _answers({server.name: server for server in nodes.servers}, lambda server: api.apply(server, document))
-    for name, answer in applied.items():
+
+    def apply(server: Container) -> str:
+        answer = api.apply(server, document)
+        say(f"{server.name}: AppImage {answer}")
+        return answer
+
+    for name, answer in _answers({server.name: server for server in nodes.servers}, apply).items():
         if isinstance(answer, FimgError):
-            results[name].problem = answer.message
+            results[name].problem = _said(name, answer)
+            results[name].unseen = isinstance(answer, api.UnseenError)
         else:
             results[name].app_image = answer
-            say(f"{name}: AppImage {answer}")
     _require(results, wanted)
     return Registration(
         str(wanted.reference),
@@ -161,7 +168,7 @@ def deviations(engine: Engine, registered: Registration) -> dict[str, str]:
                     what = "is not there" if changed == [""] else f"was changed: {', '.join(changed)}"
                     return f"AppImage {registered.name} {what}"
         except FimgError as error:
-            return error.message
+            return _said(name, error)
         return None
 
     nodes = {name: name for name in (*registered.images, *registered.servers)}
@@ -187,7 +194,9 @@ def _import(
             say(f"{node.name}: has {_short(image.image_id)}")
             continue
         lacking.append(node)
-        if held is not None and held.image_id != image.image_id:
+        if held is not None and not held.complete:
+            say(f"{node.name}: has a part of it, or of another image under that name, which is replaced")
+        elif held is not None and held.image_id != image.image_id:
             say(f"{node.name}: has another image under that name, {_short(held.image_id)}, which is replaced")
     if not lacking:
         return
@@ -203,7 +212,7 @@ def _import(
             continue
         answer = after[node.name]
         if isinstance(answer, FimgError):
-            result.problem = f"after the import: {answer.message}"
+            result.problem = f"after the import: {_said(node.name, answer)}"
         elif answer == goal:
             result.image = "imported"
             say(f"{node.name}: imported {_short(image.image_id)}")
@@ -223,15 +232,30 @@ def _require(results: Mapping[str, Result], wanted: Wanted) -> None:
     name = wanted.document["metadata"]["name"]
     having = [result.node for result in results.values() if result.image]
     applied = [result.node for result in results.values() if result.app_image]
+    perhaps = [result.node for result in results.values() if result.unseen]
     lines = [f"{wanted.reference} is not registered as {name}: {len(failed)} of {len(results)} nodes failed"]
     lines += [f"  {result.node}: {result.problem}" for result in failed]
-    lines.append(f"  the image is now in {', '.join(having) or 'none'}; the AppImage in {', '.join(applied) or 'none'}")
-    earlier = [result.node for result in results.values() if result.earlier and not result.app_image]
+    where = f"  the image is now in {', '.join(having) or 'none'}; the AppImage in {', '.join(applied) or 'none'}"
+    lines.append(where + (f", and perhaps in {', '.join(perhaps)}" if perhaps else ""))
+    earlier = [
+        name for name, result in results.items() if result.earlier and not result.app_image and not result.unseen
+    ]
     if earlier:
         lines.append(
             f"  an earlier AppImage {name} is still in {', '.join(earlier)}: its tasks run on what nodes have now"
         )
     raise RegistrationError("\n".join(lines), hint="mend that and run it again: what is there is not done twice")
+
+
+def _require_id(document: Mapping[str, Any], image_id: str) -> None:
+    """:class:`RegistrationError` when the AppImage names another image's id: nodes would start nothing."""
+    named = str(document["spec"]["image"].get("id") or "")
+    # Kuscia compares those, and takes no notice of others.
+    if named.startswith("sha256:") and named != image_id:
+        raise RegistrationError(
+            f"spec.image.id is {named}, and the image is {image_id}: no node would start it",
+            hint="leave spec.image.id out of the template, or have it set: --pin",
+        )
 
 
 def _pinned(document: Mapping[str, Any], image_id: str) -> Mapping[str, Any]:
@@ -244,10 +268,16 @@ def _short(image_id: str) -> str:
     return image_id[:19]
 
 
+def _said(name: str, error: FimgError) -> str:
+    """What an error says of the node ``name``, behind its name."""
+    return error.message.removeprefix(name).lstrip(": ")
+
+
 def together(problems: Sequence[FimgError]) -> RegistrationError:
     """One error that says what all of ``problems`` say."""
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
-    return RegistrationError("\n".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+    told = dict.fromkeys(problem.message for problem in problems)
+    return RegistrationError("\n".join(told), hint="; ".join(hints) or None)
 
 
 def _each(items: Mapping[str, U], ask: Callable[[U], T]) -> dict[str, T]:

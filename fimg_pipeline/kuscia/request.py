@@ -16,6 +16,7 @@ from fimg_pipeline.kuscia.reference import Reference
 from fimg_pipeline.kuscia.registration import Registration, Wanted, find_nodes, register
 from fimg_pipeline.kuscia.templates import Template
 from fimg_pipeline.ship.layers import LayerStore
+from fimg_pipeline.values import line
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ def perform(
     Nothing is sent before the nodes, the image, the template and what the API servers say of it are seen to be right.
     """
     name = request.app_image
+    try:
+        line(request.sign)
+    except ValueError as error:
+        raise TemplateError(f"sign {error}") from None
     nodes = find_nodes(engine, request.deployment)
     engine_id = image_id(nodes.platform)
     template = request.template or _brought(engine, engine_id)

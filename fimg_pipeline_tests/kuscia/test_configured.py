@@ -52,7 +52,7 @@ def test_as_the_flags_of_register(tmp_path: Path) -> None:
         ("", "it must be a mapping"),
         ("a: [", "no YAML"),
         ("app_images: []", "app_images must have at least 1 item"),
-        ("app_images: 7", "app_images must be a valid tuple"),
+        ("app_images: 7", "app_images must be a list"),
         ("app_images: [{image: nginx, user: x}]", r"app_images\[0\]\.mode is missing"),
         ("app_images: [{image: nginx, mode: both, user: x}]", r"app_images\[0\]\.mode must be 'center' or 'p2p'"),
         ("app_images: [{image: nginx, mode: p2p, user: x, colour: red}]", r"app_images\[0\]\.colour is not known here"),

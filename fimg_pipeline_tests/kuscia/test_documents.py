@@ -27,9 +27,47 @@ def test_what_json_can_say(text: str, found: object) -> None:
     assert load_all(text) == [found]
 
 
+#: Texts without quotes that not all readers of YAML take for the same, and what kubectl makes of them: a test on nodes
+#: asks it.
+SCALARS = {
+    "12:30": "12:30",
+    "1e3": 1000,
+    "1.5e-3": 0.0015,
+    "0o17": 15,
+    "017": 15,
+    "09": 9,
+    "0x1F": 31,
+    "0b101": 5,
+    "1_000": 1000,
+    "+7": 7,
+    "-0x1": -1,
+    "_1": "_1",
+    "1.": 1,
+    ".5": 0.5,
+    ".": ".",
+    "1.2.3": "1.2.3",
+    "y": True,
+    "Off": False,
+    "oN": "oN",
+    "~": None,
+    "nULL": "nULL",
+    "": None,
+    "99999999999999999999": 1e20,
+    "2024-01-01": "2024-01-01",
+    "=": "=",
+}
+
+
+@pytest.mark.parametrize(("text", "found"), SCALARS.items())
+def test_texts_without_quotes(text: str, found: object) -> None:
+    ((value,),) = (document.values() for document in load_all(f"a: {text}"))
+    assert value == found and type(value) is type(found)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("a: !!bool x", "can't be read"),
         ("a: [", "no YAML"),
         ("a: !!timestamp foo", "no YAML"),
         ("a: !!binary Zm9v", "no YAML"),

@@ -62,6 +62,9 @@ def test_a_name_stays_a_name(name: str) -> None:
         ('- {"taskID": "a"}\n', '- {"appImage": "x", "taskID": "a"}\n'),
         ("- taskID: a\n    appImage:\n", "- taskID: a\n    appImage: x\n"),
         ("- taskID: a\n    appImage: # later\n", "- taskID: a\n    appImage: x # later\n"),
+        ("- taskID: a\n    appImage: > # why\n      old\n", "- taskID: a\n    appImage: x # why\n"),
+        ("- {taskID: a, appImage}\n", "- {taskID: a, appImage: x}\n"),
+        ("- {taskID: a, appImage: }\n", "- {taskID: a, appImage: x }\n"),
         ("- taskID: a\n    appImage: 'old'\n", "- taskID: a\n    appImage: 'x'\n"),
         ("- taskID: a\n    appImage: >-\n      old\n    alias: b\n", "- taskID: a\n    appImage: x\n    alias: b\n"),
         ("- taskID: a\r\n    alias: b\r\n", "- appImage: x\r\n    taskID: a\r\n    alias: b\r\n"),
@@ -102,6 +105,7 @@ def test_other_documents_of_the_file_stay() -> None:
         ("kind: KusciaJob\nspec: {tasks: [{appImage: [a]}]}\n", r"tasks\[0\]\.appImage must be a name"),
         ("kind: KusciaJob\nx: &x old\nspec: {tasks: [{appImage: *x}]}\n", r"tasks\[0\]\.appImage must be a name"),
         ("kind: KusciaJob\nx: &x {taskID: a}\nspec: {tasks: [*x]}\n", "would change something else too"),
+        ("kind: KusciaJob\nspec:\n  tasks:\n  - ? taskID\n    : a\n", "written in another way than fields and values"),
         ("kind: KusciaJob\nspec: {tasks: [&x {taskID: *x}]}\n", "contains itself"),
     ],
 )

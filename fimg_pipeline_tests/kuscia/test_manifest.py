@@ -85,6 +85,35 @@ def test_what_a_value_holds_is_neither_yaml_nor_a_pattern() -> None:
         ("protocol: HTTP", "protocol: TCP", r"ports\[0\]\.protocol must be 'HTTP' or 'GRPC'"),
         ("scope: Cluster", "scope: World", r"ports\[0\]\.scope must be"),
         ("subPath: task.conf", "subPath: other.conf", "mounts other.conf, which spec.configTemplates does not have"),
+        ("name: http", "name: averyveryverylongname", r"ports\[0\]\.name 'averyveryverylongname' must be a-z, 0-9"),
+        ("name: http", "name: '8080'", r"ports\[0\]\.name '8080' must be .*a letter"),
+        ("name: http", "name: a--b", r"ports\[0\]\.name 'a--b' must be"),
+        (
+            "- {name: http, protocol: HTTP, scope: Cluster}",
+            "- {name: http}\n              - {name: http, port: 1}",
+            r"containers: http is a port's name twice",
+        ),
+        (
+            "          - name: main\n",
+            "          - {name: main, workingDir: /}\n          - name: main\n",
+            r"deployTemplates\[0\]\.spec\.containers: main is a container's name twice",
+        ),
+        (
+            "          - name: main\n",
+            "          - {name: other, workingDir: /, ports: [{name: http}]}\n          - name: main\n",
+            "http is a port's name twice",
+        ),
+        (
+            "              - mountPath: /work/task.conf\n",
+            "              - {mountPath: /work/task.conf, subPath: task.conf}\n"
+            "              - mountPath: /work/task.conf\n",
+            r"containers\[0\]: /work/task.conf is mounted over twice",
+        ),
+        ("mountPath: /work/task.conf", "mountPath: /work:task.conf", "mountPath '/work:task.conf' must be a path"),
+        ("    task.conf: |", "    task conf: |", "configTemplates.*'task conf' must be letters, digits"),
+        ("    task.conf: |", "    ..: |", r"configTemplates.*'\.\.' must be letters, digits"),
+        ("replicas: 1", "replicas: -1", r"deployTemplates\[0\]\.replicas must be greater than or equal to 0"),
+        ("metadata:\n", "metadata:\n  finalizers: [a/b]\n", "metadata.finalizers is not known here"),
         ("restartPolicy: Never", "restartPolicy: no", "restartPolicy must be"),
         ("kind: AppImage", "kind: AppImage\nkind: Pod", "kind is there twice"),
         ("kind: AppImage", "kind: [AppImage", "it is no YAML"),
@@ -98,6 +127,26 @@ def test_what_is_wrong_is_named_with_its_place(before: str, after: str, told: st
     assert before in TEMPLATE
     with pytest.raises(TemplateError, match=told):
         made(TEMPLATE.replace(before, after, 1))
+
+
+def test_what_a_server_noted_in_one_that_was_exported_is_left_out() -> None:
+    noted = (
+        "  creationTimestamp: 2026-11-26T00:00:00Z\n  generation: 3\n  resourceVersion: '7'\n  uid: x\n"
+        "  managedFields: [{manager: kubectl}]\n  labels: {a: b}\n"
+        "  annotations: {kubectl.kubernetes.io/last-applied-configuration: '{}', c: d}\nspec:"
+    )
+    done = made(TEMPLATE.replace("spec:", noted, 1) + "status: {}\n")
+    assert done["metadata"] == {"name": "b-2-0", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    assert "status" not in done and done["spec"] == made()["spec"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "hinted"), [("name: {{.ID}}\n            w", True), ("\tname: x\n            w", False)]
+)
+def test_quotes_are_advised_where_they_would_help(broken: str, hinted: bool) -> None:
+    with pytest.raises(TemplateError) as caught:
+        made(TEMPLATE.replace("name: main\n            w", broken, 1))
+    assert (caught.value.hint is not None) is hinted
 
 
 @pytest.mark.parametrize("template", ["", "# nothing\n", "- a\n", "text"])

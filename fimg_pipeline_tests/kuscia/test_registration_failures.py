@@ -11,7 +11,9 @@ import pytest
 
 from fimg_pipeline.kuscia import templates
 from fimg_pipeline_tests.kuscia.registering import Images, Register, lites, replace_loader, unique, untouched
+from fimg_pipeline_tests.rig.faults import between
 from fimg_pipeline_tests.rig.kuscia import CTR, Kuscia
+from fimg_pipeline_tests.rig.registry import registry
 
 pytestmark = pytest.mark.engine
 
@@ -145,69 +147,6 @@ def test_the_same_tag_of_another_image_is_replaced(center: Kuscia, register: Reg
     assert {node.image_id(name) for node in lites(center)} == {newer}
 
 
-def test_what_others_have_put_into_the_app_image_is_taken_out(
-    center: Kuscia, register: Register, images: Images, tmp_path: Path
-) -> None:
-    """An id of another image, as older tools leave it, would have every node refuse what is registered.
-
-    The template has more than a command line can hold.
-    """
-    template = tmp_path / "template.yaml"
-    template.write_text(
-        templates.shipped("general").text.replace(
-            "    task-config.conf: |\n", f"    task-config.conf: |\n      {'x' * 150_000}\n"
-        )
-    )
-    name = f"reg.example/{unique()}:v1"
-    images.make(name)
-    app_image = register.succeeds(center, "center", name, "-f", str(template)).split()[-1]
-    master = center.nodes["master"]
-    foreign = (
-        '{"spec": {"image": {"id": "sha256:1111", "sign": "s"}, "configTemplates": {"other": "x"}}, '
-        '"metadata": {"labels": {"of": "others"}}}'
-    )
-    master.execute(f"kubectl patch appimages.kuscia.secretflow {app_image} --type merge -p '{foreign}'")
-    assert "AppImage configured" in register.succeeds(center, "center", name, "-f", str(template))
-    found = master.app_image(app_image)
-    assert found["spec"]["image"] == {"name": name[:-3], "tag": "v1"}
-    assert list(found["spec"]["configTemplates"]) == ["task-config.conf"] and found["metadata"]["labels"] == {
-        "of": "others"
-    }
-    assert "AppImage unchanged" in register.succeeds(center, "center", name, "-f", str(template))
-
-
-def test_what_the_server_leaves_out_is_no_change(
-    center: Kuscia, register: Register, images: Images, tmp_path: Path
-) -> None:
-    """kubectl says "configured" each time; the object stays what it was."""
-    name = f"reg.example/{unique()}:v1"
-    images.make(name)
-    template = tmp_path / "template.yaml"
-    template.write_text(templates.shipped("general").text.replace("command: [sh]", "command:"))
-    assert "AppImage created" in register.succeeds(center, "center", name, "-f", str(template))
-    assert "AppImage unchanged" in register.succeeds(center, "center", name, "-f", str(template))
-
-
-def test_an_app_image_that_is_being_deleted_is_none(center: Kuscia, register: Register, images: Images) -> None:
-    name = f"reg.example/{unique()}:v1"
-    images.make(name)
-    app_image = f"appimages.kuscia.secretflow {register.succeeds(center, 'center', name).split()[-1]}"
-    master = center.nodes["master"]
-
-    def hold(finalizers: str) -> None:
-        patch = f'{{"metadata": {{"finalizers": {finalizers}}}}}'
-        master.execute(f"kubectl patch {app_image} --type merge -p '{patch}'")
-
-    hold('["test/holds"]')
-    master.execute(f"kubectl delete {app_image} --wait=false")
-    try:
-        result = register(center, "center", name)
-    finally:
-        hold("[]")
-    assert result.status == 1 and "metadata.deletionTimestamp" in result.output, result.output
-    assert "AppImage created" in register.succeeds(center, "center", name)
-
-
 def test_an_earlier_app_image_is_told_when_its_images_could_not_all_be_replaced(
     center: Kuscia, register: Register, images: Images
 ) -> None:
@@ -265,8 +204,6 @@ def test_two_at_once(center: Kuscia, register: Register, images: Images, tmp_pat
         ("importing", 0.1, signal.SIGINT),
         ("importing", 0.1, signal.SIGTERM),
         (": imported", 0, signal.SIGKILL),
-        (": imported", 0.5, signal.SIGKILL),
-        (": imported", 0.5, signal.SIGINT),
     ],
 )
 def test_stopped_in_the_middle_and_run_again(
@@ -293,3 +230,24 @@ def test_stopped_in_the_middle_and_run_again(
     for node in p2p.nodes.values():
         assert node.image_id(name) == image_id
         assert node.app_image(app_image)["spec"]["image"]["tag"] == "v1"
+
+
+def test_stopped_while_it_pulls_and_run_again(p2p: Kuscia, register: Register, images: Images) -> None:
+    own = unique()
+    image_id = images.make(f"{own}:wanted")
+    with registry() as hub, between(hub.name) as slow:
+        hub.push(f"{own}:wanted", f"a/{own}", "v1")
+        images.engine.remove(f"{own}:wanted")
+        slow.latency = 2.0
+        name = f"{slow.name}/a/{own}:v1"
+        process = register.start(p2p, "p2p", name)
+        while not any("/manifests/" in path for _, path in slow.seen):
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate(timeout=60)
+        assert not any(name in node.images() for node in p2p.nodes.values()), output
+        slow.latency = 0.0
+        images.names.append(name)
+        register.succeeds(p2p, "p2p", name)
+    assert {node.image_id(name) for node in p2p.nodes.values()} == {image_id}

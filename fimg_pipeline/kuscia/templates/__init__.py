@@ -10,6 +10,8 @@ from fimg_pipeline.errors import FimgError
 
 _FOLDER: Final = Path(__file__).parent
 GENERAL: Final = "general"
+#: Bytes of a template, wherever it is from.
+LARGEST: Final = 1 << 20
 
 
 class TemplateFileError(FimgError):
@@ -38,7 +40,11 @@ def find(text: str, folder: Path) -> Template:
     if text in names():
         return shipped(text)
     try:
-        return Template(text, (folder / text).read_text(encoding="utf-8"))
+        with (folder / text).open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise TemplateFileError(f"template {text} has more than the {LARGEST} bytes that are read at most")
+        return Template(text, content.decode("utf-8"))
     except UnicodeDecodeError:
         raise TemplateFileError(f"template {text} is no text in UTF-8") from None
     except (OSError, ValueError) as error:
