@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +13,7 @@ from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import create_sample
 from fimg_pipeline_tests.rig.command import FIMG, Fimg, environment, switches
+from fimg_pipeline_tests.rig.web import ended, launch, repository, until, web_ui
 
 pytestmark = pytest.mark.engine
 
@@ -64,80 +58,6 @@ def _set_up(given: dict[str, str], folder: Path) -> subprocess.CompletedProcess[
     return subprocess.run([FIMG, "setup"], env=given, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@contextmanager
-def web_ui(fimg: Fimg, *flags: str) -> Iterator[tuple[str, int]]:
-    """``fimg ui`` while the block runs; its address and process group."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = fimg.start("ui", "--port", str(port), *flags)
-    try:
-        yield f"http://127.0.0.1:{port}", process.pid
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def ask(address: str, query: str, **variables: Any) -> Any:
-    """What the web UI's GraphQL answers, once it does."""
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"{address}/graphql", data=body, headers={"Content-Type": "application/json"})
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return json.load(response)["data"]
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-
-
-LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
-  __typename ... on PythonError { message }
-  ... on RepositoryLocation { repositories { name jobs { name description } } } } } } } }"""
-LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
-STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-
-
-def repository(address: str) -> Any:
-    """The repository of definitions that the web UI has loaded."""
-    (entry,) = ask(address, LOCATIONS)["workspaceOrError"]["locationEntries"]
-    (found,) = entry["locationOrLoadError"]["repositories"]
-    return found
-
-
-def launch(address: str, tag: str, *assets: list[str]) -> str:
-    """Materializes assets as a click does; the run's id."""
-    selector = {
-        "repositoryLocationName": "fimg",
-        "repositoryName": repository(address)["name"],
-        "pipelineName": "build",
-        "assetSelection": [{"path": path} for path in assets],
-    }
-    tags = {"dagster/partition/platform": "amd64", "dagster/partition/tag": tag, "dagster/partition": f"amd64|{tag}"}
-    metadata = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
-    launched = ask(address, LAUNCH, params={"selector": selector, "executionMetadata": metadata})["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run: str = launched["run"]["runId"]
-    return run
-
-
-def until(what: Callable[[], Any], seconds: float) -> Any:
-    """What the function gives once that is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
-    return found
-
-
 def test_flags_win_over_the_environment_and_that_over_dotenv_in_the_web_ui(tmp_path: Path) -> None:
     given = {"PREFIX": "fimg-test.invalid:5000/environment", **switches(Feature.BASIC, Feature.NN)}
     fimg = Fimg(tmp_path, create_sample(tmp_path / "src"), given)
@@ -150,11 +70,7 @@ def test_flags_win_over_the_environment_and_that_over_dotenv_in_the_web_ui(tmp_p
         assert "Build_NN=1" in described["build_amd64"]
         run = launch(address, "ui", ["nginx"], ["package", "proxy"])
 
-        def ended() -> str | None:
-            status: str = ask(address, STATUS, id=run)["runOrError"]["status"]
-            return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
-
-        assert until(ended, 240) == "SUCCESS", fimg.said.read_text()
+        assert ended(address, run, 240) == "SUCCESS", fimg.said.read_text()
     engine = Engine()
     assert engine.inspect(f"{PREFIX}/nginx:ui") is not None
     engine.remove(f"{PREFIX}/nginx:ui")

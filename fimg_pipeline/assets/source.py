@@ -1,17 +1,25 @@
 """The source asset: which commit a tag stands for, and everything it pins."""
 
 import time
+from pathlib import Path
+from typing import Any, Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.keys import SOURCE
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import COMMIT
+from fimg_pipeline.assets.records import COMMIT, latest
 from fimg_pipeline.assets.steps import RETRIES, step
 from fimg_pipeline.progress import Event, report
-from fimg_pipeline.source.model import RepositorySnapshot
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.history import commits
+from fimg_pipeline.source.model import RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
+from fimg_pipeline.source.store import ObjectStore
+
+#: So many commits are listed.
+_MOST: Final = 50
 
 
 @dg.asset(
@@ -34,6 +42,8 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
         report(
             session.settings.home, context.run.run_id, Event("source", "source", "built", time.monotonic() - started)
         )
+        before = latest(context.instance, SOURCE, session.settings.platform, session.settings.tag)
+        since = None if before is None else (before.tags or {}).get(COMMIT)
         return dg.MaterializeResult(
             # It holds the submodules' commits too; what differs from those in FATE_DIR shows in their packages.
             data_version=dg.DataVersion(snapshot.fate.tree),
@@ -43,11 +53,34 @@ def source(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
                 "ref": snapshot.fate.ref,
                 "commit": commit_metadata(snapshot.fate),
                 "uncommitted changes": snapshot.dirty,
+                **_brought(session.settings, snapshot, since),
                 "versions": dg.MetadataValue.table(
                     [dg.TableRecord({"name": name, "version": value}) for name, value in snapshot.fate_env.items()]
                 ),
             },
         )
+
+
+def _brought(settings: Settings, snapshot: SourceSnapshot, since: str | None) -> dict[str, dg.MetadataValue[Any]]:
+    """The commits since the one that was recorded last, if that is another."""
+    fate = snapshot.fate
+    if since is None or since == fate.commit:
+        return {}
+    store = ObjectStore.open(settings.home, [Path(folder) for folder in snapshot.object_directories])
+    found = commits(store, fate.commit, since=since, most=_MOST)
+    rows = [
+        dg.TableRecord(
+            {
+                "commit": commit.commit[:12],
+                "author": commit.author,
+                "day": commit.day,
+                "subject": commit.subject,
+                "page": f"{fate.web}/commit/{commit.commit}" if fate.web else "",
+            }
+        )
+        for commit in found
+    ]
+    return {"commits since then": dg.MetadataValue.table(rows)} if rows else {}
 
 
 def commit_metadata(repository: RepositorySnapshot) -> dg.MetadataValue:

@@ -52,7 +52,8 @@ def test_whatever_somebody_edited_it_is_registered_again(
     edited = "sed 's/replicas: 1/replicas: 3/; s/workingDir: .*/workingDir: \\/other/'"
     resource = f"appimages.kuscia.secretflow {app_image}"
     if how == "kubectl edit":
-        master.execute(f'EDITOR="sed -i s/replicas:.1/replicas:.3/" kubectl edit {resource}')
+        editor = 'sed -i "s/replicas: 1/replicas: 3/" "$1"'
+        master.execute(f"echo '{editor}' > /tmp/editor && EDITOR='sh /tmp/editor' kubectl edit {resource}")
     else:
         master.execute(f"kubectl get {resource} -o yaml | {edited} > /tmp/edited.yaml && {how} -f /tmp/edited.yaml")
     assert master.app_image(app_image)["spec"]["deployTemplates"][0]["replicas"] == 3
@@ -190,18 +191,17 @@ def test_stopped_between_two_servers_and_run_again(
     image_id = images.make(name)
     app_image = name.partition("/")[2].replace(":", "-")
     alice, bob = (p2p.nodes[f"autonomy-{domain}"] for domain in ("alice", "bob"))
-    with kubectl_that(bob, "touch /root/here; sleep 120; exit 1"):
+    with kubectl_that(bob, "touch /root/here; while [ ! -e /root/go ]; do sleep 0.1; done; exit 1"):
         process = register.start(p2p, "p2p", name)
         try:
             started = time.monotonic()
             while bob.execute("ls /root").find("here") < 0 or not any(app_image in each for each in alice.app_images()):
                 assert time.monotonic() - started < 60 and process.poll() is None
             os.killpg(process.pid, how)
-            # What it waits for is asked to end too, so that it is not for long.
-            bob.execute("pkill -f 'sleep 120'")
+            bob.execute("touch /root/go")
             output, _ = process.communicate(timeout=60)
         finally:
-            bob.execute("rm -f /root/here; pkill -f 'sleep 120'; true")
+            bob.execute("touch /root/go; sleep 0.5; rm -f /root/here /root/go")
     assert process.returncode != 0 and "Traceback" not in output, output
     assert not any(app_image in each for each in bob.app_images())
     assert {node.image_id(name) for node in (alice, bob)} == {image_id}

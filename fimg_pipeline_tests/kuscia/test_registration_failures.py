@@ -77,7 +77,7 @@ def test_an_api_server_that_does_not_answer_is_known_before_anything_is_sent(
     bob.execute("mv /rig/kubeconfig /rig/away")
     try:
         result = register(p2p, "p2p", name)
-        assert result.status == 1 and f"{bob.name}: kubectl apply" in result.output
+        assert result.status == 1 and f"{bob.name}: kubectl create" in result.output
         assert not any(name in node.images() for node in p2p.nodes.values())
     finally:
         bob.execute("mv /rig/away /rig/kubeconfig")

@@ -1,0 +1,340 @@
+"""Thousands of events against the real sensor, with an engine of dictionaries: in the end all is built.
+
+Runs are Dagster's own, of a job that does what steps do: it makes what was asked for, in order, of the source that was
+pinned, and reuses what the engine has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline.assets.keys import SOURCE
+from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.automation import sensors
+from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.stale import asset_name
+from fimg_pipeline.catalog import packages as catalog
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.catalog.recipes import RECIPES
+from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedImage, StoredImage
+from fimg_pipeline.plan.planner import make_plan
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.model import SourceSnapshot
+from fimg_pipeline.source.pins import resolve_once
+from fimg_pipeline.source.tags import forget, record, ref_of
+from fimg_pipeline_tests.plan.samples import make_settings, make_source
+
+# It takes minutes.
+pytestmark = pytest.mark.engine
+
+EVENTS = 700
+FEATURES = (Feature.BASIC, Feature.SPARK)
+PACKAGES = ("proxy", "fateflow", "eggroll", "fateboard", "fate")
+#: The clock, which the sensor is not shown.
+_NOW = time.time
+BRANCHES = ("origin/develop", "origin/next")
+
+
+@dataclass
+class FakeEngine:
+    """Images by fingerprint and platform."""
+
+    images: dict[tuple[str, Platform], StoredImage] = field(default_factory=dict)
+    bases: dict[str, int] = field(default_factory=Counter)
+
+    def state(self) -> EngineState:
+        bases = [
+            StoredImage(
+                f"sha256:{base.name}-{platform}-{self.bases[base.name]}", frozenset({base.local_reference(platform)})
+            )
+            for base in BASES.values()
+            for platform in PLATFORMS
+        ]
+        return EngineState("amd64", (*bases, *self.images.values()))
+
+    def make(self, item: Planned) -> None:
+        """As the builder does: what is there is reused; people's names move."""
+        key = (item.fingerprint, item.platform)
+        if key not in self.images:
+            self.images[key] = StoredImage(
+                f"sha256:{item.fingerprint}-{item.platform}",
+                frozenset({item.stage}),
+                item.fingerprint,
+                item.platform,
+                item.inputs,
+            )
+        if isinstance(item, PlannedImage):
+            names = frozenset(item.names)
+            for other, image in list(self.images.items()):
+                self.images[other] = replace(image, references=image.references - names)
+            self.images[key] = replace(self.images[key], references=self.images[key].references | names)
+
+    def lose(self, chance: random.Random) -> None:
+        if self.images:
+            del self.images[chance.choice(sorted(self.images))]
+
+
+@dataclass
+class World:
+    """What changes, and the :class:`~fimg_pipeline.assets.pipeline.Pipeline` of the sensor that sees it."""
+
+    home: Path
+    chance: random.Random
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    sources: dict[str, dict[str, str]] = field(default_factory=lambda: {branch: {} for branch in BRANCHES})
+    earlier: list[dict[str, str]] = field(default_factory=lambda: [{}])
+    recipes: Counter[str] = field(default_factory=Counter)
+    platforms: tuple[Platform, ...] = ("amd64",)
+    features: tuple[Feature, ...] = (Feature.BASIC,)
+    broken: set[str] = field(default_factory=set)
+    elapsed: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    def settings(self, **chosen: str) -> Settings:
+        platforms = ",".join(self.platforms)
+        own = {"FIMG_HOME": str(self.home), "WATCHED_PLATFORMS": platforms, "TAG": "nightly"}
+        return make_settings(self.features, **{**own, **chosen})
+
+    def source(self, settings: Settings) -> SourceSnapshot:
+        """A release stays what it was at first; what nobody recorded is the first branch."""
+        ref = ref_of(settings.home, settings.tag) or BRANCHES[0]
+        contents = self.sources.get(ref, {})
+        found = make_source(**contents)
+        # As git has it: equal contents, equal commit; a revert is the commit it goes back to.
+        identity = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:40]
+        fate = replace(found.fate, ref=ref, commit=identity, tree=identity)
+        return replace(found, fate=fate, repositories={"fate": fate})
+
+    def plan(self, settings: Settings, source: SourceSnapshot | None = None) -> Plan:
+        return make_plan(
+            settings,
+            source or self.source(settings),
+            self.engine.state(),
+            lambda path: f"{path} {self.recipes[path]}",
+        )
+
+    def fixed_commits(self, settings: Settings, refs: list[str]) -> Mapping[str, str]:
+        released = replace(settings, tag="1.11.2-release")
+        return {ref: self.source(released).fate.commit for ref in refs if ref == "v1.11.2"}
+
+    def time(self) -> float:
+        return _NOW() + self.elapsed
+
+
+def needed(item: Planned) -> list[str]:
+    """What it is made of, by name."""
+    if not isinstance(item, PlannedImage):
+        return []
+    parent = [item.image.parent] if item.image.parent else []
+    return [*(f"package/{name}" for name in item.image.recipe.packages), *parent]
+
+
+def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends: str, meanwhile: Any) -> None:
+    """Executes what was asked for; ``ends``: well, in the middle, or cancelled. ``meanwhile`` is called within it."""
+    partition = request.partition_key
+    platform, tag = str(partition).split("|")
+    settings = world.settings(TAG=tag, Platform=platform)
+    key = request.run_config["resources"]["pipeline"]["config"]["source"]
+    wanted = ["/".join(asset.path) for asset in request.asset_selection or ()]
+
+    @dg.op
+    def make() -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+        plan = world.plan(settings, resolve_once(settings, catalog.PACKAGES, key))
+        items = {asset_name(item): item for item in (*plan.packages, *plan.buildable)}
+        try:
+            meanwhile()
+        except AssertionError as error:
+            world.wrong.append(str(error))
+        failed: list[str] = []
+        stops = world.chance.randrange(len(wanted)) if ends != "well" else len(wanted)
+        for place, name in enumerate(wanted):
+            if place == stops:
+                raise KeyboardInterrupt if ends == "cancelled" else RuntimeError("the machine went away")
+            if name == "source":
+                yield dg.AssetMaterialization(SOURCE, partition=str(partition), tags={COMMIT: plan.source.fate.commit})
+                continue
+            item = items[name]
+            below = (
+                [f"package/{package}" for package in item.image.recipe.packages]
+                if isinstance(item, PlannedImage)
+                else []
+            )
+            if isinstance(item, PlannedImage) and item.image.parent:
+                below.append(item.image.parent)
+            if name in world.broken or set(below) & set(failed):
+                failed.append(name)
+                continue
+            held = world.engine.state().by_reference
+            if (item.fingerprint, item.platform) not in world.engine.images:
+                missing = [each for each in below if items[each].stage not in held]
+                if missing:
+                    # Not raised: it would be taken for a failing build.
+                    world.wrong.append(f"{name} was asked for without {missing}")
+            world.engine.make(item)
+            yield dg.AssetMaterialization(
+                dg.AssetKey(name.split("/")),
+                partition=str(partition),
+                tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit},
+                metadata={"reference": "x"},
+            )
+        if failed:
+            raise RuntimeError(f"{failed} failed")
+        yield dg.Output(None)
+
+    @dg.job
+    def build() -> None:
+        make()
+
+    tags = {
+        **request.tags,
+        "dagster/partition": str(partition),
+        "dagster/partition/platform": platform,
+        "dagster/partition/tag": tag,
+    }
+    with suppress(KeyboardInterrupt):
+        build.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+
+@dataclass
+class Simulation:
+    """The sensor in a world, tick by tick."""
+
+    instance: dg.DagsterInstance
+    world: World
+
+    def tick(self, busy: str | None = None) -> list[dg.RunRequest]:
+        """One tick of the sensor; for ``busy``, the partition of a run that is under way, it must not ask."""
+        result = sensors.commits(dg.build_sensor_context(instance=self.instance), pipeline=self.world)
+        if isinstance(result, dg.SkipReason):
+            return []
+        assert isinstance(result, dg.SensorResult)
+        for added in result.dynamic_partitions_requests or ():
+            self.instance.add_dynamic_partitions(TAG_PARTITIONS, list(added.partition_keys))
+        requests = list(result.run_requests or ())
+        assert busy not in [str(request.partition_key) for request in requests]
+        for request in requests:
+            self.check(request)
+        return requests
+
+    def check(self, request: dg.RunRequest) -> None:
+        """Nothing is asked for that is on record as planned and on the engine."""
+        platform, tag = str(request.partition_key).split("|")
+        plan = self.world.plan(self.world.settings(TAG=tag, Platform=platform))
+        items = {asset_name(item): item for item in (*plan.packages, *plan.buildable)}
+        for key in request.asset_selection or ():
+            name = "/".join(key.path)
+            if name == "source":
+                continue
+            item = items[name]
+            made = self.made(item, platform, tag) == item.fingerprint
+            assert not made or (item.fingerprint, item.platform) not in self.world.engine.images, f"{name} was made"
+
+    def made(self, item: Planned, platform: str, tag: str) -> str | None:
+        """The fingerprint an asset was last materialized with, as Dagster says."""
+        wanted = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(asset_name(item).split("/")), asset_partitions=[partition_key(platform, tag)]
+        )
+        found = self.instance.fetch_materializations(wanted, limit=1).records
+        made = found[0].asset_materialization if found else None
+        return (made.tags or {}).get(FINGERPRINT) if made is not None else None
+
+    def execute(self, request: dg.RunRequest, ends: str = "well") -> None:
+        run(self.instance, self.world, request, ends, lambda: self.tick(str(request.partition_key)))
+
+    def settle(self) -> None:
+        """Ticks and runs that end well, until nothing is asked for any more."""
+        self.world.broken.clear()
+        for _ in range(10):
+            requests = self.tick()
+            if not requests:
+                return
+            for request in requests:
+                self.execute(request)
+            self.world.elapsed += 3600
+        raise AssertionError(f"it does not come to rest: {[request.asset_selection for request in requests]}")
+
+    def require_all_built(self) -> None:
+        """Every watched tag is, on record and on the engine, what building everything would make of it."""
+        for tag in ("nightly", "next", "1.11.2-release"):
+            if tag != "nightly" and ref_of(self.world.home, tag) is None:
+                continue
+            for platform in self.world.platforms:
+                plan = self.world.plan(self.world.settings(TAG=tag, Platform=platform))
+                for item in plan.buildable:
+                    if tag != "1.11.2-release":
+                        assert self.made(item, platform, tag) == item.fingerprint, (tag, item.name)
+                        assert (item.fingerprint, platform) in self.world.engine.images, (tag, item.name)
+                    else:
+                        assert self.made(item, platform, tag) is not None
+
+
+def change(world: World) -> None:
+    """Something happens."""
+    chance, home = world.chance, world.home
+    branch = chance.choice(BRANCHES)
+    what = chance.randrange(14)
+    if what < 5:
+        # A commit, in one or two packages; a submodule's is one, too.
+        changed = {name: f"content {chance.random()}" for name in chance.sample(PACKAGES, chance.choice((1, 2)))}
+        world.earlier.append(dict(world.sources[branch]))
+        world.sources[branch] = {**world.sources[branch], **changed}
+    elif what == 5:
+        world.sources[branch] = dict(chance.choice(world.earlier))
+    elif what == 6:
+        world.recipes[chance.choice(("modules/nginx", "modules/eggroll", "modules/fateflow"))] += 1
+    elif what == 7:
+        world.engine.bases[chance.choice(list(BASES))] += 1
+    elif what == 8:
+        world.engine.lose(chance)
+    elif what == 9:
+        world.broken ^= {chance.choice(("nginx", "fateflow", "package/proxy", "base-image"))}
+    elif what == 10:
+        world.platforms = chance.choice((("amd64",), ("amd64", "arm64")))
+    elif what == 11:
+        world.features = chance.choice((FEATURES, (Feature.BASIC,), (Feature.SPARK,)))
+    elif what == 12:
+        for tag, ref in (("next", BRANCHES[1]), ("1.11.2-release", "v1.11.2")):
+            record(home, tag, ref) if chance.random() < 0.7 else forget(home, tag)
+    else:
+        # The daemon starts again: what it remembered is gone.
+        sensors._LEDGER = Ledger()  # type: ignore[misc]
+    world.elapsed += chance.choice((1, 60, 600, 3600))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, random.Random(seed))
+    monkeypatch.setattr(sensors, "_LEDGER", Ledger())
+    monkeypatch.setattr(sensors, "time", world)
+    with dg.DagsterInstance.ephemeral() as instance:
+        simulation = Simulation(instance, world)
+        for number in range(EVENTS):
+            change(world)
+            requests = simulation.tick()
+            world.chance.shuffle(requests)
+            for request in requests:
+                ends = world.chance.choices(("well", "in the middle", "cancelled", "never begins"), (12, 2, 1, 2))[0]
+                if ends != "never begins":
+                    simulation.execute(request, ends)
+            if number % 100 == 99:
+                # What was cancelled, or failed too often, waits for a change.
+                world.recipes.update(list(RECIPES))
+                for branch in BRANCHES:
+                    world.sources[branch] = {name: f"{branch} {number} {name}" for name in PACKAGES}
+                simulation.settle()
+                simulation.require_all_built()
+                assert not world.wrong
