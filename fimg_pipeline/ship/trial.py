@@ -49,7 +49,9 @@ def load(
     """
     refused = ""
     try:
-        require_space(settings.home, sum(layer.size for layer in bundle.layers.values()))
+        # `docker load` unpacks the archive, and then its layers from that.
+        unpacked = sum(layer.size for layer in bundle.layers.values())
+        require_space(engine.disk or settings.home, 2 * unpacked)
         image = second_image(engine, settings, log)
         with scratch(settings.home) as base:
             mounts = {folder: "/bundle", base: "/base"}

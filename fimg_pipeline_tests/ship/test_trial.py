@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,8 +40,10 @@ def tried(
     monkeypatch.setattr(trial, "second_image", lambda *_arguments: "engine")
     (tmp_path / "home").mkdir(exist_ok=True)
     settings = load({"FIMG_HOME": str(tmp_path / "home")})
-    nobody: Any = None
-    return trial.load(nobody, settings, tmp_path / "x", "fate", lock.bundles["fate"], lambda _line: None)
+    disk = tmp_path / "disk"
+    disk.mkdir(exist_ok=True)
+    engine: Any = SimpleNamespace(disk=disk)
+    return trial.load(engine, settings, tmp_path / "x", "fate", lock.bundles["fate"], lambda _line: None)
 
 
 def test_the_last_line_is_the_summary_or_why_it_failed_before_it(
@@ -68,3 +72,25 @@ def test_a_bundle_that_is_gone_has_not_been_tried(tmp_path: Path, lock: Lock, mo
         return 1, "load.sh: SHA256SUMS is missing\n"
 
     assert tried(tmp_path, lock, monkeypatch, gone).passed is None
+
+
+def test_where_the_engine_has_no_room_for_it_it_is_not_tried(
+    tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker unpacks what it loads twice; failing for that says nothing of the bundle."""
+    usage = namedtuple("usage", "total used free")
+    size = sum(layer.size for layer in lock.bundles["fate"].layers.values())
+    reserve = 64 << 20
+    free = {"disk": 0}
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: usage(1, 0, free["disk"] if folder == tmp_path / "disk" else 1 << 50)
+    )
+
+    def run() -> tuple[int, str]:
+        return 0, "fate: 1 images loaded and verified\n"
+
+    free["disk"] = reserve + 2 * size - 1
+    done = tried(tmp_path, lock, monkeypatch, run)
+    assert done.passed is None and f"could not be tried: {tmp_path / 'disk'} has" in done.summary
+    free["disk"] = reserve + 2 * size
+    assert tried(tmp_path, lock, monkeypatch, run).passed
