@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,22 +43,41 @@ PREFIX = "fimg-bench.invalid:5000/fate"
 CHANGED = "deploy/upgrade/sql/1.10.0-1.11.1.sql"
 
 
+#: So often is done, side by side, what the disk's and the page cache's state makes come out differently.
+ROUNDS = 3
+
+
+class Times(defaultdict[str, list[float]]):
+    """Seconds of wall time by what was done, each time it was done."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
+
+    def take(self, name: str, action: Callable[[], object]) -> None:
+        started = time.monotonic()
+        action()
+        self[name].append(time.monotonic() - started)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self[name])
+
+
 @dataclass(frozen=True)
 class Figures:
     """Seconds of wall time by what was done, and bytes by what was written."""
 
-    seconds: dict[str, float]
+    seconds: Times
     sizes: dict[str, int]
     images: int
 
     def ratio(self, one: str, other: str) -> float:
-        return self.seconds[one] / self.seconds[other]
+        """Of what was done side by side, the median of the rounds' ratios."""
+        if len(self.seconds[one]) == len(self.seconds[other]):
+            return statistics.median(self.ratios(one, other))
+        return self.seconds.median(one) / self.seconds.median(other)
 
-
-def timed(action: Callable[[], object]) -> float:
-    started = time.monotonic()
-    action()
-    return time.monotonic() - started
+    def ratios(self, one: str, other: str) -> list[float]:
+        return [a / b for a, b in zip(self.seconds[one], self.seconds[other], strict=True)]
 
 
 def quiet(_line: str) -> None:
@@ -116,41 +138,44 @@ def measure(folder: Path) -> Figures:
     images = published(fimg)
     references = [image.reference for image in images]
     header = Lock(tag="bench", platform="amd64", bundles={})
-    shelf, seconds, sizes = folder / "shelf", dict[str, float](), dict[str, int]()
+    shelf, seconds, sizes = folder / "shelf", Times(), dict[str, int]()
     shelf.mkdir()
 
     def bundle(name: str, store: LayerStore, wanted: Sequence[LockedImage], base: Lock | None = None) -> None:
         target = shelf / name
         lock = header.model_copy(update={"since": base.tag if base else None})
-        seconds[name] = timed(lambda: save(engine, store, target, Wanted("fate", wanted, base=base), lock, quiet))
+        seconds.take(name, lambda: save(engine, store, target, Wanted("fate", wanted, base=base), lock, quiet))
         sizes[name] = (target / "fate.images.tar.gz").stat().st_size
 
-    seconds["raw"] = timed(lambda: piped(references, ["cat"], folder / "raw.tar"))
+    # The first reading finds nothing in the page cache: nobody's is counted.
+    piped(references, ["cat"], folder / "raw.tar")
     sizes["raw"] = (folder / "raw.tar").stat().st_size
+    for number in range(ROUNDS):
+        seconds.take("raw", lambda: piped(references, ["cat"], folder / "raw.tar"))
+        for name in ("gzip", "pigz"):
+            seconds.take(name, lambda name=name: piped(references, [name], shelf / f"{name}.tar.gz"))  # type: ignore[misc]
+            sizes[name] = (shelf / f"{name}.tar.gz").stat().st_size
+        shutil.rmtree(shelf / "bundle", ignore_errors=True)
+        store = LayerStore(folder / f"store-{number}")
+        bundle("bundle", store, images)
     (folder / "raw.tar").unlink()
-    for name in ("gzip", "pigz"):
-        seconds[name] = timed(lambda name=name: piped(references, [name], shelf / f"{name}.tar.gz"))  # type: ignore[misc]
-        sizes[name] = (shelf / f"{name}.tar.gz").stat().st_size
-    store = LayerStore(folder / "store")
-    bundle("bundle", store, images)
     base = locks.read(shelf / "bundle" / "images.lock.json")
 
-    with empty(shelf) as second:
-        seconds["load gzip"] = timed(lambda: loaded(second, "gzip.tar.gz"))
-        seconds["load gzip again"] = timed(lambda: loaded(second, "gzip.tar.gz"))
-    with empty(shelf) as second:
-        seconds["load bundle"] = timed(lambda: loaded(second, "bundle/fate.images.tar.gz"))
-        seconds["load bundle again"] = timed(lambda: loaded(second, "bundle/fate.images.tar.gz"))
+    for _ in range(ROUNDS):
+        for name, file in (("gzip", "gzip.tar.gz"), ("bundle", "bundle/fate.images.tar.gz")):
+            with empty(shelf) as second:
+                seconds.take(f"load {name}", lambda file=file, second=second: loaded(second, file))  # type: ignore[misc]
+                seconds.take(f"load {name} again", lambda file=file, second=second: loaded(second, file))  # type: ignore[misc]
 
     with registry() as target:
-        seconds["docker push"] = timed(lambda: push_serially(target, images))
+        seconds.take("docker push", lambda: push_serially(target, images))
     parts = collect(engine, store, [image.id for image in images], quiet)
     publications = [
         publication(image.reference.rpartition("/")[2].partition(":")[0], parts[image.id], store) for image in images
     ]
     with registry() as target:
-        seconds["push"] = timed(lambda: push_ours(target, publications))
-        seconds["push again"] = timed(lambda: push_ours(target, publications))
+        seconds.take("push", lambda: push_ours(target, publications))
+        seconds.take("push again", lambda: push_ours(target, publications))
 
     # A change each: the second bundle of one would find read and compressed what the first had to.
     for name, since in (("after a change", None), ("delta", base)):
@@ -180,7 +205,7 @@ def report(figures: Figures) -> str:
         ),
         (
             "bundle and push together, against that loop",
-            (figures.seconds["bundle"] + figures.seconds["push"]) / figures.seconds["docker push"],
+            (figures.seconds.median("bundle") + figures.seconds.median("push")) / figures.seconds.median("docker push"),
         ),
         ("push of what is there, against the first", figures.ratio("push again", "push")),
     ]
@@ -195,11 +220,12 @@ not say size, it is wall time.
 |---|---|
 {table}
 
-A bundle is meant to cost little more than the raw reading and costs this much more, for it is compressed on the way,
-written a second time from the store and read back from the disk; after a change only what changed is read and
-compressed, the file is written and read anew.
-The bundle took {figures.seconds["bundle"]:.0f} s, `docker save | gzip` {figures.seconds["gzip"]:.0f} s, the loop of
-`docker push` {figures.seconds["docker push"]:.0f} s.
+Reading, compressing, bundling and loading were done {ROUNDS} times, one after the other: the median of these ratios is
+told. A bundle costs more than the raw reading for it is compressed on the way, written a second time from the store and
+read back from the disk; after a change only what changed is read and compressed, the file is written and read anew.
+The bundle took {figures.seconds.median("bundle"):.0f} s, `docker save | gzip`
+{figures.seconds.median("gzip"):.0f} s, the loop of `docker push` {figures.seconds.median("docker push"):.0f} s. Against
+the raw reading each was {", ".join(f"{ratio:.2f}" for ratio in figures.ratios("bundle", "raw"))}.
 """
 
 

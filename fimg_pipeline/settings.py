@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
+from packaging.specifiers import SpecifierSet
 
 from fimg_pipeline import values
 from fimg_pipeline.catalog.bases import PYTHON_SERIES
@@ -46,6 +47,7 @@ class Settings:
     llm_version: str
     platform: Platform
     watched_platforms: tuple[Platform, ...]
+    releases: SpecifierSet
 
     home: Path
     bundle_dir: Path | None

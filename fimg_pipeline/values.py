@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
 from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import Platform, as_platform
@@ -182,6 +184,14 @@ def platform(text: str) -> Platform:
 def platforms(text: str) -> tuple[Platform, ...]:
     """A list of platforms."""
     return tuple(dict.fromkeys(platform(name) for name in re.split(r"[\s,]+", text.strip(" ,"))))
+
+
+def releases(text: str) -> SpecifierSet:
+    """Which releases are meant, as Python's packages say it: ``==1.11.*``, ``>=1.11.3,<2``."""
+    try:
+        return SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError("must be versions such as ==1.11.* or >=1.11.3,<2") from None
 
 
 def switch(text: str) -> bool:

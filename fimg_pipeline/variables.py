@@ -57,6 +57,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         values.platforms,
         "the platforms that are built by themselves, with commas; default: Platform",
     ),
+    Variable("RELEASES", "releases", "==1.11.*", values.releases, "new releases of FATE that are built by themselves"),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
     Variable(

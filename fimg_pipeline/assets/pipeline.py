@@ -15,7 +15,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
-from fimg_pipeline.source.resolve import Standing, fixed_commits, standing
+from fimg_pipeline.source.resolve import Standing, fixed_commits, releases, standing
 from fimg_pipeline.source.tags import ref_of
 
 #: Tag of a run: the one platform its job selects images for.
@@ -84,6 +84,10 @@ class Pipeline(dg.ConfigurableResource):
     def standing(self, settings: Settings) -> Standing:
         """Where FATE is by the ref that ``settings.tag`` stands for."""
         return standing(settings, ref_of(settings.home, settings.tag))
+
+    def releases(self, settings: Settings) -> Mapping[str, str]:
+        """FATE's releases, wherever FATE_DIR is from: version → git tag."""
+        return releases(settings)
 
     def fixed_commits(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
         """Of ``refs`` those that don't move, as far as FATE_DIR has them, and the commits they are."""

@@ -15,6 +15,7 @@ from fimg_pipeline.source.urls import is_safe
 #: What a branch of the repository FATE_DIR was cloned from begins with, as git has it.
 ORIGIN: Final = "origin/"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_VERSION: Final = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,17 @@ class FateRefs:
         git = self.checkout.git
         a_tag = git.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}") is not None
         return not a_tag and git.text("rev-parse", "--quiet", "--verify", f"refs/heads/{ref}") is not None
+
+    def releases(self) -> dict[str, str]:
+        """FATE's releases, here and in the origin (if there is one): version → tag, ``1.11.2`` → ``v1.11.2``."""
+        here = self.checkout.git.output("for-each-ref", "--format=%(refname)", "refs/tags/v*").decode(
+            "utf-8", "replace"
+        )
+        names = here.splitlines()
+        if "remote.origin.url" in self.checkout.urls:
+            names += self.store.remote_refs(self.origin, ["refs/tags/v*"], mirror=self.mirror)
+        found = {name.removeprefix("refs/tags/v"): name.removeprefix("refs/tags/") for name in names}
+        return {version: tag for version, tag in found.items() if _VERSION.fullmatch(version)}
 
     @property
     def origin(self) -> str:

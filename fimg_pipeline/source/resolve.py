@@ -76,6 +76,11 @@ def fixed_commits(settings: Settings, refs: Iterable[str]) -> dict[str, str]:
     return _Resolver(settings, None, {}).refs.fixed(refs)
 
 
+def releases(settings: Settings) -> dict[str, str]:
+    """FATE's releases, in FATE_DIR and where it was cloned from: version → git tag."""
+    return _Resolver(settings, None, {}).refs.releases()
+
+
 class _Resolver:
     def __init__(self, settings: Settings, ref: str | None, pins: Mapping[Repository, RepositorySnapshot]) -> None:
         self.settings = settings

@@ -20,6 +20,11 @@ def ref_by_name(tag: str) -> str | None:
     return f"v{match[1]}" if match else None
 
 
+def release_tag(version: str) -> str:
+    """The tag of a release, ``1.11.2-release``, whose name says which one it is."""
+    return f"{version}-release"
+
+
 def ref_of(home: Path, tag: str) -> str | None:
     """The git ref ``tag`` stands for; ``None``: FATE_DIR as it stands."""
     found = recorded(home)
