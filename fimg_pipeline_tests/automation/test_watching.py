@@ -1,0 +1,166 @@
+"""What a look at the watched tags says and asks for: real repositories, a Dagster instance, an engine made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline.assets.keys import SOURCE
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.stale import asset_name
+from fimg_pipeline.automation.watching import REQUEST, Look, look
+from fimg_pipeline.plan.model import Plan, Planned
+from fimg_pipeline.plan.planner import make_plan, needed_packages
+from fimg_pipeline.plan.selection import select
+from fimg_pipeline.sample import SampleSource, commit_change
+from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.source.pins import resolve_once
+from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline.source.tags import record
+from fimg_pipeline_tests.plan.samples import digest, engine_with
+from fimg_pipeline_tests.rig.command import switches
+from fimg_pipeline_tests.source.repositories import git
+
+NOW = 4_000_000_000.0
+
+
+@dataclass
+class Watched:
+    """The sensor's pipeline: settings and source as they are, and an engine that has what ``made`` says."""
+
+    folder: Path
+    environ: dict[str, str]
+    instance: dg.DagsterInstance
+    made: list[Planned] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def settings(self, **chosen: str) -> Settings:
+        return load(chosen, environ=self.environ, directory=self.folder)
+
+    def fixed_commits(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
+        return Pipeline().fixed_commits(settings, refs)
+
+    def plan(self, settings: Settings) -> Plan:
+        packages = needed_packages(select(settings.features), settings.platform)
+        return make_plan(settings, resolve(settings, packages), engine_with(*self.made), digest)
+
+    def look(self) -> dict[str, Look]:
+        """What is found, by tag."""
+        pipeline: Any = self
+        return {found.tag: found for found in look(self.instance, pipeline, self.ledger, ["amd64"], NOW)}
+
+    def build(self, tag: str = "t") -> Plan:
+        """Has everything of a tag made and recorded, as a run would."""
+        plan = self.plan(self.settings(TAG=tag))
+        self.made += [*plan.packages, *plan.buildable]
+        partition = partition_key("amd64", tag)
+        fate = plan.source.fate.commit
+        self.instance.report_runless_asset_event(
+            dg.AssetMaterialization(SOURCE, partition=partition, tags={COMMIT: fate})
+        )
+        for item in (*plan.packages, *plan.buildable):
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    dg.AssetKey(asset_name(item).split("/")),
+                    partition=partition,
+                    tags={FINGERPRINT: item.fingerprint, COMMIT: fate},
+                    metadata={"reference": "x"},
+                )
+            )
+        return plan
+
+
+@pytest.fixture
+def watched(sample: SampleSource, tmp_path: Path) -> Any:
+    environ = {
+        **switches(),
+        "Build_Spark": "1",
+        "FATE_DIR": str(sample.fate),
+        "FIMG_HOME": str(tmp_path / "home"),
+        "TAG": "t",
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watched(tmp_path, environ, instance)
+
+
+def selected(found: Look) -> set[str]:
+    assert found.request is not None and found.request.asset_selection is not None
+    return {"/".join(key.path) for key in found.request.asset_selection}
+
+
+def brought(found: Look) -> str:
+    assert found.request is not None
+    return found.request.tags["fimg/brings"]
+
+
+def test_at_first_everything_and_then_what_a_commit_affects(sample: SampleSource, watched: Watched) -> None:
+    first = watched.look()["t"]
+    assert {"source", "nginx", "base-image", "spark-worker"} <= selected(first)
+    assert brought(first).startswith("the first build, at ")
+    watched.build()
+    commit = git(sample.fate, "rev-parse", "HEAD")
+    assert (watched.look()["t"].request, watched.look()["t"].told) == (None, f"up to date at {commit[:12]}")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    found = watched.look()["t"]
+    assert selected(found) == {"source", "package/proxy", "nginx"}
+    assert found.told == "2 to make: package/proxy, nginx"
+
+
+def test_what_a_run_brings_is_told(sample: SampleSource, watched: Watched) -> None:
+    watched.build()
+    start = git(sample.fate, "rev-parse", "HEAD")
+    for number in range(1, 6):
+        commit_change(sample.fate, "c/proxy/conf/note.conf", f"# {number}\n", f"Note {number}")
+        told = brought(watched.look()["t"])
+        assert told.startswith(f"{git(sample.fate, 'rev-parse', 'HEAD')[:12]} Note {number} (")
+        assert told.count(" Note ") == min(number, 3)
+    assert told.endswith("; and 2 more")
+    watched.build()
+    git(sample.fate, "reset", "-q", "--hard", start)
+    watched.made = []
+    assert brought(watched.look()["t"]) == f"back to {start[:12]}"
+
+
+def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watched: Watched) -> None:
+    request = watched.look()["t"].request
+    assert request is not None
+    key = request.run_config["resources"]["pipeline"]["config"]["source"]
+    assert request.tags[REQUEST] == key
+    before = git(sample.fate, "rev-parse", "HEAD")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    settings = watched.settings()
+    assert resolve_once(settings, needed_packages(select(settings.features), "amd64"), key).fate.commit == before
+
+
+def test_changes_that_are_not_committed_wait_for_a_person(sample: SampleSource, watched: Watched) -> None:
+    (sample.fate / "c/proxy/conf/note.conf").write_text("# not yet\n")
+    found = watched.look()["t"]
+    assert found.request is None and "not committed" in found.told
+
+
+def test_a_release_is_built_once(sample: SampleSource, watched: Watched) -> None:
+    record(watched.settings().home, "1.11.2-release", "v1.11.2")
+    assert watched.look()["1.11.2-release"].request is not None
+    commit = watched.build("1.11.2-release").source.fate.commit
+    # As when recipes or bases change, or the engine was emptied: nothing of it is there as planned.
+    watched.made = []
+    found = watched.look()["1.11.2-release"]
+    assert (found.request, found.told) == (None, f"built at {commit[:12]}")
+    watched.environ["Build_Basic"] = "1"
+    assert "fateboard" in selected(watched.look()["1.11.2-release"])
+
+
+def test_a_tag_that_can_not_be_looked_at_keeps_no_other_from_it(watched: Watched) -> None:
+    record(watched.settings().home, "nightly", "origin/develop")
+    found = watched.look()
+    assert found["nightly"].request is None
+    assert found["nightly"].told.startswith("can't be looked at: TAG=nightly stands for origin/develop")
+    assert found["t"].request is not None
