@@ -47,6 +47,8 @@ class Settings:
     llm_version: str
     platform: Platform
     watched_platforms: tuple[Platform, ...]
+    nightly_at: tuple[int, int]
+    time_zone: str
     releases: SpecifierSet
 
     home: Path

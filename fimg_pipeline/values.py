@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
+import zoneinfo
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -192,6 +193,20 @@ def releases(text: str) -> SpecifierSet:
         return SpecifierSet(text)
     except InvalidSpecifier:
         raise ValueError("must be versions such as ==1.11.* or >=1.11.3,<2") from None
+
+
+def time_of_day(text: str) -> tuple[int, int]:
+    """Hour and minute."""
+    found = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
+    if found is None:
+        raise ValueError("must be a time of day such as 02:30")
+    return int(found[1]), int(found[2])
+
+
+def time_zone(text: str) -> str:
+    if text not in zoneinfo.available_timezones():
+        raise ValueError("must be a time zone such as Asia/Shanghai or UTC")
+    return text
 
 
 def switch(text: str) -> bool:

@@ -70,33 +70,65 @@ def watched(settings: Settings) -> list[str]:
 
 
 def look(
-    instance: dg.DagsterInstance, pipeline: Pipeline, ledger: Ledger, platforms: Sequence[Platform], now: float
+    instance: dg.DagsterInstance,
+    pipeline: Pipeline,
+    ledger: Ledger,
+    platforms: Sequence[Platform],
+    now: float,
+    *,
+    night: str = "",
 ) -> Iterator[Look]:
-    """Looks at every watched tag for ``platforms``; ``now`` in seconds since 1970."""
+    """Looks at every watched tag for ``platforms``; ``now`` in seconds since 1970.
+
+    ``night``, by its date: at those that are followed only, and as if nothing had been tried. What failed in the
+    evening, for a registry that did not answer, is to be there in the morning.
+    """
     configured = pipeline.settings()
     tags = watched(configured)
     refs = {tag: ref_of(configured.home, tag) for tag in tags}
-    fixed = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
+    here = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
     ledger.read(instance, KEYS)
     busy = {
         record.dagster_run.tags.get("dagster/partition")
         for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
     }
     for tag in tags:
+        try:
+            fixed = _fixed(pipeline, tag, refs[tag], here)
+        except FimgError as error:
+            for platform in platforms:
+                yield Look(platform, tag, f"can't be looked at: {error.message}")
+            continue
+        if fixed is not None and night:
+            continue
         for platform in platforms:
             partition = str(partition_key(platform, tag))
             settings = pipeline.settings(TAG=tag, Platform=platform)
             records = ledger.records(partition)
-            commit = fixed.get(refs[tag] or "")
             if partition in busy:
                 yield Look(platform, tag, "a run is under way")
-            elif commit is not None and _complete(settings, records, commit):
-                yield Look(platform, tag, f"built at {commit[:12]}")
+            elif fixed is not None and _complete(settings, records, fixed):
+                yield Look(platform, tag, f"built at {fixed[:12]}")
             else:
                 try:
-                    yield _look_at(instance, pipeline, settings, records, now)
+                    plan = pipeline.plan(settings)
+                    attempts = [] if night else _attempts(instance, settings, plan)
+                    yield _look_at(settings, plan, records, attempts, now, night)
                 except FimgError as error:
                     yield Look(platform, tag, f"can't be looked at: {error.message}")
+
+
+def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str]) -> str | None:
+    """The commit a tag stands for that does not move; ``None`` for one that is followed.
+
+    ``here`` are those in FATE_DIR; a release that only its origin has is asked for there.
+    """
+    if ref is None or ref.startswith(ORIGIN):
+        return None
+    if ref in here:
+        return here[ref]
+    at = pipeline.standing(pipeline.settings(TAG=tag))
+    return None if at.followed else at.fate.commit
 
 
 def _complete(settings: Settings, records: Mapping[str, Record], commit: str) -> bool:
@@ -110,21 +142,20 @@ def _complete(settings: Settings, records: Mapping[str, Record], commit: str) ->
 
 
 def _look_at(
-    instance: dg.DagsterInstance,
-    pipeline: Pipeline,
     settings: Settings,
+    plan: Plan,
     records: Mapping[str, Record],
+    attempts: Sequence[Attempt],
     now: float,
+    night: str,
 ) -> Look:
-    plan = pipeline.plan(settings)
     if plan.source.dirty:
         return Look(plan.platform, plan.tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
-    attempts = _attempts(instance, settings, plan)
     decision = decide(plan, records, attempts, now)
     waiting = "; ".join(f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for"))
     if not decision.wanted:
         return Look(plan.platform, plan.tag, waiting or f"up to date at {plan.source.fate.commit[:12]}")
-    request = _request(settings, plan, decision, records)
+    request = _request(settings, plan, decision, records, night)
     told = f"{len(decision.wanted)} to make: {', '.join(decision.wanted)}" + (f"; {waiting}" if waiting else "")
     return Look(plan.platform, plan.tag, told, request)
 
@@ -143,13 +174,17 @@ def _attempts(instance: dg.DagsterInstance, settings: Settings, plan: Plan) -> l
     return attempts
 
 
-def _request(settings: Settings, plan: Plan, decision: Decision, records: Mapping[str, Record]) -> dg.RunRequest:
+def _request(
+    settings: Settings, plan: Plan, decision: Decision, records: Mapping[str, Record], night: str
+) -> dg.RunRequest:
     """A run that makes what is wanted, of exactly the source that was looked at."""
     fate = plan.source.fate
     key = fingerprint({**decision.wanted, "commit": fate.commit, "tag": plan.tag, "platform": plan.platform})
     keep(settings.home, plan.tag, key, plan.source)
     _write_wanted(settings, key, decision.wanted)
     return dg.RunRequest(
+        # A schedule asks once a night; a sensor as often as it has to.
+        run_key=f"{night} {plan.tag} {plan.platform}" if night else None,
         partition_key=partition_key(plan.platform, plan.tag),
         asset_selection=[SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
         run_config={"resources": {"pipeline": {"config": {"source": key}}}},

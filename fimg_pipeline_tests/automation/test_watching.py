@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,20 @@ import dagster as dg
 import pytest
 
 from fimg_pipeline.assets.keys import SOURCE
-from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.partitions import known_tags, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.stale import asset_name
 from fimg_pipeline.automation.watching import REQUEST, Look, look
 from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource, commit_change
-from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.settings import Settings, SettingsError, load
 from fimg_pipeline.source.pins import resolve_once
-from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline.source.resolve import Standing, resolve
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.plan.samples import digest, engine_with
 from fimg_pipeline_tests.rig.command import switches
@@ -48,14 +50,18 @@ class Watched:
     def fixed_commits(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
         return Pipeline().fixed_commits(settings, refs)
 
+    def standing(self, settings: Settings) -> Standing:
+        return Pipeline().standing(settings)
+
     def plan(self, settings: Settings) -> Plan:
         packages = needed_packages(select(settings.features), settings.platform)
         return make_plan(settings, resolve(settings, packages), engine_with(*self.made), digest)
 
-    def look(self) -> dict[str, Look]:
+    def look(self, *, night: str = "") -> dict[str, Look]:
         """What is found, by tag."""
         pipeline: Any = self
-        return {found.tag: found for found in look(self.instance, pipeline, self.ledger, ["amd64"], NOW)}
+        found = look(self.instance, pipeline, self.ledger, ["amd64"], NOW, night=night)
+        return {each.tag: each for each in found}
 
     def build(self, tag: str = "t") -> Plan:
         """Has everything of a tag made and recorded, as a run would."""
@@ -156,6 +162,63 @@ def test_a_release_is_built_once(sample: SampleSource, watched: Watched) -> None
     assert (found.request, found.told) == (None, f"built at {commit[:12]}")
     watched.environ["Build_Basic"] = "1"
     assert "fateboard" in selected(watched.look()["1.11.2-release"])
+
+
+def test_a_release_that_only_the_origin_has_is_built_once_too(
+    sample: SampleSource, tmp_path: Path, watched: Watched
+) -> None:
+    git(tmp_path, "clone", "-q", str(sample.fate), "clone")
+    watched.environ["FATE_DIR"] = str(tmp_path / "clone")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    git(sample.fate, "tag", "v1.11.9")
+    record(watched.settings().home, "1.11.9-release", "v1.11.9")
+    found = watched.look()["1.11.9-release"]
+    assert found.request is not None and found.request.tags["fimg/commit"] == git(sample.fate, "rev-parse", "HEAD")[:12]
+    watched.build("1.11.9-release")
+    watched.made = []
+    assert watched.look()["1.11.9-release"].told.startswith("built at ")
+
+
+def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Watched) -> None:
+    record(watched.settings().home, "1.11.2-release", "v1.11.2")
+    assert set(watched.look()) == {"t", "1.11.2-release"}
+    settings = watched.settings(NIGHTLY_AT="23:15", TIME_ZONE="Asia/Shanghai")
+    (nightly,) = schedules(settings)
+    assert (nightly.cron_schedule, nightly.execution_timezone) == ("15 23 * * *", "Asia/Shanghai")
+    at = datetime(2026, 11, 26, 23, 15, tzinfo=timezone.utc)
+    # What schedules are given opens the instance itself.
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as watched.instance,
+        dg.build_schedule_context(instance=watched.instance, scheduled_execution_time=at) as context,
+    ):
+        requests: Any = nightly(context, pipeline=watched)
+        (request,) = requests
+        assert request.partition_key == partition_key("amd64", "t") and "nginx" in str(request.asset_selection)
+        assert request.run_key == "2026-11-26 t amd64"
+        assert known_tags(watched.instance) == ["t", "1.11.2-release"]
+        watched.build()
+        skipped = nightly(context, pipeline=watched)
+    assert isinstance(skipped, dg.SkipReason) and "t for amd64: up to date at" in str(skipped.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("NIGHTLY_AT", "24:00", "must be a time of day"),
+        ("NIGHTLY_AT", "2", "must be a time of day"),
+        ("TIME_ZONE", "../../etc/passwd", "must be a time zone"),
+        ("TIME_ZONE", "Mars", "must be a time zone"),
+        ("WATCHED_PLATFORMS", "amd64,riscv", "must be amd64 or arm64"),
+    ],
+)
+def test_settings_of_automation_are_checked(watched: Watched, variable: str, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        watched.settings(**{variable: text})
+
+
+def test_platforms_are_those_of_builds_unless_it_is_said(watched: Watched) -> None:
+    assert watched.settings(Platform="arm64").watched_platforms == ("arm64",)
+    assert watched.settings(WATCHED_PLATFORMS="arm64, amd64,arm64").watched_platforms == ("arm64", "amd64")
 
 
 def test_a_tag_that_can_not_be_looked_at_keeps_no_other_from_it(watched: Watched) -> None:
