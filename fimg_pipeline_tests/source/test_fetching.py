@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -88,7 +90,9 @@ def server(sample: SampleSource) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}"]
-    daemon = subprocess.Popen([*command, f"--base-path={sample.fate_llm.parent}"], stderr=subprocess.DEVNULL)
+    daemon = subprocess.Popen(
+        [*command, f"--base-path={sample.fate_llm.parent}"], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     url = f"git://127.0.0.1:{port}"
     try:
         for _ in range(100):
@@ -100,7 +104,8 @@ def server(sample: SampleSource) -> Iterator[str]:
             time.sleep(0.05)
         yield url
     finally:
-        daemon.terminate()
+        # A process that Dagster ran in may ignore what ends others, and so do those that it starts.
+        os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait()
 
 
