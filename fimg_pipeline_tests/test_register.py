@@ -14,6 +14,7 @@ import yaml
 from fimg_pipeline.assets.keys import REGISTERED
 from fimg_pipeline.assets.registration import CHECK, registration_assets
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.kuscia import templates
 from fimg_pipeline.sample import commit_change
 from fimg_pipeline.settings import load
 from fimg_pipeline_tests.rig.command import Fimg
@@ -125,6 +126,18 @@ def test_what_a_run_did_before_it_failed_is_known(
         changed = checked(instance)
         assert not changed.passed
         assert changed.description == "fine of nginx was not registered since the file says something else of it"
+        # Nor is what its template is not any more.
+        (app_images.parent / "own.yaml").write_text(templates.shipped("general").text)
+        app_images.write_text(yaml.safe_dump({"app_images": [{**fine, "template": "own.yaml"}]}))
+        registered(fimg, app_images)
+        assert checked(instance).passed
+        (app_images.parent / "own.yaml").write_text(templates.shipped("fateflow").text)
+        assert checked(instance).description == changed.description
+        # Metadata of somebody else's making is none of ours.
+        instance.report_runless_asset_event(
+            dg.AssetObservation(REGISTERED, metadata={"registered": dg.MetadataValue.json([1])})
+        )
+        assert checked(instance).description == changed.description
         rig.nodes["master"].execute("kubectl delete appimages.kuscia.secretflow fine")
         gone = checked(instance)
         assert (gone.passed, gone.severity) == (False, dg.AssetCheckSeverity.ERROR)

@@ -4,11 +4,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import dagster as dg
+from pydantic import ValidationError
 
 from fimg_pipeline.assets.keys import REGISTERED, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX
@@ -19,7 +21,7 @@ from fimg_pipeline.assets.steps import POOL, Log, step
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.kuscia import configured
+from fimg_pipeline.kuscia import configured, templates
 from fimg_pipeline.kuscia.configured import AppImage, ConfiguredError
 from fimg_pipeline.kuscia.registration import Registration, RegistrationError, deviations, together
 from fimg_pipeline.kuscia.request import perform
@@ -181,8 +183,24 @@ def _require_platform(engine_id: str, platform: Platform, nodes: Platform) -> st
 
 
 def _key(wanted: AppImage) -> str:
-    """Tells what the file says of one AppImage from what it says of others, or said before."""
+    """Tells what the file says of one AppImage, its template too, from what it says of others, or said before."""
+    return json.dumps([_entry(wanted), _template(wanted)])
+
+
+def _entry(wanted: AppImage) -> str:
     return json.dumps(wanted.model_dump(mode="json"), sort_keys=True)
+
+
+def _template(wanted: AppImage) -> str:
+    """The digest of the template that is named, empty where none is (or none is there)."""
+    path = load().kuscia_app_images
+    if not wanted.template or path is None:
+        return ""
+    try:
+        text = templates.find(wanted.template, path.parent).text
+    except FimgError:
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _told(registered: Mapping[str, Registration]) -> dict[str, dg.MetadataValue[Any]]:
@@ -233,17 +251,27 @@ def _standing(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[
         *instance.fetch_materializations(REGISTERED, limit=_HISTORY).records,
         *instance.fetch_observations(REGISTERED, limit=_HISTORY).records,
     ]
-    found: dict[object, tuple[str, Registration]] = {}
+    found: list[tuple[AppImage, str, Registration]] = []
     for record in sorted(records, key=lambda record: record.timestamp, reverse=True):
         made = record.asset_materialization or record.asset_observation
-        # Somebody may have reported one by hand.
         recorded = None if made is None else made.metadata.get(_RECORD)
-        value: Any = {} if recorded is None else recorded.value
-        for key, each in value.items():
-            # Whatever else the file said of it: this is where it is.
-            found.setdefault(AppImage.model_validate_json(key).identity, (key, Registration(**each)))
-    last = [(each, found.get(each.identity)) for each in wanted]
-    return [None if entry is None else _Last(entry[1], entry[0] == _key(each)) for each, entry in last]
+        # Somebody may have reported one by hand, or an earlier version of this another way.
+        value: Any = recorded.value if isinstance(recorded, dg.JsonMetadataValue) else None
+        for key, each in value.items() if isinstance(value, dict) else ():
+            with suppress(ValidationError, TypeError, ValueError):
+                entry, template = json.loads(key)
+                found.append((AppImage.model_validate_json(entry), template, Registration(**each)))
+    return [
+        next(
+            (
+                _Last(registered, (_entry(entry), template) == (_entry(each), _template(each)))
+                for entry, template, registered in found
+                if each.is_of(entry, registered.name)
+            ),
+            None,
+        )
+        for each in wanted
+    ]
 
 
 def _version(registered: Sequence[Registration]) -> str:

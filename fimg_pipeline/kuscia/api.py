@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fimg_pipeline.engine.containers import Container
+from fimg_pipeline.engine.containers import Container, ContainerError
 from fimg_pipeline.errors import FimgError
 
 #: The whole name of the resource: other groups may have an appimage, too.
@@ -22,6 +22,10 @@ class ApiError(FimgError):
     """An API server does not answer, or refuses an AppImage."""
 
 
+class OtherwiseError(ApiError):
+    """An API server took an AppImage, and has it otherwise by now."""
+
+
 class UnseenError(ApiError):
     """Something was sent to an API server, and what became of it can't be seen."""
 
@@ -32,7 +36,14 @@ def try_out(server: Container, document: Mapping[str, Any]) -> bool:
     Whether it has an AppImage of that name.
     """
     _kept(server, document)
-    return current(server, document["metadata"]["name"]) is not None
+    found = current(server, document["metadata"]["name"])
+    if found is not None and found["metadata"].get("deletionTimestamp"):
+        held = ", ".join(found["metadata"].get("finalizers") or ()) or "nothing"
+        raise ApiError(
+            f"{server.name}: AppImage {document['metadata']['name']} is being deleted (metadata.deletionTimestamp), "
+            f"held by {held}"
+        )
+    return found is not None
 
 
 def apply(server: Container, document: Mapping[str, Any]) -> str:
@@ -44,7 +55,7 @@ def apply(server: Container, document: Mapping[str, Any]) -> str:
     """
     before = current(server, document["metadata"]["name"])
     try:
-        _bring(server, document)
+        before = _bring(server, document)
     except ApiError as error:
         _require_seen(server, document, error)
     after = _require_seen(server, document, None)
@@ -54,22 +65,25 @@ def apply(server: Container, document: Mapping[str, Any]) -> str:
     return "unchanged" if _version(before) == _version(after) else "configured"
 
 
-def _bring(server: Container, document: Mapping[str, Any]) -> None:
-    """Creates it, or replaces what is there under the version that was read."""
+def _bring(server: Container, document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Creates it, or replaces what is there under the version that was read; what was there."""
     name = document["metadata"]["name"]
-    for left in reversed(range(_TRIES)):
-        found = current(server, name)
+    found = current(server, name)
+    for _ in range(_TRIES):
         try:
             if found is None:
                 _kubectl(server, ["create", "--filename=-"], document)
             else:
                 path = f"/apis/{document['apiVersion']}/appimages/{name}"
                 _kubectl(server, ["replace", f"--raw={path}", "--filename=-"], _over(found, document))
-            return
-        except ApiError:
+            return found
+        except ApiError as error:
+            there = current(server, name)
             # Somebody was quicker; whatever else it was, it comes again.
-            if not left or _version(current(server, name) or {}) == _version(found or {}):
+            if _version(there or {}) == _version(found or {}):
                 raise
+            found, problem = there, error
+    raise problem
 
 
 def _over(found: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,9 +106,9 @@ def _require_seen(server: Container, document: Mapping[str, Any], sent: ApiError
     if sent is not None and (wrong or found is None):
         raise sent
     if found is None or wrong == [""]:
-        raise ApiError(f"{server.name}: it was sent, and is not there")
+        raise ApiError(f"{server.name}: it was taken, and is not there any more")
     if wrong:
-        raise ApiError(f"{server.name}: it was sent, and is not as it should be: {', '.join(wrong)}")
+        raise OtherwiseError(f"{server.name}: it was taken, and is otherwise by now: {', '.join(wrong)}")
     return found
 
 
@@ -156,7 +170,10 @@ def differences(wanted: Any, found: Any, place: str = "") -> list[str]:
 
 def _kubectl(server: Container, arguments: list[str], document: Mapping[str, Any] | None = None) -> str:
     given = b"" if document is None else json.dumps(document).encode()
-    done = server.run(["kubectl", _PATIENCE, *arguments], given)
+    try:
+        done = server.run(["kubectl", _PATIENCE, *arguments], given)
+    except ContainerError as error:
+        raise ApiError(f"{server.name}: {error.message.removeprefix(f'{server.name}: ')}") from None
     if done.status != 0:
         raise ApiError(f"{server.name}: kubectl {arguments[0]}: {done.problem}")
     return done.output

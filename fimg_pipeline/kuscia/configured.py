@@ -50,10 +50,11 @@ class AppImage(BaseModel):
         """What people know it by: ``nginx``, or ``web of nginx``."""
         return f"{self.name} of {self.image}" if self.name else self.image
 
-    @property
-    def identity(self) -> tuple[str, Platform, str, tuple[str, ...]]:
-        """Where it is: what else is said of it may change, and it is the same one."""
-        return self.image, self.platform, self.name, self.deployment.api_nodes
+    def is_of(self, other: AppImage, name: str) -> bool:
+        """Whether ``other``, which was registered as ``name``, is this one, whatever else was said of it."""
+        same = (self.image, self.platform, self.mode) == (other.image, other.platform, other.mode)
+        called = self.name in (name, other.name)
+        return same and called and bool(set(self.deployment.api_nodes) & set(other.deployment.api_nodes))
 
     def request(self, reference: str, folder: Path) -> Request:
         """What is asked for when the image is called ``reference``; files of templates are seen from ``folder``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Hashable
@@ -13,6 +14,8 @@ from fimg_pipeline.errors import FimgError
 
 #: Parts of a document with its aliases written out. Nine lines of aliases to aliases are a billion.
 _MOST_PARTS: Final = 100_000
+#: Characters of all texts in it, likewise.
+_MOST_TEXT: Final = 8 << 20
 _TAG: Final = "tag:yaml.org,2002:"
 _TAGS: Final = tuple(f"{_TAG}{name}" for name in ("null", "str", "seq", "map"))
 
@@ -77,7 +80,14 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
             seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+        merged = any(key.tag == f"{_TAG}merge" for key, _ in node.value)
+        found = super().construct_mapping(node, deep)
+        if merged and len({key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}) < len(node.value):
+            # To YAML 1.1 the key that stands there counts, to kubectl whichever comes last.
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is there, and comes from << as well", node.start_mark
+            )
+        return found
 
 
 _Loader.add_constructor(f"{_TAG}bool", _Loader.construct_boolean)
@@ -87,15 +97,20 @@ _Loader.add_constructor(f"{_TAG}float", _Loader.construct_number)
 
 def load_all(text: str) -> list[Any]:
     """The documents of ``text``, each with its aliases written out; raises :class:`DocumentError`."""
-    left = _MOST_PARTS
+    left, text_left = _MOST_PARTS, _MOST_TEXT
 
     def written_out(value: Any) -> Any:
-        nonlocal left
+        nonlocal left, text_left
         left -= 1
         if left < 0:
             raise DocumentError(f"it has more than {_MOST_PARTS} parts, aliases written out")
+        if isinstance(value, str):
+            text_left -= len(value)
+            if text_left < 0:
+                raise DocumentError(f"it has more than {_MOST_TEXT} characters, aliases written out")
+            return _whole(value)
         if isinstance(value, dict):
-            return {key: written_out(part) for key, part in value.items()}
+            return {written_out(key): written_out(part) for key, part in value.items()}
         if isinstance(value, list):
             return [written_out(part) for part in value]
         if isinstance(value, float) and not math.isfinite(value):
@@ -103,7 +118,7 @@ def load_all(text: str) -> list[Any]:
         return value
 
     try:
-        return [written_out(document) for document in yaml.load_all(text, Loader=_Loader)]
+        return [written_out(document) for document in yaml.load_all(spaced(text), Loader=_Loader)]
     except yaml.YAMLError as error:
         raise DocumentError(f"it is no YAML: {' '.join(str(error).split())}") from None
     except (ValueError, TypeError) as error:
@@ -111,3 +126,22 @@ def load_all(text: str) -> list[Any]:
         raise DocumentError(f"it has a value that can't be read: {str(error)[:120]}") from None
     except RecursionError:
         raise DocumentError("a part of it contains itself (anchors, aliases), or it is nested too deeply") from None
+
+
+def spaced(text: str) -> str:
+    """JSON may have tabs between its parts, where YAML may not; in its strings it has none. Positions stay."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return text.replace("\t", " ")
+
+
+def _whole(text: str) -> str:
+    """``text`` with characters that JSON writes as two escapes put together; half of one is no text."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise DocumentError("it has half a character (\\ud800 to \\udfff)") from None

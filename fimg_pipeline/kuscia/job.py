@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.kuscia.documents import DocumentError, load_all
+from fimg_pipeline.kuscia.documents import DocumentError, load_all, spaced
 from fimg_pipeline.kuscia.names import checked_name
 
 KIND: Final = "KusciaJob"
@@ -46,8 +46,8 @@ def with_app_image(text: str, app_image: str, tasks: Collection[str] = ()) -> st
     """
     checked_name(app_image)
     try:
-        wanted = load_all(_spaced(text))
-        nodes = list(yaml.compose_all(_spaced(text), Loader=yaml.SafeLoader))
+        wanted = load_all(text)
+        nodes = list(yaml.compose_all(spaced(text), Loader=yaml.SafeLoader))
     except DocumentError as error:
         raise JobError(error.message) from None
     edits: list[_Edit] = []
@@ -133,17 +133,8 @@ def _scalar(text: str, style: str | None) -> str:
     return text if style != '"' and _PLAIN.fullmatch(text) and text not in _WORDS else json.dumps(text)
 
 
-def _spaced(text: str) -> str:
-    """JSON may have tabs between its parts, where YAML may not; in its strings it has none. Positions stay."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return text.replace("\t", " ")
-
-
 def _is(text: str, wanted: list[Any]) -> bool:
     try:
-        return load_all(_spaced(text)) == wanted
+        return load_all(text) == wanted
     except DocumentError:
         return False

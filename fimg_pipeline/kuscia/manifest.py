@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -29,6 +30,10 @@ _SERVERS_OWN: Final = frozenset(
 _KUBECTLS_OWN: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
+#: etcd takes 1.5 MB a request, with what servers note of it; a ConfigMap, which Kuscia makes, may have 1 MiB.
+_MOST_BYTES: Final = 1_000_000
+
+
 class TemplateError(FimgError):
     """A template that gives no AppImage."""
 
@@ -51,6 +56,7 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     except ValidationError as error:
         raise TemplateError(first_problem(error)) from None
     _check(checked, name, image)
+    _require_size(document)
     return document
 
 
@@ -137,15 +143,15 @@ class _Metadata(BaseModel):
 class _Image(_Model):
     name: Text
     tag: Text
-    id: str = ""
-    sign: str = ""
+    id: str | None = None
+    sign: str | None = None
 
 
 class _Port(_Model):
     name: PortName
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    protocol: Literal["HTTP", "GRPC"] = "HTTP"
-    scope: Literal["Cluster", "Domain", "Local"] = "Local"
+    protocol: Literal["HTTP", "GRPC"] | None = None
+    scope: Literal["Cluster", "Domain", "Local"] | None = None
 
 
 class _Mount(_Model):
@@ -170,14 +176,14 @@ class _PodSpec(_Model):
 class _DeployTemplate(_Model):
     name: Label
     role: str = ""
-    replicas: Annotated[int, Field(ge=0)] | None = None
+    replicas: Annotated[int, Field(ge=0, le=(1 << 31) - 1)] | None = None
     spec: _PodSpec
 
 
 class _Spec(_Model):
     image: _Image
     deployTemplates: Annotated[list[_DeployTemplate], Field(min_length=1)]
-    configTemplates: dict[Key, str] = {}
+    configTemplates: dict[Key, str] | None = None
 
 
 class _AppImage(_Model):
@@ -206,10 +212,19 @@ def _check(found: _AppImage, name: str, image: Reference) -> None:
             mounts = container.configVolumeMounts or ()
             _unique(f"{where}[{number}]", "is mounted over", [mount.mountPath for mount in mounts])
             for mount in mounts:
-                if mount.subPath not in found.spec.configTemplates:
+                if mount.subPath not in (found.spec.configTemplates or ()):
                     raise TemplateError(
                         f"{where}[{number}] mounts {mount.subPath}, which spec.configTemplates does not have"
                     )
+
+
+def _require_size(document: dict[str, Any]) -> None:
+    """:class:`TemplateError` when it is more than an API server takes, which would say so at the end only."""
+    # As Go writes it: what HTML takes for its own is six bytes.
+    text = json.dumps(document, ensure_ascii=False)
+    size = len(text.encode()) + 5 * sum(map(text.count, "<>&"))
+    if size > _MOST_BYTES:
+        raise TemplateError(f"it has {size} bytes as an API server keeps it, and {_MOST_BYTES} are taken at most")
 
 
 def _unique(where: str, what: str, values: list[str]) -> None:

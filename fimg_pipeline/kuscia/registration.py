@@ -39,7 +39,8 @@ class RegistrationError(FimgError):
 class Result:
     """What a node has now. ``image``: ``None`` where none belongs, or none is; ``app_image`` likewise.
 
-    ``earlier``: it had an AppImage of that name before. ``unseen``: it was sent one, which it may have.
+    ``earlier``: it had an AppImage of that name before. ``sent``: it was sent one, and has it ("otherwise") or may have
+    it ("unseen").
     """
 
     node: str
@@ -47,7 +48,7 @@ class Result:
     app_image: str | None = None
     problem: str | None = None
     earlier: bool = False
-    unseen: bool = False
+    sent: Literal["otherwise", "unseen"] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def register(engine: Engine, store: LayerStore, nodes: Nodes, wanted: Wanted, sa
     for name, answer in _answers({server.name: server for server in nodes.servers}, apply).items():
         if isinstance(answer, FimgError):
             results[name].problem = _said(name, answer)
-            results[name].unseen = isinstance(answer, api.UnseenError)
+            if isinstance(answer, (api.OtherwiseError, api.UnseenError)):
+                results[name].sent = "unseen" if isinstance(answer, api.UnseenError) else "otherwise"
         else:
             results[name].app_image = answer
     _require(results, wanted)
@@ -232,14 +234,14 @@ def _require(results: Mapping[str, Result], wanted: Wanted) -> None:
     name = wanted.document["metadata"]["name"]
     having = [result.node for result in results.values() if result.image]
     applied = [result.node for result in results.values() if result.app_image]
-    perhaps = [result.node for result in results.values() if result.unseen]
+    otherwise = [result.node for result in results.values() if result.sent == "otherwise"]
+    perhaps = [result.node for result in results.values() if result.sent == "unseen"]
     lines = [f"{wanted.reference} is not registered as {name}: {len(failed)} of {len(results)} nodes failed"]
     lines += [f"  {result.node}: {result.problem}" for result in failed]
     where = f"  the image is now in {', '.join(having) or 'none'}; the AppImage in {', '.join(applied) or 'none'}"
+    where += f", otherwise than it should be in {', '.join(otherwise)}" if otherwise else ""
     lines.append(where + (f", and perhaps in {', '.join(perhaps)}" if perhaps else ""))
-    earlier = [
-        name for name, result in results.items() if result.earlier and not result.app_image and not result.unseen
-    ]
+    earlier = [result.node for result in results.values() if result.earlier and not (result.app_image or result.sent)]
     if earlier:
         lines.append(
             f"  an earlier AppImage {name} is still in {', '.join(earlier)}: its tasks run on what nodes have now"

@@ -20,6 +20,8 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("a: 2024-13-01", {"a": "2024-13-01"}),
         ("a: [1, 1.5, true, null, x]", {"a": [1, 1.5, True, None, "x"]}),
         ("a: &x {b: 1}\nc: *x", {"a": {"b": 1}, "c": {"b": 1}}),
+        ('{"a": "party \\ud83d\\ude00"}', {"a": "party \U0001f600"}),
+        ('{\n\t"a": [\t1]\n}', {"a": [1]}),
         ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
     ],
 )
@@ -68,6 +70,10 @@ def test_texts_without_quotes(text: str, found: object) -> None:
     ("text", "told"),
     [
         ("a: !!bool x", "can't be read"),
+        ("a: &x {b: 1}\nc: {b: 2, <<: *x}", "a key is there, and comes from << as well"),
+        ("a: &x {b: 1}\nc: {<<: *x, b: 2}", "a key is there, and comes from << as well"),
+        ('a: "\\ud83d"', "half a character"),
+        (f"a: &x {'x' * 1_000_000}\nb: [{', '.join(['*x'] * 10)}]", "more than 8388608 characters"),
         ("a: [", "no YAML"),
         ("a: !!timestamp foo", "no YAML"),
         ("a: !!binary Zm9v", "no YAML"),

@@ -105,6 +105,14 @@ def test_other_documents_of_the_file_stay() -> None:
         ("kind: KusciaJob\nspec: {tasks: [{appImage: [a]}]}\n", r"tasks\[0\]\.appImage must be a name"),
         ("kind: KusciaJob\nx: &x old\nspec: {tasks: [{appImage: *x}]}\n", r"tasks\[0\]\.appImage must be a name"),
         ("kind: KusciaJob\nx: &x {taskID: a}\nspec: {tasks: [*x]}\n", "would change something else too"),
+        (
+            "b: &b {appImage: old}\nkind: KusciaJob\nspec:\n  tasks:\n  - <<: *b\n    taskID: a\n",
+            "setting it would change something else too",
+        ),
+        (
+            "kind: KusciaJob\nspec:\n  tasks:\n  - taskID: a\n    appImage: old\n    <<: {appImage: older}\n",
+            "a key is there, and comes from << as well",
+        ),
         ("kind: KusciaJob\nspec:\n  tasks:\n  - ? taskID\n    : a\n", "written in another way than fields and values"),
         ("kind: KusciaJob\nspec: {tasks: [&x {taskID: *x}]}\n", "contains itself"),
     ],

@@ -112,6 +112,14 @@ def test_what_a_value_holds_is_neither_yaml_nor_a_pattern() -> None:
         ("mountPath: /work/task.conf", "mountPath: /work:task.conf", "mountPath '/work:task.conf' must be a path"),
         ("    task.conf: |", "    task conf: |", "configTemplates.*'task conf' must be letters, digits"),
         ("    task.conf: |", "    ..: |", r"configTemplates.*'\.\.' must be letters, digits"),
+        ("replicas: 1", "replicas: 2147483648", r"deployTemplates\[0\]\.replicas must be less than or equal to"),
+        ("scope: Cluster}", "scope: Cluster, port: 65536}", r"ports\[0\]\.port must be less than or equal to 65535"),
+        ("    task.conf: |", f"    {'k' * 254}: |", "must be letters, digits, '-', '_' and '.', of at most 253"),
+        (
+            "  configTemplates:\n",
+            f"  configTemplates:\n    other: '{'<' * 170_000}'\n",
+            r"it has 10\d{5} bytes as an API server keeps it, and 1000000 are taken at most",
+        ),
         ("replicas: 1", "replicas: -1", r"deployTemplates\[0\]\.replicas must be greater than or equal to 0"),
         ("metadata:\n", "metadata:\n  finalizers: [a/b]\n", "metadata.finalizers is not known here"),
         ("restartPolicy: Never", "restartPolicy: no", "restartPolicy must be"),
@@ -138,6 +146,20 @@ def test_what_a_server_noted_in_one_that_was_exported_is_left_out() -> None:
     done = made(TEMPLATE.replace("spec:", noted, 1) + "status: {}\n")
     assert done["metadata"] == {"name": "b-2-0", "labels": {"a": "b"}, "annotations": {"c": "d"}}
     assert "status" not in done and done["spec"] == made()["spec"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("    tag: {{IMAGE_TAG}}\n", "    tag: {{IMAGE_TAG}}\n    id:\n    sign:\n"),
+        ("protocol: HTTP, scope: Cluster", "protocol: , scope: "),
+        ("replicas: 1", "replicas: 2147483647"),
+        ("    task.conf: |", f"    {'k' * 253}: ''\n    task.conf: |"),
+    ],
+)
+def test_what_servers_take_is_taken(before: str, after: str) -> None:
+    """Empty fields among it: Kuscia's own documents have them."""
+    assert made(TEMPLATE.replace(before, after, 1))["kind"] == "AppImage"
 
 
 @pytest.mark.parametrize(
