@@ -78,3 +78,24 @@ def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FimgError, match="can't be read: No such file"):
         read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ("mode: p2p, user: x", "mode: p2p, user: x, domains: [bob, alice]", True),
+        ("mode: p2p, user: x", "mode: p2p, user: x, domains: [alice, bob, carol], pin: true", True),
+        ("mode: p2p, user: x", "mode: p2p, user: x, name: nginx-t", True),
+        ("mode: p2p, user: x", "mode: p2p, user: x, name: other", False),
+        ("mode: p2p, user: x", "mode: p2p, user: z", False),
+        ("mode: p2p, user: x", "mode: p2p, user: x, domains: [carol]", False),
+        ("mode: p2p, user: x", "mode: center, user: x", False),
+        ("mode: center, user: x", "mode: center, user: x, domains: [carol]", True),
+        ("mode: center, user: x", "mode: center, user: x, platform: arm64", False),
+    ],
+)
+def test_which_one_it_was_before(tmp_path: Path, before: str, now: str, same: bool) -> None:
+    """As far as it is on the same servers under the same name, whatever else is said of it."""
+    (was,) = read(written(tmp_path, f"app_images: [{{image: nginx, {before}}}]"))
+    (found,) = read(written(tmp_path, f"app_images: [{{image: nginx, {now}}}]"))
+    assert found.is_of(was, "nginx-t") is same
