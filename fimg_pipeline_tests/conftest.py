@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource, create_sample
 from fimg_pipeline_tests.rig.command import Fimg
 from fimg_pipeline_tests.rig.demo import demo
+
+# Started in the background of a script, SIGINT comes ignored. Dagster, where tests run it in this process, would have
+# SIGTERM ignored too then, and whatever tests start could not be ended by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_no_other(
         assert second.container.name not in there(engine)
     finally:
         for user in users:
-            user.terminate()
+            user.kill()
             user.wait()
         with second_engine(engine, image, {}, tmp_path / "home"):
             """Removes the other, too."""
