@@ -22,6 +22,14 @@ def run_folder(home: Path, run_id: str) -> Path:
     return home / "runs" / run_id
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Gives a file its content in one step: nobody finds half of it. For whoever holds a lock, or names it uniquely."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + NEW)
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
 @contextmanager
 def locked(path: Path, hint: str = "set FIMG_HOME to a folder that is yours") -> Iterator[int]:
     """Holds an advisory lock on ``path``; the system lets go of it when the holder dies.

@@ -33,7 +33,7 @@ from fimg_pipeline.source.pins import keep
 from fimg_pipeline.source.refs import ORIGIN
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.source.tags import recorded, ref_of
-from fimg_pipeline.state import NEW
+from fimg_pipeline.state import write_whole
 
 #: Tag of a run that was asked for: the name under which its source is pinned, and what it was to make written down.
 REQUEST: Final = "fimg/request"
@@ -181,7 +181,7 @@ def _request(
     fate = plan.source.fate
     key = fingerprint({**decision.wanted, "commit": fate.commit, "tag": plan.tag, "platform": plan.platform})
     keep(settings.home, plan.tag, key, plan.source)
-    _write_wanted(settings, key, decision.wanted)
+    write_whole(_wanted_file(settings, key), json.dumps(dict(decision.wanted)))
     return dg.RunRequest(
         # A schedule asks once a night; a sensor as often as it has to.
         run_key=f"{night} {plan.tag} {plan.platform}" if night else None,
@@ -222,13 +222,6 @@ def _wanted(settings: Settings, key: str) -> Mapping[str, str]:
     except (OSError, ValueError):
         return {}
     return found
-
-
-def _write_wanted(settings: Settings, key: str, wanted: Mapping[str, str]) -> None:
-    file = _wanted_file(settings, key)
-    new = file.with_suffix(NEW)
-    new.write_text(json.dumps(dict(wanted)))
-    new.replace(file)
 
 
 def _wanted_file(settings: Settings, key: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.resolve import resolve
-from fimg_pipeline.state import NEW, locked
+from fimg_pipeline.state import locked, write_whole
 
 
 def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> SourceSnapshot:
@@ -28,7 +28,7 @@ def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> Sourc
                 return snapshot.only(names)
         pins = {name: found for snapshot in earlier for name, found in snapshot.repositories.items()}
         snapshot = resolve(settings, names, pins=pins)
-        _write(folder / f"{len(earlier)}.json", snapshot)
+        write_whole(folder / f"{len(earlier)}.json", json.dumps(asdict(snapshot)))
         return snapshot
 
 
@@ -37,13 +37,7 @@ def keep(home: Path, tag: str, key: str, snapshot: SourceSnapshot) -> None:
     folder = home / "sources" / key / tag
     with locked(folder / "lock"):
         if not any(folder.glob("*.json")):
-            _write(folder / "0.json", snapshot)
-
-
-def _write(file: Path, snapshot: SourceSnapshot) -> None:
-    new = file.with_suffix(NEW)
-    new.write_text(json.dumps(asdict(snapshot)))
-    new.replace(file)
+            write_whole(folder / "0.json", json.dumps(asdict(snapshot)))
 
 
 def from_json(data: dict[str, Any]) -> SourceSnapshot:

@@ -26,6 +26,7 @@ from fimg_pipeline.source.store import DAMAGED, ObjectStore
 from fimg_pipeline.source.tags import ref_of
 from fimg_pipeline.source.urls import is_safe, joined, local_folder, public_url, web_page
 from fimg_pipeline.source.worktree import written_tree
+from fimg_pipeline.state import write_whole
 
 #: Refs that do not move once published.
 _RELEASE_REF: Final = re.compile(r"v?\d+(?:\.\d+)+")
@@ -294,10 +295,7 @@ class _Resolver:
                 f"set {variable} or GIT_MIRROR to a copy that can be reached" if error.transient else f"set {version}"
             )
             raise type(error)(error.message, hint=hint) from None
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        temporary = remembered.with_suffix(".new")
-        temporary.write_text(commit)
-        temporary.replace(remembered)
+        write_whole(remembered, commit)
         return self._at(name, ref, commit)
 
     def _origin(self, name: Repository) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.state import NEW, locked
+from fimg_pipeline.state import locked, write_whole
 from fimg_pipeline.values import git_ref, tag_problem
 
 _RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
@@ -72,9 +72,7 @@ def forget(home: Path, tag: str) -> bool:
 
 
 def _write(home: Path, tags: dict[str, str | None]) -> None:
-    new = _file(home).with_suffix(NEW)
-    new.write_text(json.dumps(tags, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    new.replace(_file(home))
+    write_whole(_file(home), json.dumps(tags, indent=2, sort_keys=True) + "\n")
 
 
 def _file(home: Path) -> Path:

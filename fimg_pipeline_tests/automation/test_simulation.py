@@ -41,7 +41,7 @@ from fimg_pipeline_tests.plan.samples import make_settings, make_source
 # It takes minutes.
 pytestmark = pytest.mark.engine
 
-EVENTS = 700
+EVENTS = 500
 FEATURES = (Feature.BASIC, Feature.SPARK)
 PACKAGES = ("proxy", "fateflow", "eggroll", "fateboard", "fate")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -320,7 +320,7 @@ def change(world: World) -> None:
     world.elapsed += chance.choice((1, 60, 600, 3600))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, random.Random(seed))
     monkeypatch.setattr(sensors, "_LEDGER", Ledger())
