@@ -55,7 +55,7 @@ def apply(server: Container, document: Mapping[str, Any]) -> str:
     """
     before = current(server, document["metadata"]["name"])
     try:
-        before = _bring(server, document)
+        before = _bring(server, document, before)
     except ApiError as error:
         _require_seen(server, document, error)
     after = _require_seen(server, document, None)
@@ -65,10 +65,9 @@ def apply(server: Container, document: Mapping[str, Any]) -> str:
     return "unchanged" if _version(before) == _version(after) else "configured"
 
 
-def _bring(server: Container, document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Creates it, or replaces what is there under the version that was read; what was there."""
+def _bring(server: Container, document: Mapping[str, Any], found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Creates it, or replaces what was ``found`` there under that version; what was there in the end."""
     name = document["metadata"]["name"]
-    found = current(server, name)
     for _ in range(_TRIES):
         try:
             if found is None:

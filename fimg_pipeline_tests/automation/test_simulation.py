@@ -1,4 +1,4 @@
-"""Thousands of events against the real sensor, with an engine of dictionaries: in the end all is built.
+"""A thousand events against the real sensor, with an engine of dictionaries: in the end all is built.
 
 Runs are Dagster's own, of a job that does what steps do: it makes what was asked for, in order, of the source that was
 pinned, and reuses what the engine has.
