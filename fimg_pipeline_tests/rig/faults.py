@@ -82,8 +82,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(self.server.target, timeout=60)
         try:
-            # With the name it was asked by: the registry says by it where uploads go.
-            connection.request(self.command, self.path, body=body, headers=dict(self.headers))
+            # With the name it was asked by: the registry says by it where uploads go. Headers may come several times:
+            # Docker says in one each what manifests it understands, in any order.
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
             answer = connection.getresponse()
             content = answer.read()
             self.send_response(answer.status)
