@@ -17,6 +17,7 @@ from fimg_pipeline.assets.registration import registration_assets
 from fimg_pipeline.assets.source import source
 from fimg_pipeline.automation.executor import EXECUTOR
 from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
+from fimg_pipeline.automation.overview import overview
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.sensors import SENSORS
 from fimg_pipeline.settings import Settings, load
@@ -27,7 +28,15 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
     settings = settings or load()
     registration = registration_assets(settings)
     return dg.Definitions(
-        assets=[source, *PACKAGE_ASSETS, *IMAGE_ASSETS, *BUNDLE_ASSETS, *PUBLISHING_ASSETS, *registration.assets],
+        assets=[
+            overview,
+            source,
+            *PACKAGE_ASSETS,
+            *IMAGE_ASSETS,
+            *BUNDLE_ASSETS,
+            *PUBLISHING_ASSETS,
+            *registration.assets,
+        ],
         asset_checks=registration.checks,
         jobs=build_jobs(settings),
         sensors=SENSORS,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from fimg_pipeline.plan.model import Planned, PlannedPackage
 from fimg_pipeline.state import run_folder
 
 Kind = Literal["source", "package", "image", "bundle", "registry", "kuscia"]
@@ -65,6 +66,39 @@ class Follower:
         *lines, self._rest = self._rest.split("\n")
         for line in lines:
             yield Event(**json.loads(line))
+
+
+@dataclass
+class Outcomes:
+    """What became of every image and package of a run, by asset key."""
+
+    run_id: str | None = None
+    events: dict[tuple[str, str], Event] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        earlier = self.events.get((event.kind, event.name))
+        # It is tried again; should that be interrupted, it has failed.
+        if event.what == "started" and earlier is not None and earlier.what == "failed":
+            return
+        self.events[(event.kind, event.name)] = event
+
+    def add_failure(self, kind: Kind, name: str, message: str) -> None:
+        """Dagster says that the step failed; unless the step itself said why, this is all there is to tell."""
+        known = self.events.get((kind, name))
+        if known is None or known.what == "started":
+            self.events[(kind, name)] = Event(kind, name, "failed", message=message)
+
+    def of(self, item: Planned) -> Event | None:
+        return self.events.get(("package" if isinstance(item, PlannedPackage) else "image", item.name))
+
+
+def outcomes(home: Path, run_id: str) -> Outcomes:
+    """What became of a run's images and packages so far."""
+    found = Outcomes(run_id)
+    for event in Follower(home, run_id).new():
+        if event.what != "working":
+            found.add(event)
+    return found
 
 
 def log_path(home: Path, run_id: str, name: str) -> Path:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.cli import main
-from fimg_pipeline.cli.watch import Outcomes
-from fimg_pipeline.progress import Event
+from fimg_pipeline.progress import Event, Outcomes
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline_tests.rig.command import FIMG, environment
 

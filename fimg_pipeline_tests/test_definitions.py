@@ -14,7 +14,17 @@ import pytest
 import yaml
 from sqlalchemy.exc import IntegrityError
 
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, log_page, package_key
+from fimg_pipeline.assets.keys import (
+    LISTS,
+    OVERVIEW,
+    PUBLISHED,
+    REGISTERED,
+    SOURCE,
+    bundle_key,
+    image_key,
+    log_page,
+    package_key,
+)
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.catalog.features import Feature
@@ -40,7 +50,7 @@ def test_definitions_are_loadable() -> None:
 
 def test_every_image_package_and_bundle_is_an_asset_whatever_the_switches_say() -> None:
     wanted = {SOURCE, *map(image_key, IMAGES), *map(package_key, PACKAGES), *map(bundle_key, BUNDLES)}
-    assert set(specs()) == wanted | {PUBLISHED, LISTS}
+    assert set(specs()) == wanted | {PUBLISHED, LISTS, OVERVIEW}
 
 
 def test_lineage_follows_the_catalog() -> None:
@@ -69,7 +79,7 @@ def test_a_build_carries_nothing_elsewhere() -> None:
     def keys(job: str) -> set[dg.AssetKey]:
         return set(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
 
-    assert not shipping & (keys("build") | keys("build_amd64"))
+    assert not (shipping | {OVERVIEW}) & (keys("build") | keys("build_amd64"))
     assert keys("bundle") == set(map(bundle_key, BUNDLES))
     assert (keys("publish"), keys("publish_lists")) == ({PUBLISHED}, {LISTS})
 
@@ -105,6 +115,7 @@ def test_all_builds_share_one_pool() -> None:
 def test_groups_are_those_a_person_understands() -> None:
     groups = {spec.group_name for spec in specs().values()}
     assert groups == {
+        "overview",
         "source",
         "packages",
         "base",
@@ -121,8 +132,9 @@ def test_groups_are_those_a_person_understands() -> None:
 
 
 def test_every_asset_is_described_owned_and_partitioned() -> None:
-    for spec in specs().values():
-        assert spec.description and spec.owners and spec.kinds and spec.partitions_def is not None
+    for key, spec in specs().items():
+        assert spec.description and spec.owners and spec.kinds
+        assert (spec.partitions_def is None) is (key == OVERVIEW)
     descriptions = [spec.description for spec in specs().values()]
     assert len(set(descriptions)) == len(descriptions)
 

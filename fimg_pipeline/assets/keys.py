@@ -10,10 +10,14 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
+from fimg_pipeline.plan.model import Planned, PlannedImage
+
 SOURCE: Final = dg.AssetKey(["source"])
 #: The images of a platform and tag in their registry, and the lists over all platforms.
 PUBLISHED: Final = dg.AssetKey(["registry", "images"])
 LISTS: Final = dg.AssetKey(["registry", "lists"])
+#: How everything watched stands.
+OVERVIEW: Final = dg.AssetKey(["overview"])
 #: AppImages on nodes of Kuscia.
 REGISTERED: Final = dg.AssetKey(["kuscia", "app_images"])
 
@@ -31,6 +35,16 @@ def image_key(name: str) -> dg.AssetKey:
 
 def package_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["package", name])
+
+
+def asset_name(item: Planned) -> str:
+    """The key of the asset that makes ``item``, as text."""
+    return item.name if isinstance(item, PlannedImage) else f"package/{item.name}"
+
+
+def planned_key(item: Planned) -> dg.AssetKey:
+    """The same, as a key."""
+    return dg.AssetKey(asset_name(item).split("/"))
 
 
 def bundle_key(name: str) -> dg.AssetKey:

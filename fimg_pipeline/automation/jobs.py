@@ -6,7 +6,7 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, package_key
+from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, package_key
 from fimg_pipeline.assets.pipeline import TAG_PLATFORM
 from fimg_pipeline.catalog.images import unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
@@ -30,7 +30,7 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     registered = [] if settings.kuscia_app_images is None else [REGISTERED]
     everything = dg.define_asset_job(
         BUILD,
-        selection=dg.AssetSelection.all() - bundles - dg.AssetSelection.assets(PUBLISHED, LISTS, *registered),
+        selection=dg.AssetSelection.all() - bundles - dg.AssetSelection.assets(PUBLISHED, LISTS, OVERVIEW, *registered),
         description="All images and packages: pick assets and a partition, or use `fimg build`.",
     )
     bundle = dg.define_asset_job(

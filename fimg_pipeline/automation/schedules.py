@@ -11,7 +11,8 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.watching import look, watched
+from fimg_pipeline.automation.run_requests import look
+from fimg_pipeline.automation.watching import survey, tags
 from fimg_pipeline.settings import Settings
 
 
@@ -30,10 +31,14 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def nightly(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         close_abandoned_runs(context.instance)
         night = context.scheduled_execution_time.strftime("%Y-%m-%d")
-        for tag in watched(pipeline.settings()):
+        settings = pipeline.settings()
+        for tag in tags(settings):
             add_tag(context.instance, tag)
-        platforms = pipeline.settings().watched_platforms
-        looks = list(look(context.instance, pipeline, Ledger(), platforms, time.time(), night=night))
+        looks = [
+            look(context.instance, each, time.time(), night=night)
+            for each in survey(context.instance, pipeline, Ledger(), settings.watched_platforms)
+            if each.fixed is None
+        ]
         told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
         requests = [found.request for found in looks if found.request is not None]
         if not requests:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import dagster as dg
 from packaging.version import Version
 
+from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.watching import look, watched
+from fimg_pipeline.automation.overview import identity, metadata, written
+from fimg_pipeline.automation.run_requests import look
+from fimg_pipeline.automation.status import status
+from fimg_pipeline.automation.watching import Watched, survey, tags
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.source.tags import record, release_tag
 
@@ -30,23 +36,37 @@ _LEDGER: Final = Ledger()
     "It compares what source and recipes ask for with what is on record, so that nothing is lost when a tick or a run "
     "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried three times.",
 )
-def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
+def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult:
     """Asks for what is stale and says of every tag what it found."""
     instance = context.instance
     close_abandoned_runs(instance)
     settings = pipeline.settings()
     known = known_tags(instance)
-    new = [tag for tag in watched(settings) if tag not in known]
-    looks = list(look(instance, pipeline, _LEDGER, settings.watched_platforms, time.time()))
+    new = [tag for tag in tags(settings) if tag not in known]
+    now = time.time()
+    watched = list(survey(instance, pipeline, _LEDGER, settings.watched_platforms))
+    looks = [look(instance, each, now) for each in watched]
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
     requests = [found.request for found in looks if found.request is not None]
-    if not requests and not new:
-        return dg.SkipReason("\n".join(told))
-    for line in told:
-        context.log.info(line)
+    events = _overview(instance, watched)
+    if requests:
+        for line in told:
+            context.log.info(line)
     return dg.SensorResult(
-        run_requests=requests, dynamic_partitions_requests=[TAGS.build_add_request(new)] if new else []
+        run_requests=requests,
+        skip_reason=None if requests else "\n".join(told),
+        dynamic_partitions_requests=[TAGS.build_add_request(new)] if new else [],
+        asset_events=events,
     )
+
+
+def _overview(instance: dg.DagsterInstance, watched: Sequence[Watched]) -> list[dg.AssetMaterialization]:
+    """How all stands, if that is not what was written last."""
+    found = [status(instance, each) for each in watched]
+    now = identity(found)
+    if written(instance) == now:
+        return []
+    return [dg.AssetMaterialization(OVERVIEW, metadata=metadata(found), tags={FINGERPRINT: now})]
 
 
 @dg.sensor(

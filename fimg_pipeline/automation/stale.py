@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.plan.model import Plan, Planned, PlannedImage, Status
 
 #: How often the same thing is tried, and how long (seconds) it is left alone after each failure: what fails three times
@@ -49,11 +50,6 @@ class Decision:
 
     wanted: Mapping[str, str]
     waiting: Mapping[str, str]
-
-
-def asset_name(item: Planned) -> str:
-    """The key of the asset that makes ``item``, as text."""
-    return item.name if isinstance(item, PlannedImage) else f"package/{item.name}"
 
 
 def stale(plan: Plan, records: Mapping[str, Record]) -> tuple[Planned, ...]:

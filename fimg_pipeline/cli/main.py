@@ -141,6 +141,21 @@ def kuscia_job(file: str, app_image: str, tasks: tuple[str, ...]) -> None:
     print_job(file, app_image, tasks)
 
 
+@main.command()
+@with_settings
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, with every image, instead of what people read.")
+def status(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
+    """Print how the images of the watched tags stand: built, stale and why, missing, failed, being built."""
+    from fimg_pipeline.automation.status import as_json as encoded
+    from fimg_pipeline.cli.status import print_status, statuses
+
+    found = statuses(settings, flags)
+    if as_json:
+        click.echo(json.dumps(encoded(found), indent=2))
+    else:
+        print_status(found, Console(width=None if sys.stdout.isatty() else 160))
+
+
 @main.group()
 def tag() -> None:
     """The tags images are built under, and what of FATE each stands for."""

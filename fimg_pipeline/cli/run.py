@@ -13,16 +13,16 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import add_tag, partition_key
 from fimg_pipeline.assets.records import recorded
 from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary
-from fimg_pipeline.cli.watch import Outcomes, Watcher, interruptions, quiet
+from fimg_pipeline.cli.watch import Watcher, interruptions, quiet
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
-from fimg_pipeline.progress import Kind
+from fimg_pipeline.progress import Kind, Outcomes
 from fimg_pipeline.settings import Settings
 
 
@@ -50,16 +50,12 @@ def _to_materialize(instance: dg.DagsterInstance, plan: Plan) -> list[Planned]:
         item
         for item in (*plan.packages, *plan.buildable)
         if (type(item), item.name) in outdated
-        or recorded(instance, _key(item), plan.platform, plan.tag) != item.fingerprint
+        or recorded(instance, planned_key(item), plan.platform, plan.tag) != item.fingerprint
     ]
 
 
 def _kind(item: Planned) -> Kind:
     return "package" if isinstance(item, PlannedPackage) else "image"
-
-
-def _key(item: Planned) -> dg.AssetKey:
-    return package_key(item.name) if isinstance(item, PlannedPackage) else image_key(item.name)
 
 
 def _execute(
@@ -78,8 +74,8 @@ def _execute(
         f"{len(todo)} of {len(plan.packages) + len(plan.buildable)} to make, name or record for {plan.platform}, "
         f"tag {plan.tag}"
     )
-    steps = {_key(item).to_python_identifier(): (_kind(item), item.name) for item in todo}
-    launch = Launch(build_job, [SOURCE, *map(_key, todo)], of_platform(plan), len(todo))
+    steps = {planned_key(item).to_python_identifier(): (_kind(item), item.name) for item in todo}
+    launch = Launch(build_job, [SOURCE, *map(planned_key, todo)], of_platform(plan), len(todo))
     ended = execute(instance, settings, flags, plan, source_key, console, launch)
     if ended.stopped is None:
         ended.add_failures({SOURCE.to_python_identifier(): ("source", "source"), **steps})

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from fimg_pipeline.catalog.images import IMAGES
-from fimg_pipeline.cli.watch import Outcomes
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
-from fimg_pipeline.progress import log_path
+from fimg_pipeline.progress import Outcomes, log_path
 
 
 def print_summary(

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +18,7 @@ from rich.markup import escape
 
 from fimg_pipeline.assets.steps import POOL
 from fimg_pipeline.automation.liveness import TAG_COMMAND, close_abandoned_runs
-from fimg_pipeline.plan.model import Planned, PlannedPackage
-from fimg_pipeline.progress import Event, Follower, Kind
+from fimg_pipeline.progress import Event, Follower, Outcomes
 from fimg_pipeline.settings import Settings
 
 #: What asks a command to stop: Ctrl-C, the terminal that is gone, a supervisor.
@@ -28,30 +26,6 @@ STOPPING: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 _POLL_SECONDS: Final = 0.3
 #: How long nothing may happen before somebody wants to know why.
 _PATIENCE_SECONDS: Final = 5.0
-
-
-@dataclass
-class Outcomes:
-    """What became of every image and package of a run, by asset key."""
-
-    run_id: str | None = None
-    events: dict[tuple[str, str], Event] = field(default_factory=dict)
-
-    def add(self, event: Event) -> None:
-        earlier = self.events.get((event.kind, event.name))
-        # It is tried again; should that be interrupted, it has failed.
-        if event.what == "started" and earlier is not None and earlier.what == "failed":
-            return
-        self.events[(event.kind, event.name)] = event
-
-    def add_failure(self, kind: Kind, name: str, message: str) -> None:
-        """Dagster says that the step failed; unless the step itself said why, this is all there is to tell."""
-        known = self.events.get((kind, name))
-        if known is None or known.what == "started":
-            self.events[(kind, name)] = Event(kind, name, "failed", message=message)
-
-    def of(self, item: Planned) -> Event | None:
-        return self.events.get(("package" if isinstance(item, PlannedPackage) else "image", item.name))
 
 
 class Watcher(threading.Thread):

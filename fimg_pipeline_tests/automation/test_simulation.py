@@ -19,12 +19,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import SOURCE
+from fimg_pipeline.assets.keys import SOURCE, asset_name, planned_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation import sensors
 from fimg_pipeline.automation.ledger import Ledger
-from fimg_pipeline.automation.stale import asset_name
 from fimg_pipeline.catalog import packages as catalog
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
@@ -246,9 +245,7 @@ class Simulation:
 
     def made(self, item: Planned, platform: str, tag: str) -> str | None:
         """The fingerprint an asset was last materialized with, as Dagster says."""
-        wanted = dg.AssetRecordsFilter(
-            asset_key=dg.AssetKey(asset_name(item).split("/")), asset_partitions=[partition_key(platform, tag)]
-        )
+        wanted = dg.AssetRecordsFilter(asset_key=planned_key(item), asset_partitions=[partition_key(platform, tag)])
         found = self.instance.fetch_materializations(wanted, limit=1).records
         made = found[0].asset_materialization if found else None
         return (made.tags or {}).get(FINGERPRINT) if made is not None else None

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fimg_pipeline.automation.stale import ATTEMPTS, PAUSES, Attempt, Record, asset_name, decide, stale
+from fimg_pipeline.assets.keys import asset_name
+from fimg_pipeline.automation.stale import ATTEMPTS, PAUSES, Attempt, Record, decide, stale
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.plan.model import Plan, Status
 from fimg_pipeline.plan.planner import make_plan

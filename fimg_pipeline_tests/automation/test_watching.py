@@ -11,14 +11,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import SOURCE
+from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import known_tags, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.run_requests import REQUEST, Look, look
 from fimg_pipeline.automation.schedules import schedules
-from fimg_pipeline.automation.stale import asset_name
-from fimg_pipeline.automation.watching import REQUEST, Look, look
+from fimg_pipeline.automation.watching import survey
 from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
@@ -57,11 +57,11 @@ class Watched:
         packages = needed_packages(select(settings.features), settings.platform)
         return make_plan(settings, resolve(settings, packages), engine_with(*self.made), digest)
 
-    def look(self, *, night: str = "") -> dict[str, Look]:
+    def look(self) -> dict[str, Look]:
         """What is found, by tag."""
         pipeline: Any = self
-        found = look(self.instance, pipeline, self.ledger, ["amd64"], NOW, night=night)
-        return {each.tag: each for each in found}
+        found = survey(self.instance, pipeline, self.ledger, ["amd64"])
+        return {each.tag: look(self.instance, each, NOW) for each in found}
 
     def build(self, tag: str = "t") -> Plan:
         """Has everything of a tag made and recorded, as a run would."""
@@ -75,7 +75,7 @@ class Watched:
         for item in (*plan.packages, *plan.buildable):
             self.instance.report_runless_asset_event(
                 dg.AssetMaterialization(
-                    dg.AssetKey(asset_name(item).split("/")),
+                    planned_key(item),
                     partition=partition,
                     tags={FINGERPRINT: item.fingerprint, COMMIT: fate},
                     metadata={"reference": "x"},

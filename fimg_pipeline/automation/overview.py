@@ -1,0 +1,93 @@
+"""The web UI's table of how everything watched stands: an asset without partitions, written by whoever looks."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import OVERVIEW
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.status import PartitionStatus, State, status
+from fimg_pipeline.automation.watching import survey
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.fingerprint import fingerprint
+
+#: So many images are listed that are not as they should be: a page that never ends helps nobody.
+_MOST: Final = 200
+
+
+@dg.asset(
+    key=OVERVIEW,
+    group_name="overview",
+    kinds={"table"},
+    owners=["team:fate-release"],
+    code_version="1",
+    description="How the images of every watched tag stand: built, stale and why, missing, failed. As `fimg status`."
+    "\n\nThe badges of partitions only say that something was made once. Materialize it to look now; the sensor "
+    "`commits` writes it whenever something changed.",
+)
+def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Looks at everything watched."""
+    try:
+        watched = list(survey(context.instance, pipeline, Ledger(), pipeline.settings().watched_platforms))
+        found = [status(context.instance, each) for each in watched]
+    except FimgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    return dg.MaterializeResult(metadata=metadata(found), tags={FINGERPRINT: identity(found)})
+
+
+def identity(found: Sequence[PartitionStatus]) -> str:
+    """Equal as long as all stands as it did."""
+    return fingerprint({f"{each.platform} {each.tag}": repr(each) for each in found})
+
+
+def written(instance: dg.DagsterInstance) -> str | None:
+    """The :func:`identity` of what was written last."""
+    found = instance.fetch_materializations(OVERVIEW, limit=1).records
+    made = found[0].asset_materialization if found else None
+    return None if made is None else (made.tags or {}).get(FINGERPRINT)
+
+
+def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:
+    """The tables: a row for each platform's tag, a row for each image that is not as it should be."""
+    lacking = [(partition, image) for partition in found for image in partition.wanting]
+    rows = [
+        dg.TableRecord(
+            {
+                "image": image.name,
+                "tag": partition.tag,
+                "platform": partition.platform,
+                "state": image.state.value,
+                "why": image.why,
+                "last built": _day(image.at),
+                "run": image.run[:8],
+            }
+        )
+        for partition, image in lacking[:_MOST]
+    ]
+    return {
+        "tags": dg.MetadataValue.table([_row(each) for each in found]) if found else "none is watched",
+        "not built": dg.MetadataValue.table(rows) if rows else "nothing: all is as it should be",
+        **({"not listed": len(lacking) - _MOST} if len(lacking) > _MOST else {}),
+        **{state.value: sum(each.count(state) for each in found) for state in State},
+    }
+
+
+def _row(partition: PartitionStatus) -> dg.TableRecord:
+    states = {state.value: partition.count(state) for state in State}
+    return dg.TableRecord(
+        {
+            "tag": partition.tag,
+            "platform": partition.platform,
+            "commit": partition.commit[:12],
+            **states,
+            "problem": partition.problem,
+        }
+    )
+
+
+def _day(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,143 @@
+"""Which runs to ask for: of what is watched, what is stale and can be tried now; ``stale.py`` decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import SOURCE
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.automation.stale import Attempt, Decision, Record, decide
+from fimg_pipeline.automation.watching import Watched
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.fingerprint import fingerprint
+from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.history import commits
+from fimg_pipeline.source.pins import keep
+from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.state import write_whole
+
+#: Tag of a run that was asked for: the name under which its source is pinned, and what it was to make written down.
+REQUEST: Final = "fimg/request"
+
+#: So many runs are looked at for what was tried.
+_LOOKED_BACK: Final = 50
+#: So many commits are told of in a tag of the run, and so many are counted.
+_TOLD: Final = 3
+_COUNTED: Final = 100
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a platform's tag needs: a run, or none, with a line that says why."""
+
+    platform: Platform
+    tag: str
+    told: str
+    request: dg.RunRequest | None = None
+
+
+def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: str = "") -> Look:
+    """Looks at one of what is watched; ``now`` in seconds since 1970.
+
+    ``night``, by its date: as if nothing had been tried. What failed in the evening, for a registry that did not
+    answer, is to be there in the morning.
+    """
+    platform, tag = watched.platform, watched.tag
+    if watched.problem:
+        return Look(platform, tag, f"can't be looked at: {watched.problem}")
+    if watched.run is not None:
+        return Look(platform, tag, "a run is under way")
+    if watched.built_once:
+        return Look(platform, tag, f"built at {(watched.fixed or '')[:12]}")
+    try:
+        plan = watched.plan
+        if plan.source.dirty:
+            return Look(platform, tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
+        attempts = [] if night else attempts_of(instance, watched)
+        decision = decide(plan, watched.records, attempts, now)
+        waiting = "; ".join(
+            f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for")
+        )
+        if not decision.wanted:
+            return Look(platform, tag, waiting or f"up to date at {plan.source.fate.commit[:12]}")
+        request = _request(watched.settings, plan, decision, watched.records, night)
+    except FimgError as error:
+        return Look(platform, tag, f"can't be looked at: {error.message}")
+    told = f"{len(decision.wanted)} to make: {', '.join(decision.wanted)}" + (f"; {waiting}" if waiting else "")
+    return Look(platform, tag, told, request)
+
+
+def attempts_of(instance: dg.DagsterInstance, watched: Watched) -> list[Attempt]:
+    """The runs that were asked for on this platform and tag and are over, the latest first."""
+    found = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": watched.partition}), limit=_LOOKED_BACK)
+    attempts = []
+    for record in found:
+        run = record.dagster_run
+        key = run.tags.get(REQUEST)
+        if key and run.is_finished:
+            ended = record.end_time or record.update_timestamp.timestamp()
+            cancelled = run.status is dg.DagsterRunStatus.CANCELED
+            attempts.append(Attempt(_wanted(watched.settings, key), ended, cancelled))
+    return attempts
+
+
+def _request(
+    settings: Settings, plan: Plan, decision: Decision, records: Mapping[str, Record], night: str
+) -> dg.RunRequest:
+    """A run that makes what is wanted, of exactly the source that was looked at."""
+    fate = plan.source.fate
+    key = fingerprint({**decision.wanted, "commit": fate.commit, "tag": plan.tag, "platform": plan.platform})
+    keep(settings.home, plan.tag, key, plan.source)
+    write_whole(_wanted_file(settings, key), json.dumps(dict(decision.wanted)))
+    return dg.RunRequest(
+        # A schedule asks once a night; a sensor as often as it has to.
+        run_key=f"{night} {plan.tag} {plan.platform}" if night else None,
+        partition_key=partition_key(plan.platform, plan.tag),
+        asset_selection=[SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
+        run_config={"resources": {"pipeline": {"config": {"source": key}}}},
+        tags={
+            REQUEST: key,
+            "fimg/commit": fate.commit[:12],
+            "fimg/brings": _brought(settings, plan, records.get("/".join(SOURCE.path))),
+            # It is asked for again by this, not by whatever retries runs.
+            "dagster/max_retries": "0",
+        },
+    )
+
+
+def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:
+    """The commits a run brings, the latest first; where there is none, what else changed."""
+    fate = plan.source.fate
+    if before is None or not before.commit:
+        return f"the first build, at {fate.ref}"
+    if before.commit == fate.commit:
+        reasons = dict.fromkeys(image.reason for image in plan.buildable if image.reason.startswith("changed: "))
+        return "; ".join(reasons) or "no new commit"
+    store = ObjectStore.open(settings.home, [Path(folder) for folder in plan.source.object_directories])
+    found = commits(store, fate.commit, since=before.commit, most=_COUNTED)
+    if not found:
+        return f"back to {fate.commit[:12]}"
+    told = [f"{commit.commit[:12]} {commit.subject} ({commit.author})" for commit in found[:_TOLD]]
+    more = len(found) - _TOLD
+    return "; ".join([*told, *([f"and {more}{'' if len(found) < _COUNTED else ' or'} more"] if more > 0 else [])])
+
+
+def _wanted(settings: Settings, key: str) -> Mapping[str, str]:
+    """What the run that was asked for by ``key`` was to make; nothing where that is not known any more."""
+    try:
+        found: dict[str, str] = json.loads(_wanted_file(settings, key).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _wanted_file(settings: Settings, key: str) -> Path:
+    return settings.home / "sources" / key / "wanted.json"

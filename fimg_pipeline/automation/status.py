@@ -1,0 +1,207 @@
+"""How every image of every watched tag stands: built, stale, missing, failed or being built, and why.
+
+The web UI's own badges don't say it: of partitions they only know that something was made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any, Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import asset_name
+from fimg_pipeline.automation.stale import Record, stale
+from fimg_pipeline.automation.watching import Watched
+from fimg_pipeline.catalog.images import unbuildable_reason
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.model import Plan, PlannedImage, Status
+from fimg_pipeline.plan.selection import select
+from fimg_pipeline.progress import Event, Outcomes, outcomes
+
+#: So many runs of a platform and tag are looked at for what failed.
+_LOOKED_BACK: Final = 20
+
+
+class State(str, Enum):
+    """How an image of a tag stands."""
+
+    BUILT = "built"
+    STALE = "stale"
+    MISSING = "missing"
+    FAILED = "failed"
+    BUILDING = "building"
+    UNBUILDABLE = "unbuildable"
+
+
+@dataclass(frozen=True)
+class ImageStatus:
+    """An image of a platform's tag. ``at``: when it was last made (seconds since 1970), of FATE's ``commit``.
+
+    ``run``: the one that builds it, or in which it failed.
+    """
+
+    name: str
+    state: State
+    why: str = ""
+    at: float | None = None
+    commit: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """A platform's tag: its images in build order, or why nothing can be said. ``commit``: what it stands for."""
+
+    platform: Platform
+    tag: str
+    images: tuple[ImageStatus, ...] = ()
+    commit: str = ""
+    problem: str = ""
+
+    def count(self, state: State) -> int:
+        return sum(image.state is state for image in self.images)
+
+    @property
+    def wanting(self) -> tuple[ImageStatus, ...]:
+        """The images that are not as they should be, whoever has to do something about it."""
+        return tuple(image for image in self.images if image.state not in (State.BUILT, State.UNBUILDABLE))
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A run that is waiting or under way: what it is to make (asset keys as text), and what became of that so far."""
+
+    outcomes: Outcomes
+    selection: frozenset[str]
+
+
+def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
+    """How one of what is watched stands, by its plan, its records and its last runs."""
+    partition = PartitionStatus(watched.platform, watched.tag)
+    if watched.problem:
+        return replace(partition, problem=watched.problem)
+    if watched.built_once and watched.run is None:
+        return replace(partition, images=_built_once(watched), commit=watched.fixed or "")
+    try:
+        plan = watched.plan
+    except FimgError as error:
+        return replace(partition, problem=error.message)
+    home = watched.settings.home
+    now = None
+    if watched.run is not None:
+        keys = watched.run.asset_selection or ()
+        now = UnderWay(outcomes(home, watched.run.run_id), frozenset("/".join(key.path) for key in keys))
+    before = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": watched.partition}), limit=_LOOKED_BACK)
+    over = [outcomes(home, record.dagster_run.run_id) for record in before if record.dagster_run.is_finished]
+    source = _last(("source", "source"), over)
+    return replace(
+        partition,
+        images=image_states(plan, watched.records, over, now),
+        commit=plan.source.fate.commit,
+        problem=f"its source: {_first_line(source[0].message)}" if source and source[0].what == "failed" else "",
+    )
+
+
+def image_states(
+    plan: Plan, records: Mapping[str, Record], runs: Sequence[Outcomes], now: UnderWay | None = None
+) -> tuple[ImageStatus, ...]:
+    """How the images of ``plan`` stand, in build order. ``runs``: what became of those that are over, latest first."""
+    to_make = {asset_name(item) for item in stale(plan, records)}
+    tried = [*([now.outcomes] if now is not None else []), *runs]
+    found: dict[str, ImageStatus] = {}
+    #: What failed below an image.
+    broken: dict[str, str] = {}
+    for image in plan.images:
+        record = records.get(image.name)
+        below = image.image.parent or ""
+        if image.status is Status.UNBUILDABLE:
+            each = ImageStatus(image.name, State.UNBUILDABLE, image.reason)
+        elif now is not None and image.name in now.selection and not _is_over(now.outcomes.of(image)):
+            each = ImageStatus(image.name, State.BUILDING, run=now.outcomes.run_id or "")
+        elif image.name not in to_make:
+            each = ImageStatus(image.name, State.BUILT)
+        elif (failure := _failure(image, tried)) is not None:
+            broken[image.name] = image.name
+            each = ImageStatus(image.name, State.FAILED, failure[0], run=failure[1])
+        else:
+            state = State.STALE if record is not None and record.passed else State.MISSING
+            if below in broken:
+                broken[image.name] = broken[below]
+            why = f"it stands on {broken[below]}, which failed" if below in broken else _why(image, record)
+            each = ImageStatus(image.name, state, why)
+        found[image.name] = each if record is None else replace(each, at=record.at, commit=record.commit)
+    return tuple(found.values())
+
+
+def _built_once(watched: Watched) -> tuple[ImageStatus, ...]:
+    """The images of a release that is complete; what it would be made of today does not count."""
+    chosen = [selected.name for selected in select(watched.settings.features)]
+    reasons = {name: unbuildable_reason(name, watched.platform) for name in chosen}
+    return tuple(
+        ImageStatus(name, State.UNBUILDABLE, reason)
+        if reason is not None
+        else ImageStatus(name, State.BUILT, at=watched.records[name].at, commit=watched.records[name].commit)
+        for name, reason in reasons.items()
+    )
+
+
+def _is_over(event: Event | None) -> bool:
+    return event is not None and event.what != "started"
+
+
+def _failure(image: PlannedImage, tried: Sequence[Outcomes]) -> tuple[str, str] | None:
+    """Why it failed when it was last tried, or a package of it, and in which run; ``None`` if it did not."""
+    packages = [(("package", name), f"package {name}: ") for name in image.image.recipe.packages]
+    for key, told in ((("image", image.name), ""), *packages):
+        last = _last(key, tried)
+        if last is not None and last[0].what == "failed":
+            return told + _first_line(last[0].message), last[1]
+    return None
+
+
+def _last(key: tuple[str, str], tried: Sequence[Outcomes]) -> tuple[Event, str] | None:
+    """What it came to when it was last tried, and in which run."""
+    found = ((event, run.run_id or "") for run in tried if _is_over(event := run.events.get(key)) and event is not None)
+    return next(found, None)
+
+
+def _first_line(message: str) -> str:
+    return next((line for line in message.splitlines() if line.strip()), "no reason was given")
+
+
+def _why(image: PlannedImage, record: Record | None) -> str:
+    on_engine = image.status in (Status.CURRENT, Status.REUSABLE)
+    if not on_engine:
+        return image.reason
+    if record is None:
+        return "it is on the engine, but not on record for this tag"
+    return "a check failed" if not record.passed else "it is on the engine, but on record is what it was before"
+
+
+def as_json(found: Iterable[PartitionStatus]) -> list[dict[str, Any]]:
+    """The list of ``fimg status --json``; scripts read it, so names only get added."""
+    return [
+        {
+            "tag": partition.tag,
+            "platform": partition.platform,
+            "commit": partition.commit or None,
+            "problem": partition.problem or None,
+            "images": [
+                {
+                    "name": image.name,
+                    "state": image.state.value,
+                    "why": image.why or None,
+                    "at": None if image.at is None else datetime.fromtimestamp(image.at, timezone.utc).isoformat(),
+                    "commit": image.commit or None,
+                    "run": image.run or None,
+                }
+                for image in partition.images
+            ],
+        }
+        for partition in found
+    ]
