@@ -19,7 +19,7 @@ from fimg_pipeline.automation.executor import EXECUTOR
 from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
 from fimg_pipeline.automation.overview import overview
 from fimg_pipeline.automation.schedules import schedules
-from fimg_pipeline.automation.sensors import SENSORS
+from fimg_pipeline.automation.sensors import sensors
 from fimg_pipeline.settings import Settings, load
 
 
@@ -27,6 +27,7 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
     """Fresh definitions; ``resources`` replace the real ones, for tests."""
     settings = settings or load()
     registration = registration_assets(settings)
+    jobs = build_jobs(settings)
     return dg.Definitions(
         assets=[
             overview,
@@ -38,8 +39,8 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
             *registration.assets,
         ],
         asset_checks=registration.checks,
-        jobs=build_jobs(settings),
-        sensors=SENSORS,
+        jobs=jobs,
+        sensors=sensors(jobs),
         schedules=schedules(settings),
         resources={"pipeline": Pipeline(), **(resources or {})},
         executor=EXECUTOR,

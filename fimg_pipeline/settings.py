@@ -50,6 +50,7 @@ class Settings:
     nightly_at: tuple[int, int]
     time_zone: str
     releases: SpecifierSet
+    deliveries: tuple[str, ...]
 
     home: Path
     bundle_dir: Path | None
@@ -131,7 +132,7 @@ DEBIAN: Final = "http://deb.debian.org/debian"
 DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 _DEFAULT: Final = "default"
 #: How settings are read that may have any number of values.
-_LISTS: Final = (values.options, values.hosts)
+_LISTS: Final = (values.options, values.hosts, values.deliveries)
 #: What a variable is like that is not set.
 _LIKE: Final = {"BASE_TAG": "TAG", "WATCHED_PLATFORMS": "Platform"}
 _BY_NAME: Final[Mapping[str, Variable]] = {variable.name: variable for variable in VARIABLES}
@@ -249,6 +250,8 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
     given = [name for name in login if raw[name].text]
     if len(given) == 1:
         problems.append(f"{given[0]} ({raw[given[0]].origin}): a login is both, {' and '.join(login)}")
+    if "register" in (parsed.get("deliveries") or ()) and not raw["KUSCIA_APP_IMAGES"].text:
+        problems.append(f"AFTER_BUILD ({raw['AFTER_BUILD'].origin}): register needs KUSCIA_APP_IMAGES, which is empty")
     python_prefix = parsed.get("python_prefix")
     if python_prefix is not None and not (python_prefix / "bin" / f"python{PYTHON_SERIES}").is_file():
         problems.append(

@@ -187,6 +187,18 @@ def platforms(text: str) -> tuple[Platform, ...]:
     return tuple(dict.fromkeys(platform(name) for name in re.split(r"[\s,]+", text.strip(" ,"))))
 
 
+#: What can follow a build by itself, in the order it is told in.
+DELIVERIES: Final = ("push", "bundle", "register")
+
+
+def deliveries(text: str) -> tuple[str, ...]:
+    """What follows a build by itself, e.g. ``push, bundle``."""
+    found = set(re.split(r"[\s,]+", text.strip(" ,")))
+    if found - set(DELIVERIES):
+        raise ValueError(f"must be of {', '.join(DELIVERIES)}, with commas")
+    return tuple(name for name in DELIVERIES if name in found)
+
+
 def releases(text: str) -> SpecifierSet:
     """Which releases are meant, as Python's packages say it: ``==1.11.*``, ``>=1.11.3,<2``."""
     try:

@@ -60,6 +60,13 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("NIGHTLY_AT", "nightly_at", "02:00", values.time_of_day, "when followed tags are built every night"),
     Variable("TIME_ZONE", "time_zone", "UTC", values.time_zone, "of NIGHTLY_AT, e.g. Asia/Shanghai"),
     Variable("RELEASES", "releases", "==1.11.*", values.releases, "new releases of FATE that are built by themselves"),
+    Variable(
+        "AFTER_BUILD",
+        "deliveries",
+        "",
+        values.deliveries,
+        "what follows a build by itself, of push, bundle, register; default: nothing",
+    ),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
     Variable(

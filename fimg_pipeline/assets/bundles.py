@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +13,13 @@ from fimg_pipeline import values
 from fimg_pipeline.assets.keys import bundle_key, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline, Session
-from fimg_pipeline.assets.records import passed
+from fimg_pipeline.assets.records import FINGERPRINT, delivered, passed
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, Log, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, log_path, report, telling
+from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import trial
 from fimg_pipeline.ship.folder import FATE, THIRD_PARTY
@@ -98,8 +99,13 @@ def bundle_asset(
             say(f"trying to load {name} into an empty engine")
             check = _loads(session, folder, name, saved, lock, log)
             report(settings.home, run_id, Event("bundle", name, "reused" if saved.reused else "built", saved.seconds))
+            # The whole one, where bundles are, which an engine did not refuse.
+            usual = base is None and folder.parent == settings.bundles()
+            refused = not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+            made_of = {image: plan.image(image).fingerprint for image in plan.bundle}
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(saved)),
+                tags={FINGERPRINT: bundled_fingerprint(name, made_of, settings)} if usual and not refused else {},
                 metadata={
                     "result": "reused: it was there, whole" if saved.reused else "written",
                     "folder": dg.MetadataValue.path(str(folder)),
@@ -113,6 +119,11 @@ def bundle_asset(
             )
 
     return write
+
+
+def bundled_fingerprint(name: str, images: Mapping[str, str], settings: Settings) -> str:
+    """What the asset of bundle ``name`` records when it holds ``images`` (name → fingerprint) or those of others."""
+    return delivered(images) if name == FATE else delivered({}, others=" ".join(settings.third_party_images))
 
 
 def _metadata(saved: Saved, lock: Lock) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import dagster as dg
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import passed, recorded
+from fimg_pipeline.assets.records import FINGERPRINT, delivered, passed, recorded
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, log_path, report, telling
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.ship.layers import LayerStore, ShipError
@@ -84,6 +85,8 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         report(settings.home, run_id, Event("registry", "images", "reused" if reused else "built", seconds))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(_version({each.name: each.digest for each in publications})),
+            # What did not get there whole is not on record as delivered.
+            tags={} if wrong else {FINGERPRINT: pushed_fingerprint(_fingerprints(plan), settings.prefix)},
             metadata={
                 "result": "reused: all were there" if reused else "pushed",
                 "registry": place.registry.host,
@@ -149,6 +152,7 @@ def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         ]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(_version(digests)),
+            tags={FINGERPRINT: listed_fingerprint(_pushed_fingerprints(context.instance, settings.tag))},
             metadata={
                 "registry": place.registry.host,
                 "images": len(digests),
@@ -157,6 +161,25 @@ def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
                 "log": dg.MetadataValue.url(log_page(run_id, LISTS)),
             },
         )
+
+
+def pushed_fingerprint(images: Mapping[str, str], prefix: str) -> str:
+    """What :data:`PUBLISHED` records when the registry below ``prefix`` has ``images`` (name → fingerprint)."""
+    return delivered(images, prefix=prefix)
+
+
+def listed_fingerprint(pushed: Mapping[Platform, str]) -> str:
+    """What :data:`LISTS` records for a tag, by what was pushed of it for each platform."""
+    return delivered({str(platform): value for platform, value in pushed.items()})
+
+
+def _fingerprints(plan: Plan) -> dict[str, str]:
+    return {name: plan.image(name).fingerprint for name in plan.push}
+
+
+def _pushed_fingerprints(instance: dg.DagsterInstance, tag: str) -> dict[Platform, str]:
+    found = {platform: recorded(instance, PUBLISHED, platform, tag) for platform in PLATFORMS}
+    return {platform: value for platform, value in found.items() if value}
 
 
 @dataclass(frozen=True)

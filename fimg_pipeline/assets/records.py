@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from fimg_pipeline.assets.keys import image_key
 from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.plan.fingerprint import fingerprint
 from fimg_pipeline.plan.model import PlannedImage
 
 #: Tag of materializations: what was made of what.
@@ -33,3 +36,11 @@ def passed(instance: dg.DagsterInstance, planned: PlannedImage, tag: str) -> boo
     if found is None or (found.tags or {}).get(FINGERPRINT) != planned.fingerprint:
         return False
     return "reference" in found.metadata
+
+
+def delivered(images: Mapping[str, str], **how: str) -> str:
+    """The fingerprint of what is carried elsewhere: ``images`` (name → fingerprint), and ``how`` it is done.
+
+    Assets that carry something record it; what is on record under another one is not what there is now.
+    """
+    return fingerprint({**{f"image {name}": value for name, value in images.items()}, **how})

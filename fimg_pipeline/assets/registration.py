@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fimg_pipeline.assets.keys import REGISTERED, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline, Session
-from fimg_pipeline.assets.records import passed
+from fimg_pipeline.assets.records import FINGERPRINT, delivered, passed
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, Log, step
 from fimg_pipeline.catalog.platforms import Platform
@@ -90,6 +90,9 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
             report(settings.home, run_id, Event("kuscia", "app_images", "built", seconds))
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(list(registered.values()))),
+                tags={
+                    FINGERPRINT: registered_fingerprint(wanted, {each.name: each.fingerprint for each in plan.images})
+                },
                 metadata={
                     **_told(registered),
                     "commit": commit_metadata(plan.source.fate),
@@ -137,10 +140,21 @@ def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     )
 
 
+def registered_fingerprint(wanted: Sequence[AppImage], images: Mapping[str, str]) -> str:
+    """What :data:`REGISTERED` records when ``wanted`` are registered, of ``images`` (name → fingerprint)."""
+    entries = {f"entry {place}": _key(each) for place, each in enumerate(wanted)}
+    return delivered({each.image: images[each.image] for each in wanted}, **entries)
+
+
+def configured_for(settings: Settings) -> list[AppImage]:
+    """Those of the file that are for the platform of ``settings``; :class:`ConfiguredError` if it can't be read."""
+    if settings.kuscia_app_images is None:
+        return []
+    return [each for each in configured.read(settings.kuscia_app_images) if each.platform == settings.platform]
+
+
 def _wanted(settings: Settings) -> list[AppImage]:
-    """Those of the partition's platform."""
-    assert settings.kuscia_app_images is not None
-    wanted = [each for each in configured.read(settings.kuscia_app_images) if each.platform == settings.platform]
+    wanted = configured_for(settings)
     if not wanted:
         raise ConfiguredError(f"{settings.kuscia_app_images} names no AppImage for {settings.platform}")
     return wanted

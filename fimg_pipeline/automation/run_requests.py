@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import dagster as dg
 
 from fimg_pipeline.assets.keys import SOURCE
 from fimg_pipeline.assets.partitions import partition_key
-from fimg_pipeline.automation.stale import Attempt, Decision, Record, decide
+from fimg_pipeline.automation.stale import Attempt, Record, decide, items, stale
 from fimg_pipeline.automation.watching import Watched
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
@@ -62,22 +62,30 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         if plan.source.dirty:
             return Look(platform, tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
         attempts = [] if night else attempts_of(instance, watched)
-        decision = decide(plan, watched.records, attempts, now)
+        decision = decide(items(stale(plan, watched.records)), watched.records, attempts, now)
         waiting = "; ".join(
             f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for")
         )
         if not decision.wanted:
             return Look(platform, tag, waiting or f"up to date at {plan.source.fate.commit[:12]}")
-        request = _request(watched.settings, plan, decision, watched.records, night)
+        asked = request(
+            watched,
+            decision.wanted,
+            [SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
+            # A schedule asks once a night; a sensor as often as it has to.
+            run_key=f"{night} {tag} {platform}" if night else None,
+            brings=_brought(watched.settings, plan, watched.records.get("/".join(SOURCE.path))),
+        )
     except FimgError as error:
         return Look(platform, tag, f"can't be looked at: {error.message}")
     told = f"{len(decision.wanted)} to make: {', '.join(decision.wanted)}" + (f"; {waiting}" if waiting else "")
-    return Look(platform, tag, told, request)
+    return Look(platform, tag, told, asked)
 
 
-def attempts_of(instance: dg.DagsterInstance, watched: Watched) -> list[Attempt]:
-    """The runs that were asked for on this platform and tag and are over, the latest first."""
-    found = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": watched.partition}), limit=_LOOKED_BACK)
+def attempts_of(instance: dg.DagsterInstance, watched: Watched, partition: str | None = None) -> list[Attempt]:
+    """The runs that were asked for on this platform's tag (or ``partition``) and are over, the latest first."""
+    where = partition or watched.partition
+    found = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": where}), limit=_LOOKED_BACK)
     attempts = []
     for record in found:
         run = record.dagster_run
@@ -89,24 +97,35 @@ def attempts_of(instance: dg.DagsterInstance, watched: Watched) -> list[Attempt]
     return attempts
 
 
-def _request(
-    settings: Settings, plan: Plan, decision: Decision, records: Mapping[str, Record], night: str
+def request(
+    watched: Watched,
+    wanted: Mapping[str, str],
+    selection: Sequence[dg.AssetKey],
+    *,
+    job: str | None = None,
+    partition: str | None = None,
+    run_key: str | None = None,
+    brings: str = "",
 ) -> dg.RunRequest:
-    """A run that makes what is wanted, of exactly the source that was looked at."""
-    fate = plan.source.fate
-    key = fingerprint({**decision.wanted, "commit": fate.commit, "tag": plan.tag, "platform": plan.platform})
-    keep(settings.home, plan.tag, key, plan.source)
-    write_whole(_wanted_file(settings, key), json.dumps(dict(decision.wanted)))
+    """A run that makes what is ``wanted`` (asset keys as text → fingerprints), of the source that was looked at.
+
+    ``partition``: of what is made for a tag, not for a platform of it.
+    """
+    fate = watched.plan.source.fate
+    where = partition or watched.partition
+    key = fingerprint({**wanted, "commit": fate.commit, "partition": where})
+    keep(watched.settings.home, watched.tag, key, watched.plan.source)
+    write_whole(_wanted_file(watched.settings, key), json.dumps(dict(wanted)))
     return dg.RunRequest(
-        # A schedule asks once a night; a sensor as often as it has to.
-        run_key=f"{night} {plan.tag} {plan.platform}" if night else None,
-        partition_key=partition_key(plan.platform, plan.tag),
-        asset_selection=[SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
+        run_key=run_key,
+        job_name=job,
+        partition_key=where if partition else partition_key(watched.platform, watched.tag),
+        asset_selection=list(selection),
         run_config={"resources": {"pipeline": {"config": {"source": key}}}},
         tags={
             REQUEST: key,
             "fimg/commit": fate.commit[:12],
-            "fimg/brings": _brought(settings, plan, records.get("/".join(SOURCE.path))),
+            **({"fimg/brings": brings} if brings else {}),
             # It is asked for again by this, not by whatever retries runs.
             "dagster/max_retries": "0",
         },

@@ -14,6 +14,7 @@ from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.deliveries import DELIVERING, deliveries
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
@@ -26,6 +27,7 @@ from fimg_pipeline.source.tags import record, release_tag
 
 #: What has been read of the instance stays with the process: another one reads it again.
 _LEDGER: Final = Ledger()
+_DELIVERED: Final = Ledger()
 
 
 @dg.sensor(
@@ -102,4 +104,30 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     return dg.SensorResult(dynamic_partitions_requests=requests, cursor=cursor)
 
 
-SENSORS: Final = [commits, new_releases]
+def sensors(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
+    """All sensors, for the jobs there are."""
+
+    @dg.sensor(
+        name="deliveries",
+        jobs=[job for job in jobs if job.name in DELIVERING],
+        minimum_interval_seconds=60,
+        description="Carries elsewhere what was built, as `AFTER_BUILD` says: pushes it, and the tag's lists once "
+        "every platform is pushed; "
+        "writes bundles; registers AppImages.\n\nOnly when all of a platform's tag is built and "
+        "passed its checks. What fails is tried three times; what does not need it goes on.",
+    )
+    def carry(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
+        now = pipeline.settings()
+        if not now.deliveries:
+            return dg.SkipReason("AFTER_BUILD is not set: nothing is carried elsewhere")
+        close_abandoned_runs(context.instance)
+        watched = list(survey(context.instance, pipeline, _DELIVERED, now.watched_platforms))
+        found = list(deliveries(context.instance, watched, _DELIVERED, time.time()))
+        requests = [asked for each in found for asked in each.requests]
+        if not requests:
+            return dg.SkipReason("\n".join(each.told for each in found))
+        for each in found:
+            context.log.info(each.told)
+        return dg.SensorResult(run_requests=requests)
+
+    return [commits, new_releases, carry]

@@ -6,7 +6,7 @@ looked. Whatever is lost in between (a tick, a cursor, a run), the next look com
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +45,15 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Item:
+    """Something to be made: the key of its asset as text, what it is made of by fingerprint, and which others first."""
+
+    name: str
+    fingerprint: str
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Decision:
     """What is stale, by name, parents first: ``wanted`` (with its fingerprint) now, ``waiting`` (with why) not now."""
 
@@ -69,22 +78,36 @@ def stale(plan: Plan, records: Mapping[str, Record]) -> tuple[Planned, ...]:
     )
 
 
-def decide(plan: Plan, records: Mapping[str, Record], attempts: Sequence[Attempt], now: float) -> Decision:
-    """Which of what is stale to ask for, after the ``attempts`` on this platform and tag, the latest first."""
+def items(planned: Iterable[Planned]) -> list[Item]:
+    """What is to be made of ``planned``, as :func:`decide` wants it."""
+    found = []
+    for each in planned:
+        needs: list[str] = []
+        if isinstance(each, PlannedImage):
+            needs = [f"package/{name}" for name in each.image.recipe.packages]
+            needs += [each.image.parent] if each.image.parent is not None else []
+        found.append(Item(asset_name(each), each.fingerprint, tuple(needs)))
+    return found
+
+
+def decide(items: Sequence[Item], records: Mapping[str, Record], attempts: Sequence[Attempt], now: float) -> Decision:
+    """Which of ``items``, all of them stale, to ask for, after the ``attempts`` on this partition, the latest first."""
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
-    for item in stale(plan, records):
-        name = asset_name(item)
+    for item in items:
         # What was tried before something else was made of it says nothing: a revert is built like any change.
-        since = records[name].at if name in records else 0.0
+        since = records[item.name].at if item.name in records else 0.0
         tries = [
-            attempt for attempt in attempts if attempt.ended > since and attempt.wanted.get(name) == item.fingerprint
+            attempt
+            for attempt in attempts
+            if attempt.ended > since and attempt.wanted.get(item.name) == item.fingerprint
         ]
-        why = _why_not(tries, now) or _waits_for(item, waiting)
+        lacking = next((name for name in item.needs if name in waiting), None)
+        why = _why_not(tries, now) or (None if lacking is None else f"waits for {lacking}")
         if why is None:
-            wanted[name] = item.fingerprint
+            wanted[item.name] = item.fingerprint
         else:
-            waiting[name] = why
+            waiting[item.name] = why
     return Decision(wanted, waiting)
 
 
@@ -101,14 +124,3 @@ def _why_not(tries: Sequence[Attempt], now: float) -> str | None:
         return f"tried {len(tries)} times: launch it by hand, or change something"
     left = tries[0].ended + PAUSES[len(tries) - 1] - now
     return f"tried again in {left / 60:.0f} min" if left > 0 else None
-
-
-def _waits_for(item: Planned, waiting: Mapping[str, str]) -> str | None:
-    """What ``item`` is made of and has to wait for, if anything."""
-    if not isinstance(item, PlannedImage):
-        return None
-    below = [f"package/{name}" for name in item.image.recipe.packages]
-    if item.image.parent is not None:
-        below.append(item.image.parent)
-    lacking = next((name for name in below if name in waiting), None)
-    return None if lacking is None else f"waits for {lacking}"

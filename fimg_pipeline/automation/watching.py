@@ -14,7 +14,7 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import SOURCE, image_key, package_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, SOURCE, bundle_key, image_key, package_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.ledger import Ledger
@@ -26,13 +26,22 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship.folder import BUNDLES
 from fimg_pipeline.source.refs import ORIGIN
 from fimg_pipeline.source.tags import recorded, ref_of
 
 #: All that is looked at of an instance.
-KEYS: Final = (SOURCE, *map(package_key, PACKAGES), *map(image_key, IMAGES))
+KEYS: Final = (
+    SOURCE,
+    *map(package_key, PACKAGES),
+    *map(image_key, IMAGES),
+    PUBLISHED,
+    LISTS,
+    *map(bundle_key, BUNDLES),
+    REGISTERED,
+)
 
-UNFINISHED: Final = [
+_UNFINISHED: Final = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -72,6 +81,15 @@ class Watched:
         ]
 
     @property
+    def published(self) -> list[str]:
+        """Those of them that are carried elsewhere: not what was only added below them."""
+        return [
+            selected.name
+            for selected in select(self.settings.features)
+            if selected.name in self.selected and IMAGES[selected.name].published and not selected.added
+        ]
+
+    @property
     def built_once(self) -> bool:
         """Whether all that is selected was made of the commit that the tag stands for, and will not be anew."""
         found = [self.records.get(name) for name in self.selected]
@@ -99,10 +117,7 @@ def survey(
     refs = {tag: ref_of(configured.home, tag) for tag in names}
     here = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
     ledger.read(instance, KEYS)
-    under_way = {
-        record.dagster_run.tags.get("dagster/partition"): record.dagster_run
-        for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
-    }
+    under_way = unfinished(instance)
     for tag in names:
         try:
             fixed, problem = _fixed(pipeline, tag, refs[tag], here), ""
@@ -120,6 +135,12 @@ def survey(
                 fixed,
                 problem,
             )
+
+
+def unfinished(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:
+    """The runs that wait or are under way, by partition."""
+    found = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
+    return {record.dagster_run.tags.get("dagster/partition", ""): record.dagster_run for record in found}
 
 
 def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str]) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from fimg_pipeline.assets.keys import asset_name
-from fimg_pipeline.automation.stale import ATTEMPTS, PAUSES, Attempt, Record, decide, stale
+from fimg_pipeline.automation.stale import ATTEMPTS, PAUSES, Attempt, Decision, Record, decide, items, stale
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.plan.model import Plan, Status
 from fimg_pipeline.plan.planner import make_plan
@@ -30,6 +30,10 @@ def recorded(plan: Plan) -> dict[str, Record]:
 
 def names(plan: Plan, records: Mapping[str, Record]) -> list[str]:
     return [asset_name(item) for item in stale(plan, records)]
+
+
+def decided(plan: Plan, records: Mapping[str, Record], attempts: Sequence[Attempt], now: float) -> Decision:
+    return decide(items(stale(plan, records)), records, attempts, now)
 
 
 def failed(plan: Plan, *, minutes_ago: float = 600, cancelled: bool = False, only: tuple[str, ...] = ()) -> Attempt:
@@ -87,7 +91,7 @@ def test_what_failed_is_tried_again_after_a_while_and_not_for_ever() -> None:
     for tries in range(ATTEMPTS + 1):
         for minutes in (1, PAUSES[min(tries, len(PAUSES)) - 1] / 60 + 1):
             attempts = [failed(plan, minutes_ago=minutes), *[failed(plan)] * (tries - 1)] if tries else []
-            decision = decide(plan, {}, attempts, NOW)
+            decision = decided(plan, {}, attempts, NOW)
             told.append((tries, decision.waiting.get("nginx", "now")))
             assert set(decision.wanted) | set(decision.waiting) == {asset_name(item) for item in everything(plan)}
     assert told == [
@@ -105,7 +109,7 @@ def test_what_failed_is_tried_again_after_a_while_and_not_for_ever() -> None:
 def test_what_failed_keeps_back_what_stands_on_it_and_nothing_else() -> None:
     plan = plan_of()
     attempts = [failed(plan, only=("fateflow",))] * ATTEMPTS
-    decision = decide(plan, {}, attempts, NOW)
+    decision = decided(plan, {}, attempts, NOW)
     assert decision.waiting["fateflow-spark"] == "waits for fateflow"
     assert decision.waiting["spark-master"] == "waits for spark-base"
     assert {"nginx", "eggroll", "base-image"} <= set(decision.wanted)
@@ -115,16 +119,16 @@ def test_a_change_of_what_failed_is_tried_at_once() -> None:
     before = plan_of()
     attempts = [failed(before, only=("package/proxy", "nginx"), minutes_ago=1)] * ATTEMPTS
     records = {name: record for name, record in recorded(before).items() if name not in ("package/proxy", "nginx")}
-    assert not decide(plan_of(before), records, attempts, NOW).wanted
-    assert set(decide(plan_of(before, proxy="changed"), records, attempts, NOW).wanted) == {"package/proxy", "nginx"}
+    assert not decided(plan_of(before), records, attempts, NOW).wanted
+    assert set(decided(plan_of(before, proxy="changed"), records, attempts, NOW).wanted) == {"package/proxy", "nginx"}
 
 
 def test_a_run_that_a_person_cancelled_is_not_asked_for_again() -> None:
     before = plan_of()
     plan = plan_of(before, proxy="changed")
-    decision = decide(plan, recorded(before), [failed(plan, cancelled=True)], NOW)
+    decision = decided(plan, recorded(before), [failed(plan, cancelled=True)], NOW)
     assert not decision.wanted and decision.waiting["nginx"].startswith("its run was cancelled")
-    assert decide(plan_of(before, proxy="again"), recorded(before), [failed(plan, cancelled=True)], NOW).wanted
+    assert decided(plan_of(before, proxy="again"), recorded(before), [failed(plan, cancelled=True)], NOW).wanted
 
 
 @pytest.mark.parametrize("ended", [NOW - 60_000, NOW - 70_000])
@@ -132,11 +136,11 @@ def test_a_revert_is_built_like_any_change(ended: float) -> None:
     """However often what it goes back to was built: something else was made of it since."""
     before, after = plan_of(), plan_of(proxy="changed")
     attempts = [Attempt(failed(before).wanted, ended - number) for number in range(10)]
-    assert set(decide(plan_of(after), recorded(after), attempts, NOW).wanted) == {"package/proxy", "nginx"}
+    assert set(decided(plan_of(after), recorded(after), attempts, NOW).wanted) == {"package/proxy", "nginx"}
 
 
 def test_runs_that_end_well_and_make_something_else_come_to_an_end() -> None:
     """Where runs find other settings than the sensor, for instance: each would be asked for by the next look."""
     plan = plan_of()
     records = {name: replace(record, fingerprint="other") for name, record in recorded(plan).items()}
-    assert not decide(plan_of(plan), records, [failed(plan)] * ATTEMPTS, NOW).wanted
+    assert not decided(plan_of(plan), records, [failed(plan)] * ATTEMPTS, NOW).wanted

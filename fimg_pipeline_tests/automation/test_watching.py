@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,77 +9,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import known_tags, partition_key
-from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
-from fimg_pipeline.automation.ledger import Ledger
-from fimg_pipeline.automation.run_requests import REQUEST, Look, look
+from fimg_pipeline.automation.run_requests import REQUEST, Look
 from fimg_pipeline.automation.schedules import schedules
-from fimg_pipeline.automation.watching import survey
-from fimg_pipeline.plan.model import Plan, Planned
-from fimg_pipeline.plan.planner import make_plan, needed_packages
+from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource, commit_change
-from fimg_pipeline.settings import Settings, SettingsError, load
+from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.pins import resolve_once
-from fimg_pipeline.source.resolve import Standing, resolve
 from fimg_pipeline.source.tags import record
-from fimg_pipeline_tests.plan.samples import digest, engine_with
+from fimg_pipeline_tests.automation.handmade import Handmade
 from fimg_pipeline_tests.rig.command import switches
 from fimg_pipeline_tests.source.repositories import git
-
-NOW = 4_000_000_000.0
-
-
-@dataclass
-class Watched:
-    """The sensor's pipeline: settings and source as they are, and an engine that has what ``made`` says."""
-
-    folder: Path
-    environ: dict[str, str]
-    instance: dg.DagsterInstance
-    made: list[Planned] = field(default_factory=list)
-    ledger: Ledger = field(default_factory=Ledger)
-
-    def settings(self, **chosen: str) -> Settings:
-        return load(chosen, environ=self.environ, directory=self.folder)
-
-    def fixed_commits(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
-        return Pipeline().fixed_commits(settings, refs)
-
-    def standing(self, settings: Settings) -> Standing:
-        return Pipeline().standing(settings)
-
-    def plan(self, settings: Settings) -> Plan:
-        packages = needed_packages(select(settings.features), settings.platform)
-        return make_plan(settings, resolve(settings, packages), engine_with(*self.made), digest)
-
-    def look(self) -> dict[str, Look]:
-        """What is found, by tag."""
-        pipeline: Any = self
-        found = survey(self.instance, pipeline, self.ledger, ["amd64"])
-        return {each.tag: look(self.instance, each, NOW) for each in found}
-
-    def build(self, tag: str = "t") -> Plan:
-        """Has everything of a tag made and recorded, as a run would."""
-        plan = self.plan(self.settings(TAG=tag))
-        self.made += [*plan.packages, *plan.buildable]
-        partition = partition_key("amd64", tag)
-        fate = plan.source.fate.commit
-        self.instance.report_runless_asset_event(
-            dg.AssetMaterialization(SOURCE, partition=partition, tags={COMMIT: fate})
-        )
-        for item in (*plan.packages, *plan.buildable):
-            self.instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    planned_key(item),
-                    partition=partition,
-                    tags={FINGERPRINT: item.fingerprint, COMMIT: fate},
-                    metadata={"reference": "x"},
-                )
-            )
-        return plan
 
 
 @pytest.fixture
@@ -94,7 +33,7 @@ def watched(sample: SampleSource, tmp_path: Path) -> Any:
         "TAG": "t",
     }
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Watched(tmp_path, environ, instance)
+        yield Handmade(tmp_path, environ, instance)
 
 
 def selected(found: Look) -> set[str]:
@@ -107,7 +46,7 @@ def brought(found: Look) -> str:
     return found.request.tags["fimg/brings"]
 
 
-def test_at_first_everything_and_then_what_a_commit_affects(sample: SampleSource, watched: Watched) -> None:
+def test_at_first_everything_and_then_what_a_commit_affects(sample: SampleSource, watched: Handmade) -> None:
     first = watched.look()["t"]
     assert {"source", "nginx", "base-image", "spark-worker"} <= selected(first)
     assert brought(first).startswith("the first build, at ")
@@ -120,7 +59,7 @@ def test_at_first_everything_and_then_what_a_commit_affects(sample: SampleSource
     assert found.told == "2 to make: package/proxy, nginx"
 
 
-def test_what_a_run_brings_is_told(sample: SampleSource, watched: Watched) -> None:
+def test_what_a_run_brings_is_told(sample: SampleSource, watched: Handmade) -> None:
     watched.build()
     start = git(sample.fate, "rev-parse", "HEAD")
     for number in range(1, 6):
@@ -135,7 +74,7 @@ def test_what_a_run_brings_is_told(sample: SampleSource, watched: Watched) -> No
     assert brought(watched.look()["t"]) == f"back to {start[:12]}"
 
 
-def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watched: Watched) -> None:
+def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watched: Handmade) -> None:
     request = watched.look()["t"].request
     assert request is not None
     key = request.run_config["resources"]["pipeline"]["config"]["source"]
@@ -146,13 +85,13 @@ def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watch
     assert resolve_once(settings, needed_packages(select(settings.features), "amd64"), key).fate.commit == before
 
 
-def test_changes_that_are_not_committed_wait_for_a_person(sample: SampleSource, watched: Watched) -> None:
+def test_changes_that_are_not_committed_wait_for_a_person(sample: SampleSource, watched: Handmade) -> None:
     (sample.fate / "c/proxy/conf/note.conf").write_text("# not yet\n")
     found = watched.look()["t"]
     assert found.request is None and "not committed" in found.told
 
 
-def test_a_release_is_built_once(sample: SampleSource, watched: Watched) -> None:
+def test_a_release_is_built_once(sample: SampleSource, watched: Handmade) -> None:
     record(watched.settings().home, "1.11.2-release", "v1.11.2")
     assert watched.look()["1.11.2-release"].request is not None
     commit = watched.build("1.11.2-release").source.fate.commit
@@ -165,7 +104,7 @@ def test_a_release_is_built_once(sample: SampleSource, watched: Watched) -> None
 
 
 def test_a_release_that_only_the_origin_has_is_built_once_too(
-    sample: SampleSource, tmp_path: Path, watched: Watched
+    sample: SampleSource, tmp_path: Path, watched: Handmade
 ) -> None:
     git(tmp_path, "clone", "-q", str(sample.fate), "clone")
     watched.environ["FATE_DIR"] = str(tmp_path / "clone")
@@ -179,7 +118,7 @@ def test_a_release_that_only_the_origin_has_is_built_once_too(
     assert watched.look()["1.11.9-release"].told.startswith("built at ")
 
 
-def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Watched) -> None:
+def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Handmade) -> None:
     record(watched.settings().home, "1.11.2-release", "v1.11.2")
     assert set(watched.look()) == {"t", "1.11.2-release"}
     settings = watched.settings(NIGHTLY_AT="23:15", TIME_ZONE="Asia/Shanghai")
@@ -211,17 +150,17 @@ def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Watched) -> No
         ("WATCHED_PLATFORMS", "amd64,riscv", "must be amd64 or arm64"),
     ],
 )
-def test_settings_of_automation_are_checked(watched: Watched, variable: str, text: str, told: str) -> None:
+def test_settings_of_automation_are_checked(watched: Handmade, variable: str, text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         watched.settings(**{variable: text})
 
 
-def test_platforms_are_those_of_builds_unless_it_is_said(watched: Watched) -> None:
+def test_platforms_are_those_of_builds_unless_it_is_said(watched: Handmade) -> None:
     assert watched.settings(Platform="arm64").watched_platforms == ("arm64",)
     assert watched.settings(WATCHED_PLATFORMS="arm64, amd64,arm64").watched_platforms == ("arm64", "amd64")
 
 
-def test_a_tag_that_can_not_be_looked_at_keeps_no_other_from_it(watched: Watched) -> None:
+def test_a_tag_that_can_not_be_looked_at_keeps_no_other_from_it(watched: Handmade) -> None:
     record(watched.settings().home, "nightly", "origin/develop")
     found = watched.look()
     assert found["nightly"].request is None

@@ -1,0 +1,177 @@
+"""What follows a build by itself: pushing, the tag's lists, bundles, AppImages, as ``AFTER_BUILD`` says.
+
+Levels again: it looks at what was carried elsewhere and whether that is what there is now. What fails keeps what needs
+it waiting, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.bundles import bundled_fingerprint
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
+from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
+from fimg_pipeline.assets.registration import configured_for, registered_fingerprint
+from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
+from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.run_requests import attempts_of, request
+from fimg_pipeline.automation.stale import Item, Record, decide, stale
+from fimg_pipeline.automation.watching import Watched, unfinished
+from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.ship.folder import BUNDLES
+
+_PUSHED: Final = "/".join(PUBLISHED.path)
+_LISTED: Final = "/".join(LISTS.path)
+_REGISTERED: Final = "/".join(REGISTERED.path)
+#: What each job makes of it; a run each, so that one which fails does not keep the others from their ends.
+_JOBS: Final = {
+    PUBLISH: frozenset({_PUSHED}),
+    BUNDLE: frozenset("/".join(bundle_key(name).path) for name in BUNDLES),
+    REGISTER: frozenset({_REGISTERED}),
+}
+#: All jobs that are asked for.
+DELIVERING: Final = (*_JOBS, PUBLISH_LISTS)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a tag needs, for a platform or (lists) for all: runs, or none, with a line that says why."""
+
+    told: str
+    requests: tuple[dg.RunRequest, ...] = ()
+
+
+def deliveries(
+    instance: dg.DagsterInstance, watched: Sequence[Watched], ledger: Ledger, now: float
+) -> Iterator[Delivery]:
+    """Looks at everything ``watched``; ``now`` in seconds since 1970."""
+    busy = unfinished(instance)
+    by_tag: dict[str, list[Watched]] = {}
+    for each in watched:
+        by_tag.setdefault(each.tag, []).append(each)
+    for tag, platforms in by_tag.items():
+        pushed: dict[Platform, str] = {}
+        for each in platforms:
+            yield _of_platform(instance, each, now)
+            if (fingerprint := _is_pushed(each)) is not None:
+                pushed[each.platform] = fingerprint
+        if "push" in platforms[0].settings.deliveries:
+            under_way = tag in busy or any(each.run is not None for each in platforms)
+            yield _of_tag(instance, platforms, pushed, ledger.records(tag), under_way=under_way, now=now)
+
+
+def items(watched: Watched) -> tuple[list[Item], str]:
+    """All that ``AFTER_BUILD`` asks for of what was built, and why some of it can't be had, if so."""
+    settings, images = watched.settings, _images(watched)
+    found: list[Item] = []
+    problem = ""
+    if "push" in settings.deliveries:
+        found.append(Item(_PUSHED, pushed_fingerprint(images, settings.prefix)))
+    if "bundle" in settings.deliveries:
+        found += [
+            Item("/".join(bundle_key(name).path), bundled_fingerprint(name, images, settings)) for name in BUNDLES
+        ]
+    if "register" in settings.deliveries:
+        try:
+            found += _to_register(watched)
+        except FimgError as error:
+            problem = f"{_REGISTERED} can't be made: {error.message}"
+    return found, problem
+
+
+def _to_register(watched: Watched) -> list[Item]:
+    wanted = configured_for(watched.settings)
+    lacking = sorted({each.image for each in wanted} - set(watched.selected))
+    if lacking:
+        raise FimgError(f"KUSCIA_APP_IMAGES names {', '.join(lacking)}, which the switches don't select")
+    fingerprints = {each.image: watched.records[each.image].fingerprint for each in wanted}
+    return [Item(_REGISTERED, registered_fingerprint(wanted, fingerprints))] if wanted else []
+
+
+def _images(watched: Watched) -> dict[str, str]:
+    return {name: watched.records[name].fingerprint for name in watched.published}
+
+
+def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> Delivery:
+    where = f"{watched.tag} for {watched.platform}: "
+    try:
+        why = _why_not_yet(watched)
+        if why is not None:
+            return Delivery(where + why)
+        wanted_here, problem = items(watched)
+        lacking = [item for item in wanted_here if not _is_made(item, watched.records)]
+        decision = decide(lacking, watched.records, attempts_of(instance, watched), now)
+        held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
+        if not decision.wanted:
+            return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
+        asked = [
+            request(watched, wanted, [dg.AssetKey(name.split("/")) for name in wanted], job=job)
+            for job, made in _JOBS.items()
+            if (wanted := {name: value for name, value in decision.wanted.items() if name in made})
+        ]
+    except FimgError as error:
+        return Delivery(f"{where}can't be carried elsewhere: {error.message}")
+    told = "; ".join([f"to be made: {', '.join(decision.wanted)}", *held_up])
+    return Delivery(where + told, tuple(asked))
+
+
+def _why_not_yet(watched: Watched) -> str | None:
+    if watched.problem:
+        return f"can't be looked at: {watched.problem}"
+    if watched.run is not None:
+        return "a run is under way"
+    if watched.built_once:
+        return None
+    if watched.plan.source.dirty:
+        return "FATE_DIR has changes that are not committed"
+    left = len(stale(watched.plan, watched.records))
+    return f"{left} to be built first" if left else None
+
+
+def _is_made(item: Item, records: Mapping[str, Record]) -> bool:
+    return item.name in records and records[item.name].fingerprint == item.fingerprint
+
+
+def _is_pushed(watched: Watched) -> str | None:
+    """The fingerprint of what was pushed, if that is what there is."""
+    try:
+        if _why_not_yet(watched) is not None:
+            return None
+    except FimgError:
+        return None
+    wanted = pushed_fingerprint(_images(watched), watched.settings.prefix)
+    return wanted if _is_made(Item(_PUSHED, wanted), watched.records) else None
+
+
+def _of_tag(
+    instance: dg.DagsterInstance,
+    platforms: Sequence[Watched],
+    pushed: Mapping[Platform, str],
+    records: Mapping[str, Record],
+    *,
+    under_way: bool,
+    now: float,
+) -> Delivery:
+    first = platforms[0]
+    where = f"{first.tag}, its lists: "
+    lacking = [each.platform for each in platforms if each.platform not in pushed]
+    if lacking:
+        return Delivery(f"{where}wait for {', '.join(lacking)} to be pushed")
+    if under_way:
+        return Delivery(f"{where}a run is under way")
+    item = Item(_LISTED, listed_fingerprint(pushed))
+    if _is_made(item, records):
+        return Delivery(f"{where}in the registry")
+    try:
+        decision = decide([item], records, attempts_of(instance, first, first.tag), now)
+        if not decision.wanted:
+            return Delivery(f"{where}{decision.waiting[_LISTED]}")
+        asked = request(first, decision.wanted, [LISTS], job=PUBLISH_LISTS, partition=first.tag)
+        return Delivery(f"{where}to be made", (asked,))
+    except FimgError as error:
+        return Delivery(f"{where}can't be made: {error.message}")

@@ -1,0 +1,79 @@
+"""A pipeline whose settings and source are real and whose engine is made by hand, for what looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import SOURCE, planned_key
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.run_requests import Look, look
+from fimg_pipeline.automation.watching import Watched, survey
+from fimg_pipeline.plan.model import Plan, Planned
+from fimg_pipeline.plan.planner import make_plan, needed_packages
+from fimg_pipeline.plan.selection import select
+from fimg_pipeline.settings import Settings, load
+from fimg_pipeline.source.resolve import Standing, resolve
+from fimg_pipeline_tests.plan.samples import digest, engine_with
+
+NOW = 4_000_000_000.0
+
+
+@dataclass
+class Handmade:
+    """The sensor's pipeline: settings and source as they are, and an engine that has what ``made`` says."""
+
+    folder: Path
+    environ: dict[str, str]
+    instance: dg.DagsterInstance
+    made: list[Planned] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def settings(self, **chosen: str) -> Settings:
+        return load(chosen, environ=self.environ, directory=self.folder)
+
+    def fixed_commits(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
+        return Pipeline().fixed_commits(settings, refs)
+
+    def standing(self, settings: Settings) -> Standing:
+        return Pipeline().standing(settings)
+
+    def plan(self, settings: Settings) -> Plan:
+        packages = needed_packages(select(settings.features), settings.platform)
+        return make_plan(settings, resolve(settings, packages), engine_with(*self.made), digest)
+
+    def look(self) -> dict[str, Look]:
+        """What is found, by tag."""
+        return {each.tag: look(self.instance, each, NOW) for each in self.survey()}
+
+    def survey(self) -> list[Watched]:
+        """What is watched, for the platforms of the settings."""
+        pipeline: Any = self
+        return list(survey(self.instance, pipeline, self.ledger, self.settings().watched_platforms))
+
+    def build(self, tag: str = "t", platform: str = "amd64") -> Plan:
+        """Has everything of a tag made and recorded, as a run would."""
+        plan = self.plan(self.settings(TAG=tag, Platform=platform))
+        self.made += [*plan.packages, *plan.buildable]
+        partition = partition_key(platform, tag)
+        fate = plan.source.fate.commit
+        self.instance.report_runless_asset_event(
+            dg.AssetMaterialization(SOURCE, partition=partition, tags={COMMIT: fate})
+        )
+        for item in (*plan.packages, *plan.buildable):
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    planned_key(item),
+                    partition=partition,
+                    tags={FINGERPRINT: item.fingerprint, COMMIT: fate},
+                    metadata={"reference": "x"},
+                )
+            )
+        return plan
