@@ -51,6 +51,8 @@ class Settings:
     time_zone: str
     releases: SpecifierSet
     deliveries: tuple[str, ...]
+    notify_urls: tuple[str, ...] = field(repr=False)
+    ui_url: str
 
     home: Path
     bundle_dir: Path | None
@@ -132,7 +134,7 @@ DEBIAN: Final = "http://deb.debian.org/debian"
 DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 _DEFAULT: Final = "default"
 #: How settings are read that may have any number of values.
-_LISTS: Final = (values.options, values.hosts, values.deliveries)
+_LISTS: Final = (values.options, values.hosts, values.deliveries, values.service_urls)
 #: What a variable is like that is not set.
 _LIKE: Final = {"BASE_TAG": "TAG", "WATCHED_PLATFORMS": "Platform"}
 _BY_NAME: Final[Mapping[str, Variable]] = {variable.name: variable for variable in VARIABLES}

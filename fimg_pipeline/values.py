@@ -199,6 +199,14 @@ def deliveries(text: str) -> tuple[str, ...]:
     return tuple(name for name in DELIVERIES if name in found)
 
 
+def service_urls(text: str) -> tuple[str, ...]:
+    """URLs of services that messages are sent by, as Apprise has them: ``dingtalk://TOKEN``, ``json://HOST/PATH``."""
+    found = tuple(text.split())
+    if not all(re.fullmatch(r"[a-z0-9]+://\S+", each) for each in found):
+        raise ValueError("must be URLs of Apprise, with spaces between them: dingtalk://TOKEN mailto://…")
+    return found
+
+
 def releases(text: str) -> SpecifierSet:
     """Which releases are meant, as Python's packages say it: ``==1.11.*``, ``>=1.11.3,<2``."""
     try:

@@ -67,6 +67,15 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         values.deliveries,
         "what follows a build by itself, of push, bundle, register; default: nothing",
     ),
+    Variable(
+        "NOTIFY_URLS",
+        "notify_urls",
+        "",
+        values.service_urls,
+        "who is told what breaks: URLs of Apprise (DingTalk, WeCom, Feishu, Slack, mail, webhooks …); default: nobody",
+        secret=True,
+    ),
+    Variable("UI_URL", "ui_url", "http://127.0.0.1:3000", values.web_url, "the web UI, as messages link to it"),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
     Variable(

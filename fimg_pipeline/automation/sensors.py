@@ -18,6 +18,7 @@ from fimg_pipeline.automation.deliveries import DELIVERING, deliveries
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.automation.overview import identity, metadata, written
 from fimg_pipeline.automation.run_requests import look
 from fimg_pipeline.automation.status import status
@@ -130,4 +131,4 @@ def sensors(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> list[dg.SensorDe
             context.log.info(each.told)
         return dg.SensorResult(run_requests=requests)
 
-    return [commits, new_releases, carry]
+    return [commits, new_releases, carry, notifications]

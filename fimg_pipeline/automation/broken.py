@@ -1,0 +1,126 @@
+"""Which platforms' tags are broken, by how runs ended, and what people are told of it. Pure.
+
+A partition is broken from the first failure of something in it until all that failed there was made. Of that people get
+one message, and one when it works again, however many runs fail in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: So many things that failed are told of in a message.
+_TOLD: Final = 5
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is over. ``failed``: what of it did (``nginx``, ``package proxy``) with the first line that says why;
+    ``made``: what was made or found. ``commit`` of FATE, and what it ``brings``.
+    """
+
+    run_id: str
+    partition: str
+    job: str
+    failed: Mapping[str, str]
+    made: frozenset[str]
+    succeeded: bool
+    commit: str = ""
+    brings: str = ""
+
+
+class Broken(BaseModel):
+    """What failed in a partition and was not made since: name → first error line. ``run`` in which it began."""
+
+    model_config = ConfigDict(frozen=True)
+
+    failed: Annotated[dict[str, str], Field(min_length=1)]
+    run: str
+    commit: str = ""
+    brings: str = ""
+
+
+class State(BaseModel):
+    """What is known between two looks; ``seen``: until when runs were looked at, in seconds since 1970.
+
+    ``untold`` are messages that could not be sent yet, and how often that was tried.
+    """
+
+    seen: float = 0.0
+    broken: dict[str, Broken] = {}
+    untold: list[Message] = []
+
+
+class Message(BaseModel):
+    """A message to people. ``tries`` to send it so far; ``left``: the services that did not take it, if it was tried.
+
+    Services by their places in the settings.
+    """
+
+    title: str
+    body: str
+    tries: int = 0
+    left: tuple[int, ...] | None = None
+
+
+State.model_rebuild()
+
+
+def after(
+    broken: Mapping[str, Broken], runs: Iterable[Finished], address: str
+) -> tuple[dict[str, Broken], list[Message]]:
+    """What is broken after ``runs``, the earliest first, and what people are to be told.
+
+    ``address`` of the web UI. Of what broke and was mended within the same look people are told nothing.
+    """
+    now = dict(broken)
+    last: dict[str, Finished] = {}
+    for run in runs:
+        last[run.partition] = run
+        before = now.pop(run.partition, None)
+        left = {name: why for name, why in (before.failed if before else {}).items() if name not in _mended(run)}
+        failed = {**left, **_failures(run)}
+        if failed:
+            now[run.partition] = Broken(
+                failed=failed,
+                run=before.run if before else run.run_id,
+                commit=before.commit if before else run.commit,
+                brings=before.brings if before else run.brings,
+            )
+    messages = [_breakage(where, found, address) for where, found in now.items() if where not in broken]
+    messages += [_recovery(last[where], address) for where in broken if where not in now]
+    return now, messages
+
+
+def _failures(run: Finished) -> dict[str, str]:
+    if run.succeeded:
+        return {}
+    # A run that failed without a step of it saying so: it was killed, or never began.
+    return dict(run.failed) or {f"job {run.job}": "the run failed; its page says why"}
+
+
+def _mended(run: Finished) -> frozenset[str]:
+    return run.made | ({f"job {run.job}"} if run.succeeded else frozenset())
+
+
+def _breakage(partition: str, found: Broken, address: str) -> Message:
+    lines = [f"{name}: {why}" for name, why in list(found.failed.items())[:_TOLD]]
+    if len(found.failed) > _TOLD:
+        lines.append(f"and {len(found.failed) - _TOLD} more")
+    if found.brings or found.commit:
+        lines.append(f"with {found.brings or found.commit}")
+    return Message(
+        title=f"fimg: {_spoken(partition)} is broken", body="\n".join([*lines, f"{address}/runs/{found.run}"])
+    )
+
+
+def _recovery(run: Finished, address: str) -> Message:
+    return Message(title=f"fimg: {_spoken(run.partition)} works again", body=f"{address}/runs/{run.run_id}")
+
+
+def _spoken(partition: str) -> str:
+    platform, _, tag = partition.rpartition("|")
+    return f"{tag} for {platform}" if platform else tag

@@ -1,0 +1,129 @@
+"""Tells people what broke and what works again, by the services that ``NOTIFY_URLS`` names; off without it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Final
+
+import dagster as dg
+from pydantic import ValidationError
+
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
+from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.watching import tags
+from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.plan.selection import select
+from fimg_pipeline.progress import Event, outcomes
+from fimg_pipeline.settings import Settings
+
+#: How far back runs are looked at when nothing is known: what broke a day ago and is still, people want to know.
+_AT_FIRST_SECONDS: Final = 86_400.0
+#: So many runs are looked at at once; the rest the next time.
+_AT_ONCE: Final = 200
+#: So often a message is tried to be sent.
+_TRIES: Final = 5
+
+
+@dg.sensor(
+    name="notifications",
+    minimum_interval_seconds=60,
+    description="Tells people when a platform's tag breaks, with the first error line and a link, and when it works "
+    "again: by `NOTIFY_URLS` (DingTalk, WeCom, Feishu, Slack, mail, webhooks …).\n\n"
+    "One message each, however many runs fail in between.",
+)
+def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
+    """Looks at the runs that ended since the last time."""
+    settings = pipeline.settings()
+    if not settings.notify_urls:
+        return dg.SkipReason("NOTIFY_URLS is not set: nobody is told")
+    close_abandoned_runs(context.instance)
+    state = _known(context.cursor)
+    seen, runs = _ended_since(context.instance, settings, state.seen)
+    broken, messages = after(_still_wanted(state.broken, settings), runs, settings.ui_url)
+    tried = [_send(settings.notify_urls, message) for message in [*state.untold, *messages]]
+    sent = [message.title for message in tried if not message.left]
+    left = [message for message in tried if message.left]
+    for title in sent:
+        context.log.info(f"told: {title}")
+    cursor = State(seen=seen, broken=broken, untold=[message for message in left if message.tries < _TRIES])
+    told = f"{len(broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
+    if left:
+        places = sorted({place + 1 for message in left for place in message.left or ()})
+        told += f"; {len(left)} could not be told by number {', '.join(map(str, places))} of NOTIFY_URLS"
+    return dg.SensorResult(skip_reason=told, cursor=cursor.model_dump_json())
+
+
+def _known(cursor: str | None) -> State:
+    if cursor:
+        try:
+            return State.model_validate_json(cursor)
+        except ValidationError:
+            # Of another version of this.
+            pass
+    return State(seen=time.time() - _AT_FIRST_SECONDS)
+
+
+def _ended_since(instance: dg.DagsterInstance, settings: Settings, seen: float) -> tuple[float, list[Finished]]:
+    """The runs that ended since ``seen``, and until when that is known now."""
+    found = instance.get_run_records(
+        dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
+            updated_after=datetime.fromtimestamp(seen, timezone.utc),
+        ),
+        limit=_AT_ONCE,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    ended = [record for record in found if "dagster/partition" in record.dagster_run.tags]
+    last = max((record.update_timestamp.timestamp() for record in found), default=seen)
+    return last, [_finished(record.dagster_run, settings) for record in ended]
+
+
+def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
+    events = outcomes(settings.home, run.run_id).events.values()
+    failed = [event for event in events if event.what == "failed"]
+    return Finished(
+        run_id=run.run_id,
+        partition=run.tags["dagster/partition"],
+        job=run.job_name,
+        failed={_name(event): next(iter(event.message.splitlines()), "no reason was given") for event in failed},
+        made=frozenset(_name(event) for event in events if event.what in ("built", "reused")),
+        succeeded=run.status is dg.DagsterRunStatus.SUCCESS,
+        commit=run.tags.get("fimg/commit", ""),
+        brings=run.tags.get("fimg/brings", ""),
+    )
+
+
+def _name(event: Event) -> str:
+    return event.name if event.kind == "image" else f"{event.kind} {event.name}"
+
+
+def _still_wanted(broken: Mapping[str, Broken], settings: Settings) -> dict[str, Broken]:
+    """What is broken without tags that nobody watches any more, and images that nobody selects."""
+    watched, selected = set(tags(settings)), {each.name for each in select(settings.features)}
+    found: dict[str, Broken] = {}
+    for partition, each in broken.items():
+        failed = {name: why for name, why in each.failed.items() if name not in IMAGES or name in selected}
+        if partition.rpartition("|")[2] in watched and failed:
+            found[partition] = each.model_copy(update={"failed": failed})
+    return found
+
+
+def _send(urls: Sequence[str], message: Message) -> Message:
+    """The message after it was sent by the services that did not take it yet."""
+    import apprise  # takes a quarter of a second, and most who load definitions send nothing
+
+    # It would tell of addresses that hold passwords.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    left = []
+    for place in range(len(urls)) if message.left is None else message.left:
+        service = apprise.Apprise()
+        # Another URL may stand in its place meanwhile; one that is gone needs nothing.
+        known = place < len(urls) and service.add(urls[place])
+        if place < len(urls) and not (known and service.notify(title=message.title, body=message.body)):
+            left.append(place)
+    return message.model_copy(update={"tries": message.tries + 1, "left": tuple(left)})

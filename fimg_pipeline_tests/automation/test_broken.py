@@ -1,0 +1,97 @@
+"""Who is told what, by how runs ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fimg_pipeline.automation.broken import Broken, Finished, Message, after
+
+UI = "http://ui:3000"
+WHERE = "amd64|nightly"
+
+
+def run(
+    number: int,
+    *made: str,
+    partition: str = WHERE,
+    job: str = "build",
+    killed: bool = False,
+    brings: str = "",
+    failed: Mapping[str, str] | None = None,
+    **more: str,
+) -> Finished:
+    """``failed`` and ``more``: what failed, with why."""
+    failed = {**(failed or {}), **more}
+    return Finished(
+        str(number), partition, job, failed, frozenset(made), not failed and not killed, commit="c" * 12, brings=brings
+    )
+
+
+def look(broken: Mapping[str, Broken], *runs: Finished) -> tuple[dict[str, Broken], list[Message]]:
+    return after(broken, runs, UI)
+
+
+def titles(messages: Iterable[Message]) -> list[str]:
+    return [message.title for message in messages]
+
+
+def test_one_message_when_it_breaks_and_one_when_it_works_again() -> None:
+    broken, messages = look({}, run(1, "eggroll", nginx="E: no such package", brings="abc A note (somebody)"))
+    assert messages == [
+        Message(
+            title="fimg: nightly for amd64 is broken",
+            body=f"nginx: E: no such package\nwith abc A note (somebody)\n{UI}/runs/1",
+        )
+    ]
+    broken, messages = look(broken, run(2, nginx="again"), run(3, nginx="and again"))
+    assert messages == [] and broken[WHERE].run == "1" and broken[WHERE].failed == {"nginx": "and again"}
+    broken, messages = look(broken, run(4, "nginx"))
+    assert broken == {} and messages == [Message(title="fimg: nightly for amd64 works again", body=f"{UI}/runs/4")]
+    assert look(broken, run(5, "nginx")) == ({}, [])
+
+
+def test_it_works_again_when_all_that_failed_was_made() -> None:
+    broken, _ = look({}, run(1, nginx="no", eggroll="no"))
+    broken, messages = look(broken, run(2, "nginx"))
+    assert messages == [] and broken[WHERE].failed == {"eggroll": "no"}
+    # A push that succeeds says nothing of a build that does not.
+    broken, messages = look(broken, run(3, "registry images", job="publish"))
+    assert messages == [] and WHERE in broken
+    assert titles(look(broken, run(4, "eggroll"))[1]) == ["fimg: nightly for amd64 works again"]
+
+
+def test_what_fails_in_another_run_of_a_broken_one_is_silent_but_known() -> None:
+    broken, _ = look({}, run(1, nginx="no"))
+    broken, messages = look(broken, run(2, job="publish", failed={"registry images": "401"}))
+    assert messages == [] and set(broken[WHERE].failed) == {"nginx", "registry images"}
+    broken, messages = look(broken, run(3, "nginx"))
+    assert messages == []
+    assert titles(look(broken, run(4, "registry images", job="publish"))[1]) == ["fimg: nightly for amd64 works again"]
+
+
+def test_a_run_that_was_killed_is_mended_by_one_of_its_job() -> None:
+    broken, messages = look({}, run(1, killed=True))
+    assert messages[0].body.startswith("job build: the run failed; its page says why\n")
+    broken, messages = look(broken, run(2, "registry images", job="publish"))
+    assert messages == []
+    assert titles(look(broken, run(3, "eggroll"))[1]) == ["fimg: nightly for amd64 works again"]
+
+
+def test_partitions_are_told_of_each_for_itself_and_those_of_tags_too() -> None:
+    lists = run(2, partition="1.11.2-release", job="publish_lists", failed={"registry lists": "no"})
+    broken, messages = look({}, run(1, nginx="no"), run(3, partition="arm64|nightly", nginx="no"), lists)
+    assert titles(messages) == [
+        "fimg: nightly for amd64 is broken",
+        "fimg: nightly for arm64 is broken",
+        "fimg: 1.11.2-release is broken",
+    ]
+    assert titles(look(broken, run(4, "nginx"))[1]) == ["fimg: nightly for amd64 works again"]
+
+
+def test_of_what_broke_and_was_mended_between_two_looks_nobody_is_told() -> None:
+    assert look({}, run(1, nginx="no"), run(2, "nginx")) == ({}, [])
+
+
+def test_messages_end_somewhere() -> None:
+    (message,) = look({}, run(1, failed={f"image-{number}": "no" for number in range(9)}))[1]
+    assert message.body.splitlines()[5:] == ["and 4 more", "with cccccccccccc", f"{UI}/runs/1"]

@@ -1,0 +1,194 @@
+"""Messages as a webhook receives them, of runs in an instance."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline.automation.broken import State
+from fimg_pipeline.automation.notifications import notifications
+from fimg_pipeline.progress import Event, report
+from fimg_pipeline.settings import SettingsError, load
+from fimg_pipeline_tests.plan.samples import make_settings
+
+SECRET = "s3cret-token"
+
+
+class Hook(ThreadingHTTPServer):
+    """Keeps what it is sent; answers ``status``."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.received: list[dict[str, Any]] = []
+        self.status = 200
+
+    @property
+    def url(self) -> str:
+        return f"json://{SECRET}:x@127.0.0.1:{self.server_address[1]}/hook"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.status == 200:
+            self.server.received.append(json.loads(text))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with Hook() as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Told:
+    """The sensor in an instance, tick by tick."""
+
+    def __init__(self, instance: dg.DagsterInstance, home: Path, *urls: str) -> None:
+        self.instance, self.home, self.cursor = instance, home, None
+        self.environ = {
+            "FIMG_HOME": str(home),
+            "NOTIFY_URLS": " ".join(urls),
+            "UI_URL": "http://ui:3000",
+            "Build_Spark": "1",
+        }
+
+    cursor: str | None
+
+    def settings(self, **chosen: str) -> Any:
+        return make_settings((), **self.environ, **chosen)
+
+    def tick(self) -> str:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            found = notifications(context, pipeline=self)
+        if isinstance(found, dg.SkipReason):
+            return str(found.skip_message)
+        assert isinstance(found, dg.SensorResult)
+        self.cursor = found.cursor
+        assert found.skip_reason is not None
+        return str(
+            found.skip_reason.skip_message if isinstance(found.skip_reason, dg.SkipReason) else found.skip_reason
+        )
+
+    def run(self, *events: Event) -> str:
+        """A run that ends as its steps say."""
+        failed = any(event.what == "failed" for event in events)
+
+        @dg.op
+        def work(context: dg.OpExecutionContext) -> None:
+            for event in events:
+                report(self.home, context.run_id, event)
+            if failed:
+                raise RuntimeError("a step failed")
+
+        @dg.job(name="build")
+        def job() -> None:
+            work()
+
+        tags = {"dagster/partition": "amd64|t", "fimg/brings": "abc A note (somebody)"}
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        return job.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, run_config=quiet).run_id
+
+
+FAILED = Event("image", "nginx", "failed", 1.0, "E: no such package\nand more")
+BUILT = Event("image", "nginx", "built", 1.0)
+
+
+def test_a_webhook_gets_one_message_for_what_breaks_and_one_when_it_works(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        assert told.tick() == "0 broken" and hook.received == []
+        run = told.run(FAILED)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert told.tick() == "1 broken"
+        told.run(FAILED)
+        assert told.tick() == "1 broken"
+        told.run(BUILT)
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+        assert told.tick() == "0 broken"
+        assert [message["title"] for message in hook.received] == [
+            "fimg: t for amd64 is broken",
+            "fimg: t for amd64 works again",
+        ]
+        assert hook.received[0]["message"] == (
+            f"nginx: E: no such package\nwith abc A note (somebody)\nhttp://ui:3000/runs/{run}"
+        )
+
+
+def test_what_broke_before_it_was_switched_on_is_told(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(FAILED)
+        assert "told: fimg: t for amd64 is broken" in told.tick()
+        # A cursor that is lost, or of another version of this, costs a message and nothing else.
+        told.cursor = '{"seen": "x"}'
+        assert "told: fimg: t for amd64 is broken" in told.tick()
+
+
+def test_a_service_that_does_not_answer_gets_it_later_and_the_others_once(
+    hook: Hook, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Hook() as other:
+        threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+        other.status = 500
+        with dg.DagsterInstance.ephemeral() as instance:
+            told = Told(instance, tmp_path, hook.url, other.url)
+            told.run(FAILED)
+            said = told.tick()
+            assert said == "1 broken; 1 could not be told by number 2 of NOTIFY_URLS"
+            assert told.tick() == said
+            other.status = 200
+            assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+            assert (len(hook.received), len(other.received)) == (1, 1)
+            assert told.cursor is not None and SECRET not in told.cursor + said + caplog.text
+        other.shutdown()
+
+
+def test_a_service_that_never_answers_is_given_up(hook: Hook, tmp_path: Path) -> None:
+    hook.status = 500
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(FAILED)
+        for _ in range(5):
+            assert "could not be told" in told.tick()
+        assert told.tick() == "1 broken"
+        assert told.cursor is not None and State.model_validate_json(told.cursor).untold == []
+
+
+def test_what_nobody_wants_any_more_is_forgotten(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(FAILED)
+        assert told.tick().startswith("1 broken")
+        told.environ["Build_Spark"] = "0"
+        assert told.tick() == "0 broken"
+        assert len(hook.received) == 1
+
+
+def test_nobody_is_told_unless_it_is_said(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert Told(instance, tmp_path).tick() == "NOTIFY_URLS is not set: nobody is told"
+
+
+def test_where_messages_go_is_checked_and_kept_secret(tmp_path: Path) -> None:
+    settings = make_settings((), NOTIFY_URLS=f"dingtalk://{SECRET}  json://host/path")
+    assert settings.notify_urls == (f"dingtalk://{SECRET}", "json://host/path")
+    assert SECRET not in repr(settings)
+    with pytest.raises(SettingsError, match="must be URLs of Apprise") as refused:
+        make_settings((), NOTIFY_URLS=f"dingtalk:{SECRET}")
+    assert SECRET not in str(refused.value)
+    with pytest.raises(SettingsError, match="must not be given where others can read it"):
+        load({"NOTIFY_URLS": "json://host"}, environ={}, directory=tmp_path)
