@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from fimg_pipeline.assets.bases import BASE_SPECS
 from fimg_pipeline.assets.bundles import BUNDLE_ASSETS
 from fimg_pipeline.assets.images import IMAGE_ASSETS
 from fimg_pipeline.assets.packages import PACKAGE_ASSETS
@@ -32,6 +33,7 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
         assets=[
             overview,
             source,
+            *BASE_SPECS,
             *PACKAGE_ASSETS,
             *IMAGE_ASSETS,
             *BUNDLE_ASSETS,

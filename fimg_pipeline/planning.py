@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fimg_pipeline import freshness
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.catalog.recipes import RECIPES
@@ -43,14 +44,16 @@ def current_plan(
     require_buildable(names, settings.platform)
     packages = needed_packages(selection, settings.platform)
     source = resolve(settings, packages) if source_key is None else resolve_once(settings, packages, source_key)
+    new = freshness.read(settings.home)
     try:
         state = engine.state()
     except EngineUnreachableError as error:
         if not without_engine:
             raise
-        plan = make_plan(settings, source, EngineState(settings.platform), recipe_digest, verb=verb, names=names)
+        nothing = EngineState(settings.platform)
+        plan = make_plan(settings, source, nothing, recipe_digest, verb=verb, names=names, freshness=new)
         return replace(plan, warnings=(*plan.warnings, f"{error.message}: everything counts as not built yet"))
-    return make_plan(settings, source, state, recipe_digest, verb=verb, names=names)
+    return make_plan(settings, source, state, recipe_digest, verb=verb, names=names, freshness=new)
 
 
 def plan_with_bases(
@@ -82,7 +85,8 @@ def package_plan(
 ) -> tuple[PlannedPackage, SourceSnapshot]:
     """One package as it has to be, and the source it is made from."""
     source = resolve_once(settings, (name,), source_key)
-    return plan_package(settings, source, engine.state(), recipe_digest, name), source
+    new = freshness.read(settings.home)
+    return plan_package(settings, source, engine.state(), recipe_digest, name, freshness=new), source
 
 
 def ensure_recipe_bases(

@@ -48,6 +48,8 @@ class Settings:
     platform: Platform
     watched_platforms: tuple[Platform, ...]
     nightly_at: tuple[int, int]
+    refresh_at: tuple[int, int, int]
+    base_updates: str
     time_zone: str
     releases: SpecifierSet
     deliveries: tuple[str, ...]

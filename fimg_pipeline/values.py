@@ -223,6 +223,24 @@ def time_of_day(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+_DAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+
+
+def time_of_week(text: str) -> tuple[int, int, int]:
+    """Day (0: Sunday, as cron has it), hour and minute of ``sunday 01:00``."""
+    day, _, time = text.strip().lower().partition(" ")
+    if day not in _DAYS:
+        raise ValueError("must be a day and a time of the week: sunday 01:00")
+    return _DAYS.index(day), *time_of_day(time)
+
+
+def base_updates(text: str) -> str:
+    """What is done about newer base images: ``nightly`` builds stand on them, or ``ask``."""
+    if text not in ("nightly", "ask"):
+        raise ValueError("must be nightly or ask")
+    return text
+
+
 def time_zone(text: str) -> str:
     if text not in zoneinfo.available_timezones():
         raise ValueError("must be a time zone such as Asia/Shanghai or UTC")

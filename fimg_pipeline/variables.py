@@ -58,7 +58,21 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "the platforms that are built by themselves, with commas; default: Platform",
     ),
     Variable("NIGHTLY_AT", "nightly_at", "02:00", values.time_of_day, "when followed tags are built every night"),
-    Variable("TIME_ZONE", "time_zone", "UTC", values.time_zone, "of NIGHTLY_AT, e.g. Asia/Shanghai"),
+    Variable(
+        "REFRESH_AT",
+        "refresh_at",
+        "sunday 01:00",
+        values.time_of_week,
+        "when followed tags are built without a cache every week, for security updates",
+    ),
+    Variable(
+        "BASE_UPDATES",
+        "base_updates",
+        "nightly",
+        values.base_updates,
+        "nightly: builds of the night stand on newer base images; ask: only `fimg bases --refresh` takes them",
+    ),
+    Variable("TIME_ZONE", "time_zone", "UTC", values.time_zone, "of these times, e.g. Asia/Shanghai"),
     Variable("RELEASES", "releases", "==1.11.*", values.releases, "new releases of FATE that are built by themselves"),
     Variable(
         "AFTER_BUILD",

@@ -20,6 +20,7 @@ from fimg_pipeline.assets.keys import (
     PUBLISHED,
     REGISTERED,
     SOURCE,
+    base_key,
     bundle_key,
     image_key,
     log_page,
@@ -27,9 +28,11 @@ from fimg_pipeline.assets.keys import (
 )
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, add_tag, partition_key
 from fimg_pipeline.assets.steps import POOL
+from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.cli.instance import PROJECT
 from fimg_pipeline.definitions import build_defs
 from fimg_pipeline.errors import FimgError
@@ -38,6 +41,8 @@ from fimg_pipeline.settings import load
 from fimg_pipeline.ship.folder import BUNDLES, FATE
 from fimg_pipeline_tests.plan.samples import make_settings
 from fimg_pipeline_tests.rig.command import environment
+
+EXTERNAL = set(map(base_key, BASES))
 
 
 def specs() -> dict[dg.AssetKey, dg.AssetSpec]:
@@ -50,7 +55,7 @@ def test_definitions_are_loadable() -> None:
 
 def test_every_image_package_and_bundle_is_an_asset_whatever_the_switches_say() -> None:
     wanted = {SOURCE, *map(image_key, IMAGES), *map(package_key, PACKAGES), *map(bundle_key, BUNDLES)}
-    assert set(specs()) == wanted | {PUBLISHED, LISTS, OVERVIEW}
+    assert set(specs()) == wanted | {PUBLISHED, LISTS, OVERVIEW, *EXTERNAL}
 
 
 def test_lineage_follows_the_catalog() -> None:
@@ -59,10 +64,12 @@ def test_lineage_follows_the_catalog() -> None:
         upstream = {dep.asset_key for dep in found[image_key(image.name)].deps}
         expected = {package_key(name) for name in image.recipe.packages}
         expected |= {image_key(image.parent)} if image.parent else set()
+        expected |= set(map(base_key, image.recipe.bases))
         assert expected <= upstream <= expected | {SOURCE}
         assert upstream
-    for name in PACKAGES:
-        assert {dep.asset_key for dep in found[package_key(name)].deps} == {SOURCE}
+    for name, package in PACKAGES.items():
+        below = {SOURCE, *map(base_key, RECIPES[package.recipe].bases)}
+        assert {dep.asset_key for dep in found[package_key(name)].deps} == below
 
 
 @pytest.mark.parametrize("key", [bundle_key(FATE), PUBLISHED])
@@ -116,6 +123,7 @@ def test_groups_are_those_a_person_understands() -> None:
     groups = {spec.group_name for spec in specs().values()}
     assert groups == {
         "overview",
+        "external",
         "source",
         "packages",
         "base",
@@ -134,7 +142,7 @@ def test_groups_are_those_a_person_understands() -> None:
 def test_every_asset_is_described_owned_and_partitioned() -> None:
     for key, spec in specs().items():
         assert spec.description and spec.owners and spec.kinds
-        assert (spec.partitions_def is None) is (key == OVERVIEW)
+        assert (spec.partitions_def is None) is (key in {OVERVIEW, *EXTERNAL})
     descriptions = [spec.description for spec in specs().values()]
     assert len(set(descriptions)) == len(descriptions)
 

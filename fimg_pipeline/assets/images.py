@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fimg_pipeline.assets.checks import check_specs, run_checks
-from fimg_pipeline.assets.keys import SOURCE, image_key, log_page, package_key
+from fimg_pipeline.assets.keys import SOURCE, base_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
@@ -23,9 +23,10 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
     key = image_key(image.name)
     recipe = image.recipe
     upstream = [package_key(name) for name in recipe.packages]
+    upstream += [base_key(name) for name in recipe.bases]
     if image.parent is not None:
         upstream.append(image_key(image.parent))
-    if not upstream or recipe.fate_env or recipe.source_date:
+    if (image.parent is None and not recipe.packages) or recipe.fate_env or recipe.source_date:
         upstream.append(SOURCE)
 
     @dg.asset(

@@ -1,6 +1,7 @@
 """Asset keys: an image's key is its name; packages, which share names with images, stand below ``package``.
 
-Bundles stand below ``bundle``, what a registry has below ``registry``, what Kuscia has below ``kuscia``.
+External base images stand below ``external``, bundles below ``bundle``, what a registry has below ``registry``, what
+Kuscia has below ``kuscia``.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ def asset_name(item: Planned) -> str:
 def planned_key(item: Planned) -> dg.AssetKey:
     """The same, as a key."""
     return dg.AssetKey(asset_name(item).split("/"))
+
+
+def base_key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(["external", name])
 
 
 def bundle_key(name: str) -> dg.AssetKey:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import SOURCE, log_page, package_key
+from fimg_pipeline.assets.keys import SOURCE, base_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
@@ -10,6 +10,7 @@ from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES, Package
+from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.planning import context_files, ensure_recipe_bases, package_plan
 from fimg_pipeline.progress import Event, What, report
 
@@ -19,7 +20,7 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=package_key(package.name),
-        deps=[SOURCE],
+        deps=[SOURCE, *map(base_key, RECIPES[package.recipe].bases)],
         partitions_def=MATRIX,
         group_name="packages",
         kinds={package.kind, "docker"},

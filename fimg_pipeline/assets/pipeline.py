@@ -9,8 +9,10 @@ from typing import Final
 import dagster as dg
 from pydantic import Field
 
+from fimg_pipeline.engine.bases import newest
 from fimg_pipeline.engine.builder import Builder
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.planning import current_plan
@@ -84,6 +86,10 @@ class Pipeline(dg.ConfigurableResource):
     def standing(self, settings: Settings) -> Standing:
         """Where FATE is by the ref that ``settings.tag`` stands for."""
         return standing(settings, ref_of(settings.home, settings.tag))
+
+    def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
+        """What registries have of the external bases now: reference → digest, or why that can't be said."""
+        return newest(settings, Engine())
 
     def releases(self, settings: Settings) -> Mapping[str, str]:
         """FATE's releases, wherever FATE_DIR is from: version → git tag."""

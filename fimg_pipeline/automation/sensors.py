@@ -14,6 +14,7 @@ from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.bases import newer_bases
 from fimg_pipeline.automation.deliveries import DELIVERING, deliveries
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.ledger import Ledger
@@ -131,4 +132,4 @@ def sensors(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> list[dg.SensorDe
             context.log.info(each.told)
         return dg.SensorResult(run_requests=requests)
 
-    return [commits, new_releases, carry, notifications]
+    return [commits, new_releases, newer_bases, carry, notifications]

@@ -16,8 +16,11 @@ import dagster as dg
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.automation.stale import Record, stale
 from fimg_pipeline.automation.watching import Watched
-from fimg_pipeline.catalog.images import unbuildable_reason
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.images import lineage, unbuildable_reason
+from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan, PlannedImage, Status
 from fimg_pipeline.plan.selection import select
@@ -124,7 +127,8 @@ def image_states(
         elif now is not None and image.name in now.selection and not _is_over(now.outcomes.of(image)):
             each = ImageStatus(image.name, State.BUILDING, run=now.outcomes.run_id or "")
         elif image.name not in to_make:
-            each = ImageStatus(image.name, State.BUILT)
+            newer = _newer_below(plan, image)
+            each = ImageStatus(image.name, State.STALE if newer else State.BUILT, newer)
         elif (failure := _failure(image, tried)) is not None:
             broken[image.name] = image.name
             each = ImageStatus(image.name, State.FAILED, failure[0], run=failure[1])
@@ -136,6 +140,15 @@ def image_states(
             each = ImageStatus(image.name, state, why)
         found[image.name] = each if record is None else replace(each, at=record.at, commit=record.commit)
     return tuple(found.values())
+
+
+def _newer_below(plan: Plan, image: PlannedImage) -> str:
+    """What it stands on or takes in that there is a newer one of, in a person's words."""
+    recipes = [each.recipe for each in lineage(image.name)]
+    bases = {base for recipe in recipes for base in recipe.bases}
+    bases |= {base for recipe in recipes for name in recipe.packages for base in RECIPES[PACKAGES[name].recipe].bases}
+    newer = [BASES[name].reference for name in plan.newer_bases if name in bases]
+    return f"there is a newer {' and '.join(newer)}" if newer else ""
 
 
 def _built_once(watched: Watched) -> tuple[ImageStatus, ...]:

@@ -45,6 +45,11 @@ class ExternalBase:
         return f"{self.local_repository}:{self.reference.partition(':')[2]}-{arch}"
 
 
+def pulled_name(local: str, digest: str) -> str:
+    """The second name of a base that was pulled as ``digest``, beside its ``local`` one."""
+    return f"{local}-{digest.replace(':', '-')}"
+
+
 BASES: Final[Mapping[str, ExternalBase]] = MappingProxyType(
     {
         base.name: base

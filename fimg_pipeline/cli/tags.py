@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fimg_pipeline import freshness
 from fimg_pipeline.assets.partitions import add_tag, known_tags, remove_tag
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.errors import FimgError
@@ -42,6 +43,7 @@ def remove(settings: Settings, tag: str) -> None:
         raise FimgError(f"{tag} is the configured tag, which is always there", hint="set TAG to another one first")
     with open_instance(settings) as instance:
         was_partition = remove_tag(instance, tag)
+        freshness.forget(settings.home, tag)
         if not forget(settings.home, tag) and not was_partition:
             raise FimgError(
                 f"there is no tag {tag}", hint=f"tags are: {', '.join(_tags(settings, known_tags(instance)))}"

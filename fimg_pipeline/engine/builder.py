@@ -18,6 +18,7 @@ from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Planned, PlannedImage
+from fimg_pipeline.plan.planner import REFRESHED
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.state import locked, scratch
@@ -152,10 +153,21 @@ class Builder:
                 build_args=planned.build_args,
                 labels=labels,
                 secrets=secrets,
-                options=self.settings.docker_options,
+                options=(*self.settings.docker_options, *(["--no-cache"] if self._is_refreshed(planned) else [])),
                 id_file=folder / "id",
                 log=log,
             )
+
+    def _is_refreshed(self, planned: Planned) -> bool:
+        """Whether this is the first of its name since its tag is refreshed; later ones may use what this one leaves."""
+        since = planned.inputs.get(REFRESHED)
+        repository = planned.stage.rpartition(":")[0]
+        return since is not None and not any(
+            image.platform == planned.platform
+            and image.inputs.get(REFRESHED) == since
+            and any(name.startswith(f"{repository}:") for name in image.references)
+            for image in self.engine.state().images
+        )
 
     def _make_runnable(self, platform: Platform, log: Callable[[str], None]) -> None:
         def debian() -> str:

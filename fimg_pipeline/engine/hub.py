@@ -141,6 +141,18 @@ def pull(engine: Engine, reference: str, platform: Platform, log: Callable[[str]
     return Pulled(str(record["Id"]), digest)
 
 
+def digest_of(engine: Engine, reference: str) -> str | PullFailure:
+    """The digest of ``reference`` in its registry now, or why that can't be said."""
+    api: Any = engine.sdk.api
+    try:
+        found = watched(lambda _: api.inspect_distribution(reference), _ASK_SECONDS)
+        return str(found["Descriptor"]["digest"])
+    except docker.errors.APIError as error:
+        return failure(str(error.explanation or error))
+    except (TimeoutError, requests.exceptions.Timeout):
+        return PullFailure(False, "no answer in time")
+
+
 def watched(task: Callable[[Callable[[], None]], T], seconds: float) -> T:
     """``task(beat)``'s result; ``TimeoutError`` when it neither ends nor calls ``beat`` for ``seconds``.
 

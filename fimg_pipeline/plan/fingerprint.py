@@ -29,4 +29,4 @@ def changed_inputs(before: Mapping[str, str], after: Mapping[str, str]) -> list[
 def _spoken(name: str) -> str:
     if name.startswith("PACKAGE_"):
         return f"package {name.removeprefix('PACKAGE_').lower()}"
-    return {"PARENT": "parent", "options": "Docker_Options"}.get(name, name)
+    return {"PARENT": "parent", "options": "Docker_Options", "refreshed": "refreshed"}.get(name, name)

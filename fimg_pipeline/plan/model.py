@@ -120,7 +120,10 @@ class PlannedImage(Planned):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything one invocation would do. ``images`` in build order, parents first; so are ``packages``."""
+    """Everything one invocation would do. ``images`` in build order, parents first; so are ``packages``.
+
+    ``newer_bases``: external bases of which a registry has a newer one than builds stand on.
+    """
 
     tag: str
     base_tag: str
@@ -132,6 +135,7 @@ class Plan:
     push: tuple[str, ...]
     bundle: tuple[str, ...]
     warnings: tuple[str, ...]
+    newer_bases: tuple[str, ...] = ()
 
     def image(self, name: str) -> PlannedImage:
         return next(image for image in self.images if image.name == name)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE, PYTHON_SERIES
+from fimg_pipeline.catalog.bases import BASES, LOCAL_NAMESPACE, PYTHON_SERIES, pulled_name
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES, Package
 from fimg_pipeline.catalog.platforms import MACHINES, Platform
 from fimg_pipeline.catalog.recipes import LEFT_OUT, RECIPES, VARIANTS, Recipe, Variant
 from fimg_pipeline.dockerfiles.lib.requirements import Target, adapt, compiled, name_of
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.freshness import AS_IT_IS, Freshness
 from fimg_pipeline.plan.fingerprint import changed_inputs, fingerprint
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPackage, Status, StoredImage
 from fimg_pipeline.plan.selection import Selected, Verb, require_buildable, select, selection_warnings
@@ -22,6 +23,8 @@ from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.values import NEUTRAL_OPTIONS, PROXY_VARIABLES
 
+#: The input that says since when an image is to be built without a cache.
+REFRESHED: Final = "refreshed"
 #: What stands for a base image's id as long as the engine does not have the base.
 ABSENT_BASE = "absent"
 
@@ -45,15 +48,17 @@ def make_plan(
     *,
     verb: Verb = Verb.ALL,
     names: Sequence[str] = (),
+    freshness: Freshness = AS_IT_IS,
 ) -> Plan:
     """Plans ``verb`` (or the images ``names``) for ``settings.platform`` and ``settings.tag``.
 
-    ``recipe_digest`` gives the digest of a recipe's files. Images a platform can't build are in the plan with the
-    reason; asking for one by name raises :class:`UnbuildableError`.
+    ``recipe_digest`` gives the digest of a recipe's files, ``freshness`` says how new what comes from outside has to
+    be. Images a platform can't build are in the plan with the reason; asking for one by name raises
+    :class:`UnbuildableError`.
     """
     selection = select(settings.features, verb, names)
     require_buildable(names, settings.platform)
-    planner = _Planner(settings, source, engine, recipe_digest)
+    planner = _Planner(settings, source, engine, recipe_digest, freshness)
     packages = {name: planner.package(PACKAGES[name]) for name in needed_packages(selection, settings.platform)}
     images: dict[str, PlannedImage] = {}
     for selected in selection:
@@ -78,6 +83,7 @@ def make_plan(
         images=() if verb is Verb.PACKAGE and not names else tuple(images.values()),
         push=published,
         bundle=published,
+        newer_bases=planner.newer_bases(),
         warnings=(
             *settings.warnings,
             *([] if names else selection_warnings(settings.features)),
@@ -91,10 +97,16 @@ def make_plan(
 
 
 def plan_package(
-    settings: Settings, source: SourceSnapshot, engine: EngineState, recipe_digest: Callable[[str], str], name: str
+    settings: Settings,
+    source: SourceSnapshot,
+    engine: EngineState,
+    recipe_digest: Callable[[str], str],
+    name: str,
+    *,
+    freshness: Freshness = AS_IT_IS,
 ) -> PlannedPackage:
     """The package ``name`` as ``source`` has it."""
-    return _Planner(settings, source, engine, recipe_digest).package(PACKAGES[name])
+    return _Planner(settings, source, engine, recipe_digest, freshness).package(PACKAGES[name])
 
 
 _STANDS_ON: Final = re.compile(r"^it stands on [a-z0-9-]+: ")
@@ -154,6 +166,7 @@ class _Planner:
     source: SourceSnapshot
     engine: EngineState
     recipe_digest: Callable[[str], str]
+    freshness: Freshness
 
     def package(self, package: Package) -> PlannedPackage:
         recipe = RECIPES[package.recipe]
@@ -196,6 +209,7 @@ class _Planner:
         arguments |= self._environment(recipe)
         inputs |= _but_bases(arguments)
         inputs |= {"recipe": self.recipe_digest(recipe.path), "platform": platform} | self._options(recipe)
+        inputs |= self._refreshed(recipe)
         identity = fingerprint({**inputs, "image": image.name})
         stage = f"{LOCAL_NAMESPACE}/image/{image.name}:{identity}"
         tag = self.settings.base_tag if image.is_base else self.settings.tag
@@ -231,8 +245,26 @@ class _Planner:
             reference = base.local_reference(self.engine.platform if base.build_only else platform)
             arguments[base.build_arg] = reference
             stored = self.engine.by_reference.get(reference)
-            inputs[f"base {base.reference}"] = stored.image_id if stored else ABSENT_BASE
+            wanted = self.freshness.wanted.get(reference)
+            as_wanted = stored is not None and (wanted is None or pulled_name(reference, wanted) in stored.references)
+            # What it will be is known once it is there.
+            inputs[f"base {base.reference}"] = stored.image_id if stored and as_wanted else wanted or ABSENT_BASE
         return arguments, inputs
+
+    def _refreshed(self, recipe: Recipe) -> dict[str, str]:
+        """Since when it is to be built anew: what stands on something that is follows by its parent."""
+        since = self.freshness.refreshed.get(self.settings.tag)
+        return {REFRESHED: since} if since and recipe.bases else {}
+
+    def newer_bases(self) -> tuple[str, ...]:
+        """The external bases (catalog names) on the engine of which a registry has a newer one."""
+        found = []
+        for base in BASES.values():
+            reference = base.local_reference(self.engine.platform if base.build_only else self.settings.platform)
+            stored, newest = self.engine.by_reference.get(reference), self.freshness.newest.get(reference)
+            if stored is not None and newest and pulled_name(reference, newest) not in stored.references:
+                found.append(base.name)
+        return tuple(found)
 
     def _environment(self, recipe: Recipe) -> dict[str, str]:
         """Build arguments of a Python environment: its date, and which optional indexes are configured."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -16,6 +17,7 @@ from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.watching import Watched, survey
+from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
@@ -35,6 +37,7 @@ class Handmade:
     instance: dg.DagsterInstance
     made: list[Planned] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    registries: Mapping[str, str | PullFailure] = field(default_factory=dict)
 
     def settings(self, **chosen: str) -> Settings:
         return load(chosen, environ=self.environ, directory=self.folder)
@@ -45,9 +48,13 @@ class Handmade:
     def standing(self, settings: Settings) -> Standing:
         return Pipeline().standing(settings)
 
+    def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
+        return self.registries
+
     def plan(self, settings: Settings) -> Plan:
         packages = needed_packages(select(settings.features), settings.platform)
-        return make_plan(settings, resolve(settings, packages), engine_with(*self.made), digest)
+        source, new = resolve(settings, packages), freshness.read(settings.home)
+        return make_plan(settings, source, engine_with(*self.made), digest, freshness=new)
 
     def look(self) -> dict[str, Look]:
         """What is found, by tag."""

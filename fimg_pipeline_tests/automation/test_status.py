@@ -86,6 +86,13 @@ def test_only_the_last_try_counts() -> None:
     assert states(image_states(plan, {}, [run("3"), run("2", failed)]))["nginx"][0] == "failed"
 
 
+def test_what_stands_on_a_base_of_which_there_is_a_newer_one_is_stale() -> None:
+    before = plan_of()
+    found = states(image_states(replace(plan_of(before), newer_bases=("bullseye",)), recorded(before), []))
+    assert found["eggroll"] == ("stale", "there is a newer debian:bullseye-slim")
+    assert found["nginx"] == ("built", "")
+
+
 def test_what_a_run_has_before_it_is_being_built() -> None:
     now = run("n", Event("image", "base-image", "built", 1.0), Event("image", "nginx", "failed", 1.0, "no"))
     now.add(Event("image", "fateflow", "started"))

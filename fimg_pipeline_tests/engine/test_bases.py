@@ -11,11 +11,12 @@ from typing import Any
 import docker.errors
 import pytest
 
+from fimg_pipeline import freshness
 from fimg_pipeline import settings as settings_module
-from fimg_pipeline.catalog.bases import BASES, ExternalBase
+from fimg_pipeline.catalog.bases import BASES, ExternalBase, pulled_name
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine import bases
-from fimg_pipeline.engine.bases import ensure_base, origin_of, wanted_bases
+from fimg_pipeline.engine.bases import NotNewerError, ensure_base, newest, origin_of, wanted_bases
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Made
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.hub import (
@@ -204,6 +205,55 @@ def test_a_name_that_holds_another_architecture_is_made_anew(plain: Settings) ->
     engine = FakeEngine()
     engine.images[DEBIAN.local_reference("arm64")] = record("sha256:wrong", "amd64")
     assert ensure_base(DEBIAN, "arm64", plain, engine, log=print).image_id == "sha256:pulled"
+
+
+def pulled(engine: FakeEngine, image_id: str, *digests: str) -> None:
+    """An engine's Debian that was pulled as ``digests``."""
+    local = DEBIAN.local_reference("amd64")
+    names = [local, *(pulled_name(local, digest) for digest in digests)]
+    engine.images[local] = record(image_id, "amd64", RepoTags=names)
+
+
+def test_what_is_decided_on_is_pulled_once(plain: Settings) -> None:
+    engine, old = FakeEngine(), "sha256:" + "cd" * 32
+    local = DEBIAN.local_reference("amd64")
+    pulled(engine, "sha256:there", old)
+    freshness.seen(plain.home, {local: DIGEST})
+    # A registry has it, and nobody decided to stand on it.
+    assert not ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
+    freshness.accept(plain.home)
+    assert ensure_base(DEBIAN, "amd64", plain, engine, log=print).image_id == "sha256:pulled"
+    assert not ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
+    # The list is another one, this platform's image is the same.
+    pulled(engine, "sha256:there", old, DIGEST)
+    assert not ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
+
+
+def test_what_can_not_be_had_newer_stays_and_is_tried_again(plain: Settings) -> None:
+    engine = FakeEngine(NO_HOST)
+    pulled(engine, "sha256:there", "sha256:" + "cd" * 32)
+    freshness.seen(plain.home, {DEBIAN.local_reference("amd64"): DIGEST})
+    freshness.accept(plain.home)
+    with pytest.raises(NotNewerError, match="is to be newer than the one that is there: Docker Hub can't be") as failed:
+        ensure_base(DEBIAN, "amd64", plain, engine, log=print)
+    assert failed.value.transient
+
+
+def test_a_tag_that_is_refreshed_gets_new_bases_once_and_others_do_not(plain: Settings) -> None:
+    engine = FakeEngine()
+    pulled(engine, "sha256:there", DIGEST)
+    freshness.refresh(plain.home, {"other": "2026-11-29T01:00:00Z"})
+    assert not ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
+    freshness.refresh(plain.home, {plain.tag: "2026-11-26T01:00:00Z"})
+    assert ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
+    assert not ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
+
+
+def test_registries_are_asked_for_all_bases_at_once(plain: Settings) -> None:
+    engine = FakeEngine()
+    assert newest(plain, engine) == {base.reference: DIGEST for base in BASES.values()}
+    unreachable = PullFailure(False, "its name can't be resolved")
+    assert set(newest(plain, FakeEngine(NO_HOST)).values()) == {unreachable}
 
 
 def test_refresh_asks_again(plain: Settings) -> None:

@@ -8,12 +8,13 @@ from itertools import chain, combinations
 
 import pytest
 
-from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.bases import BASES, pulled_name
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.freshness import AS_IT_IS, Freshness
 from fimg_pipeline.plan.model import EngineState, Plan, Status
 from fimg_pipeline.plan.planner import make_plan, plan_package
 from fimg_pipeline.plan.selection import UnbuildableError, Verb
@@ -30,12 +31,12 @@ def plan(
     names: tuple[str, ...] = (),
     verb: Verb = Verb.ALL,
     contents: dict[str, str] | None = None,
+    freshness: Freshness = AS_IT_IS,
     **environ: str,
 ) -> Plan:
     source = make_source(**(contents or {}))
-    return make_plan(
-        make_settings(features, **environ), source, engine or engine_with(), digest, names=names, verb=verb
-    )
+    settings, engine = make_settings(features, **environ), engine or engine_with()
+    return make_plan(settings, source, engine, digest, names=names, verb=verb, freshness=freshness)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -321,3 +322,48 @@ def test_unknown_image() -> None:
 
 def test_alias_asks_for_the_image() -> None:
     assert plan(names=("spark-bash-nn",)).image("spark-base-nn").selected_by == "asked for by name"
+
+
+def fingerprints(found: Plan) -> dict[str, str]:
+    return {item.stage: item.fingerprint for item in everything(found)}
+
+
+def test_a_tag_that_is_refreshed_is_built_anew_and_no_other() -> None:
+    before = plan()
+    engine = engine_with(*everything(before))
+    since = Freshness(refreshed={"t": "2026-11-29T01:00:00Z"})
+    found = plan(engine=engine, freshness=since)
+    assert {image.status for image in found.images} == {Status.STALE}
+    assert {package.status for package in found.packages} == {Status.CURRENT}
+    assert found.image("nginx").reason == "changed: refreshed" and found.image("fateflow").reason == "changed: parent"
+    assert fingerprints(plan(freshness=since, TAG="other")) == fingerprints(before)
+    # The same moment is the same build.
+    again = plan(engine=engine_with(*everything(found)), freshness=since)
+    assert {image.status for image in again.images} == {Status.CURRENT}
+
+
+def test_a_base_that_is_to_be_newer_makes_what_stands_on_it_stale_until_it_is_there() -> None:
+    before = plan()
+    local, digest_ = BASES["debian"].local_reference("amd64"), "sha256:" + "ab" * 32
+    engine = engine_with(*everything(before))
+    wanted = Freshness(wanted={local: digest_})
+    found = plan(engine=engine, freshness=wanted)
+    assert found.image("nginx").reason == "changed: base debian:bookworm-slim"
+    assert found.image("fateflow").status is Status.CURRENT
+    # It turned out to be the one that was there, under another digest of the list.
+    named = replace(
+        engine,
+        images=tuple(
+            replace(image, references=image.references | {pulled_name(local, digest_)})
+            if local in image.references
+            else image
+            for image in engine.images
+        ),
+    )
+    assert plan(engine=named, freshness=wanted).image("nginx").status is Status.CURRENT
+
+
+def test_bases_that_are_only_seen_to_be_newer_are_told_and_change_nothing() -> None:
+    local = BASES["debian"].local_reference("amd64")
+    found = plan(freshness=Freshness(newest={local: "sha256:" + "ab" * 32, "other": "sha256:1"}))
+    assert found.newer_bases == ("debian",) and fingerprints(found) == fingerprints(plan())

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from fimg_pipeline.catalog.bases import BASES, ExternalBase
+from fimg_pipeline import freshness
+from fimg_pipeline.catalog.bases import BASES, ExternalBase, pulled_name
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.engine.hub import DOCKER_HUB, Pulled, PullFailure, mirror_error, mirrored, pull
+from fimg_pipeline.engine.hub import DOCKER_HUB, Pulled, PullFailure, digest_of, mirror_error, mirrored, pull
+from fimg_pipeline.errors import TransientError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import locked
 
@@ -28,14 +31,19 @@ _UNKNOWN_ORIGIN: Final = "of unknown origin (tagged by hand)"
 _DIGEST_TAG: Final = re.compile(r"-sha256-([0-9a-f]{64})$")
 
 
+class NotNewerError(TransientError):
+    """A base that is to be newer can't be had now; the one that is there stays as it is."""
+
+
 @dataclass(frozen=True)
 class BaseState:
-    """A base image on the engine. ``made`` is false when it was there already."""
+    """A base image on the engine, and the ``digests`` it was pulled by, if it was; ``made``: it was not there yet."""
 
     base: ExternalBase
     platform: Platform
     image_id: str
     origin: str
+    digests: frozenset[str]
     made: bool
 
     @property
@@ -75,16 +83,16 @@ def ensure_base(
     refresh: bool = False,
     log: Callable[[str], None],
 ) -> BaseState:
-    """Makes sure the engine has ``base`` for ``platform`` under its local name.
+    """Makes sure the engine has ``base`` for ``platform`` under its local name, as new as it has to be.
 
     ``refresh`` pulls or bootstraps again what is there. Two runs at once make it once; a run that is killed leaves
     nothing under the local name.
     """
-    if not refresh and (there := _existing(base, platform, engine)) is not None:
+    if not refresh and (there := _new_enough(base, platform, settings, engine)) is not None:
         return there
     with locked(settings.home / "locks" / f"base-{base.name}-{platform}"):
         # Another run may have made it while this one waited.
-        if not refresh and (there := _existing(base, platform, engine)) is not None:
+        if not refresh and (there := _new_enough(base, platform, settings, engine)) is not None:
             return there
         mirror = settings.docker_hub_mirror
         answer = pull(engine, mirrored(base.reference, mirror), platform, log)
@@ -94,11 +102,18 @@ def ensure_base(
         else:
             if mirror is not None:
                 raise mirror_error(base.reference, mirror, answer)
-            _bootstrap(base, platform, settings, engine, answer, refresh=refresh, log=log)
+            there = _existing(base, platform, engine)
+            if there is not None and there.digests and not refresh:
+                raise NotNewerError(
+                    f"{base.reference} ({platform}) is to be newer than the one that is there: {answer.of(DOCKER_HUB)}"
+                )
+            _bootstrap(base, platform, settings, engine, answer, refresh=refresh or there is not None, log=log)
+        digest = answer.digest if isinstance(answer, Pulled) else None
+        freshness.renewed(settings.home, base.local_reference(platform), digest)
     made = _existing(base, platform, engine)
     if made is None:
         raise RuntimeError(f"{base.local_reference(platform)} was made, but the engine doesn't have it")
-    return BaseState(base, platform, made.image_id, made.origin, made=True)
+    return replace(made, made=True)
 
 
 def _bootstrap(
@@ -121,11 +136,30 @@ def _bootstrap(
     log(f"{base.reference} ({platform}): {problem.of(DOCKER_HUB)}; {made.told}")
 
 
+def newest(settings: Settings, engine: Engine) -> dict[str, str | PullFailure]:
+    """By reference, the digest of every external base in its registry now, or why that can't be said; all at once."""
+    references = sorted({base.reference for base in BASES.values()})
+    with ThreadPoolExecutor(len(references)) as pool:
+        places = [mirrored(reference, settings.docker_hub_mirror) for reference in references]
+        return dict(zip(references, pool.map(lambda place: digest_of(engine, place), places), strict=True))
+
+
+def _new_enough(base: ExternalBase, platform: Platform, settings: Settings, engine: Engine) -> BaseState | None:
+    """The one that is there, unless a newer one was decided on, or the tag is refreshed since it was made."""
+    there = _existing(base, platform, engine)
+    kept, local = freshness.read(settings.home), base.local_reference(platform)
+    if there is None or (local in kept.wanted and kept.wanted[local] not in there.digests):
+        return None
+    refreshed = kept.refreshed.get(settings.tag)
+    return None if refreshed is not None and kept.renewed.get(local, "") < refreshed else there
+
+
 def _existing(base: ExternalBase, platform: Platform, engine: Engine) -> BaseState | None:
     record = engine.inspect(base.local_reference(platform))
     if record is None or record["Architecture"] != platform:
         return None
-    return BaseState(base, platform, str(record["Id"]), origin_of(base, platform, record), made=False)
+    digests = frozenset(_pulled_as(base, platform, record))
+    return BaseState(base, platform, str(record["Id"]), origin_of(base, platform, record), digests, made=False)
 
 
 def origin_of(base: ExternalBase, platform: Platform, record: Mapping[str, Any]) -> str:
@@ -133,10 +167,17 @@ def origin_of(base: ExternalBase, platform: Platform, record: Mapping[str, Any])
     labels: Mapping[str, str] = record["Config"].get("Labels") or {}
     if origin := labels.get(LABEL_ORIGIN):
         return origin
-    for tag in record.get("RepoTags") or ():
-        if tag.startswith(base.local_reference(platform)) and (digest := _DIGEST_TAG.search(tag)):
-            return f"pulled as sha256:{digest[1]}"
-    return _UNKNOWN_ORIGIN
+    digests = _pulled_as(base, platform, record)
+    return f"pulled as {digests[0]}" if digests else _UNKNOWN_ORIGIN
+
+
+def _pulled_as(base: ExternalBase, platform: Platform, record: Mapping[str, Any]) -> list[str]:
+    """The digests an image was pulled by, as its further names say: lists change while one of their images stays."""
+    return [
+        f"sha256:{digest[1]}"
+        for tag in record.get("RepoTags") or ()
+        if tag.startswith(base.local_reference(platform)) and (digest := _DIGEST_TAG.search(tag))
+    ]
 
 
 def _name(base: ExternalBase, platform: Platform, pulled: Pulled, engine: Engine) -> None:
@@ -146,5 +187,5 @@ def _name(base: ExternalBase, platform: Platform, pulled: Pulled, engine: Engine
     other platform when that is pulled as well.
     """
     local = base.local_reference(platform)
-    engine.tag(pulled.image_id, f"{local}-{pulled.digest.replace(':', '-')}")
+    engine.tag(pulled.image_id, pulled_name(local, pulled.digest))
     engine.tag(pulled.image_id, local)

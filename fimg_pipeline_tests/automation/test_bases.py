@@ -1,0 +1,112 @@
+"""What is done about newer base images, and every week: real repositories, an engine made by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline import freshness
+from fimg_pipeline.assets.keys import base_key
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.automation.bases import newer_bases
+from fimg_pipeline.automation.schedules import schedules
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.engine.hub import PullFailure
+from fimg_pipeline.sample import SampleSource
+from fimg_pipeline.settings import SettingsError
+from fimg_pipeline.source.tags import record
+from fimg_pipeline_tests.automation.handmade import Handmade
+from fimg_pipeline_tests.rig.command import switches
+
+DEBIAN = BASES["debian"].local_reference("amd64")
+NEW = "sha256:" + "ab" * 32
+AT = datetime(2026, 11, 29, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def built(sample: SampleSource, tmp_path: Path) -> Any:
+    environ = {
+        **switches(),
+        "Build_Spark": "1",
+        "FATE_DIR": str(sample.fate),
+        "FIMG_HOME": str(tmp_path / "home"),
+        "TAG": "t",
+    }
+    # What schedules are given opens the instance itself.
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        found = Handmade(tmp_path, environ, instance)
+        found.build()
+        yield found
+
+
+def observe(pipeline: Handmade, cursor: str | None = None) -> dg.SensorResult:
+    with dg.build_sensor_context(instance=pipeline.instance, cursor=cursor) as context:
+        found = newer_bases(context, pipeline=pipeline)
+    assert isinstance(found, dg.SensorResult)
+    return found
+
+
+def tick(pipeline: Handmade, name: str) -> Any:
+    schedule: Any = next(each for each in schedules(pipeline.settings()) if each.name == name)
+    with dg.build_schedule_context(instance=pipeline.instance, scheduled_execution_time=AT) as context:
+        return schedule(context, pipeline=pipeline)
+
+
+def selected(request: dg.RunRequest) -> set[str]:
+    return {"/".join(key.path) for key in request.asset_selection or ()}
+
+
+def test_a_new_digest_is_recorded_once_and_waits_for_the_night(built: Handmade) -> None:
+    built.registries = {"debian:bookworm-slim": NEW, "python:3.8-slim-bookworm": PullFailure(False, "no answer")}
+    first = observe(built)
+    (event,) = first.asset_events
+    assert isinstance(event, dg.AssetObservation) and event.asset_key == base_key("debian")
+    assert (event.tags or {})["dagster/data_version"] == NEW
+    assert "python:3.8-slim-bookworm: Docker Hub can't be reached (no answer)" in str(first.skip_reason)
+    assert observe(built, first.cursor).asset_events == []
+    # What is watched goes on as it is, until a night decides.
+    assert built.look()["t"].request is None
+    (request,) = tick(built, "nightly")
+    assert {"nginx", "fateboard", "eggroll"} & selected(request) and "fateflow" not in selected(request)
+    assert freshness.read(built.settings().home).wanted == {
+        BASES["debian"].local_reference(platform): NEW for platform in ("amd64", "arm64")
+    }
+
+
+def test_who_wants_to_be_asked_is(built: Handmade) -> None:
+    built.environ["BASE_UPDATES"] = "ask"
+    built.registries = {"debian:bookworm-slim": NEW}
+    observe(built)
+    skipped = tick(built, "nightly")
+    assert isinstance(skipped, dg.SkipReason) and "up to date" in str(skipped.skip_message)
+    assert freshness.read(built.settings().home).newest[DEBIAN] == NEW
+
+
+def test_every_week_what_is_followed_is_built_anew_and_releases_are_not(built: Handmade) -> None:
+    home = built.settings().home
+    record(home, "1.11.2-release", "v1.11.2")
+    (request,) = tick(built, "refresh")
+    assert request.partition_key == partition_key("amd64", "t") and {"base-image", "nginx"} <= selected(request)
+    assert freshness.read(home).refreshed == {"t": "2026-11-29T01:00:00Z"}
+    # Whoever looks next comes to the same, whatever becomes of that run.
+    assert built.look()["t"].request is not None
+    built.build()
+    assert built.look()["t"].request is None
+
+
+def test_when_it_is_done_is_said(built: Handmade) -> None:
+    found = schedules(built.settings(REFRESH_AT="Friday 23:15", TIME_ZONE="Asia/Shanghai"))
+    assert [(each.name, each.cron_schedule) for each in found] == [("nightly", "0 2 * * *"), ("refresh", "15 23 * * 5")]
+    assert {each.execution_timezone for each in found} == {"Asia/Shanghai"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"), [("REFRESH_AT", "sunday"), ("REFRESH_AT", "someday 01:00"), ("BASE_UPDATES", "never")]
+)
+def test_settings_are_checked(built: Handmade, variable: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable}=.*must be"):
+        built.settings(**{variable: text})
