@@ -19,6 +19,7 @@ from fimg_pipeline.assets.source import source
 from fimg_pipeline.automation.executor import EXECUTOR
 from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
 from fimg_pipeline.automation.overview import overview
+from fimg_pipeline.automation.prune_job import prune_job
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.sensors import sensors
 from fimg_pipeline.settings import Settings, load
@@ -41,7 +42,7 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
             *registration.assets,
         ],
         asset_checks=registration.checks,
-        jobs=jobs,
+        jobs=[*jobs, prune_job],
         sensors=sensors(jobs),
         schedules=schedules(settings),
         resources={"pipeline": Pipeline(), **(resources or {})},

@@ -49,6 +49,9 @@ class Settings:
     watched_platforms: tuple[Platform, ...]
     nightly_at: tuple[int, int]
     refresh_at: tuple[int, int, int]
+    prune_at: tuple[int, int, int]
+    prune_keep: int
+    prune_days: int
     base_updates: str
     time_zone: str
     releases: SpecifierSet

@@ -223,6 +223,13 @@ def time_of_day(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def count(text: str) -> int:
+    """A number of things, from 1."""
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not int(text):
+        raise ValueError("must be a number from 1 to 9999")
+    return int(text)
+
+
 _DAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
 

@@ -66,6 +66,27 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "when followed tags are built without a cache every week, for security updates",
     ),
     Variable(
+        "PRUNE_AT",
+        "prune_at",
+        "sunday 05:00",
+        values.time_of_week,
+        "when what is superseded is removed every week",
+    ),
+    Variable(
+        "PRUNE_KEEP",
+        "prune_keep",
+        "2",
+        values.count,
+        "so many versions of everything stay, with the one that is used",
+    ),
+    Variable(
+        "PRUNE_DAYS",
+        "prune_days",
+        "30",
+        values.count,
+        "so long runs stay, and tags that nobody added, after something was built",
+    ),
+    Variable(
         "BASE_UPDATES",
         "base_updates",
         "nightly",

@@ -12,6 +12,7 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import look
 from fimg_pipeline.automation.watching import Watched, survey, tags
 from fimg_pipeline.settings import Settings
@@ -20,7 +21,6 @@ from fimg_pipeline.settings import Settings
 def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """All schedules, at the times of ``settings``."""
     hour, minute = settings.nightly_at
-    day, refresh_hour, refresh_minute = settings.refresh_at
 
     @dg.schedule(
         name="nightly",
@@ -39,7 +39,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
 
     @dg.schedule(
         name="refresh",
-        cron_schedule=f"{refresh_minute} {refresh_hour} * * {day}",
+        cron_schedule=_weekly(settings.refresh_at),
         execution_timezone=settings.time_zone,
         job_name=BUILD,
         description="Builds the tags that follow something without a cache every week, on newly pulled or made base "
@@ -52,7 +52,23 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         freshness.refresh(pipeline.settings().home, {each.tag: since for each in watched})
         return _asked(context, watched)
 
-    return [nightly, refresh]
+    @dg.schedule(
+        name="prune",
+        cron_schedule=_weekly(settings.prune_at),
+        execution_timezone=settings.time_zone,
+        job_name=PRUNE,
+        description="Removes what is superseded every week: `fimg prune` lists what would go.\n\n"
+        "While anything is being built or carried elsewhere, images stay until the next time.",
+    )
+    def prune() -> dg.RunRequest:
+        return dg.RunRequest()
+
+    return [nightly, refresh, prune]
+
+
+def _weekly(at: tuple[int, int, int]) -> str:
+    day, hour, minute = at
+    return f"{minute} {hour} * * {day}"
 
 
 def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[Watched]:

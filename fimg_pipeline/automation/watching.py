@@ -139,8 +139,12 @@ def survey(
 
 def unfinished(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:
     """The runs that wait or are under way, by partition."""
-    found = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
-    return {record.dagster_run.tags.get("dagster/partition", ""): record.dagster_run for record in found}
+    return {run.tags.get("dagster/partition", ""): run for run in unfinished_runs(instance)}
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """All runs that wait or are under way."""
+    return [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))]
 
 
 def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str]) -> str | None:

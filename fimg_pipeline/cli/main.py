@@ -156,6 +156,16 @@ def status(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
         print_status(found, Console(width=None if sys.stdout.isatty() else 160))
 
 
+@main.command()
+@with_settings
+@click.option("--yes", "really", is_flag=True, help="Remove it; without this it is only listed.")
+def prune(settings: Settings, flags: dict[str, str], really: bool) -> None:
+    """List, or remove, what is superseded: images, layers, bundles, tags nobody uses, old runs."""
+    from fimg_pipeline.cli.prune import prune_superseded
+
+    sys.exit(prune_superseded(settings, Console(width=None if sys.stdout.isatty() else 160), really=really))
+
+
 @main.group()
 def tag() -> None:
     """The tags images are built under, and what of FATE each stands for."""

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,6 +126,22 @@ class LayerStore:
             new.write_bytes(content)
             path.parent.mkdir(parents=True, exist_ok=True)
             new.replace(path)
+
+    def superseded(self, kept: Collection[str]) -> dict[str, list[Path]]:
+        """The layers (by diff id) that are not ``kept``, with their files, and those by which engines' names are known.
+
+        A layer's record goes before what it describes.
+        """
+        found: dict[str, list[Path]] = {}
+        for path in self._files("names"):
+            found.setdefault(_digest_in(path) or "", []).append(path)
+        for path in sorted(self._files("layers"), key=lambda path: path.suffix != ".json"):
+            found.setdefault(f"sha256:{path.name.partition('.')[0]}", []).append(path)
+        return {diff_id: files for diff_id, files in found.items() if diff_id not in kept}
+
+    def _files(self, kind: str) -> list[Path]:
+        folder = self.folder / kind
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def sweep(self) -> None:
         """Removes what killed processes left half written."""

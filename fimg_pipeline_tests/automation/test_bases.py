@@ -100,7 +100,11 @@ def test_every_week_what_is_followed_is_built_anew_and_releases_are_not(built: H
 
 def test_when_it_is_done_is_said(built: Handmade) -> None:
     found = schedules(built.settings(REFRESH_AT="Friday 23:15", TIME_ZONE="Asia/Shanghai"))
-    assert [(each.name, each.cron_schedule) for each in found] == [("nightly", "0 2 * * *"), ("refresh", "15 23 * * 5")]
+    assert {each.name: each.cron_schedule for each in found} == {
+        "nightly": "0 2 * * *",
+        "refresh": "15 23 * * 5",
+        "prune": "0 5 * * 0",
+    }
     assert {each.execution_timezone for each in found} == {"Asia/Shanghai"}
 
 

@@ -122,7 +122,7 @@ def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Handmade) -> N
     record(watched.settings().home, "1.11.2-release", "v1.11.2")
     assert set(watched.look()) == {"t", "1.11.2-release"}
     settings = watched.settings(NIGHTLY_AT="23:15", TIME_ZONE="Asia/Shanghai")
-    nightly, _ = schedules(settings)
+    nightly = next(each for each in schedules(settings) if each.name == "nightly")
     assert (nightly.cron_schedule, nightly.execution_timezone) == ("15 23 * * *", "Asia/Shanghai")
     at = datetime(2026, 11, 26, 23, 15, tzinfo=timezone.utc)
     # What schedules are given opens the instance itself.

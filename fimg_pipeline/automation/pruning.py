@@ -1,0 +1,243 @@
+"""Removes what is superseded: from the engine, the layer store, bundles, tags, and what is on record of old runs.
+
+First everything that would go is listed, then it goes, in an order in which nothing is needed for finding the rest: so
+one that is killed is finished by the next.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+
+from fimg_pipeline import freshness
+from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED, REGISTERED
+from fimg_pipeline.assets.partitions import known_tags, remove_tag
+from fimg_pipeline.assets.publishing import DIGESTS
+from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.superseded import (
+    History,
+    Made,
+    old_runs,
+    superseded_bases,
+    superseded_images,
+)
+from fimg_pipeline.automation.watching import KEYS, tags, unfinished_runs
+from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.catalog.platforms import PLATFORMS
+from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship import folder as folders
+from fimg_pipeline.ship import lock as locks
+from fimg_pipeline.ship.layers import LayerStore
+from fimg_pipeline.state import run_folder
+
+_PAGE: Final = 1000
+_DAY: Final = 86_400.0
+#: What of is looked back on as a whole: one push may be of fewer images than another.
+_WHOLE: Final = ("/".join(PUBLISHED.path), "/".join(LISTS.path), "/".join(REGISTERED.path))
+#: Names of an image in what is recorded of it.
+_NAMES: Final = ("reference", "also tagged")
+
+_OVER: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something that goes: of a ``kind``, ``what`` it is, ``why``, its ``size`` in bytes as far as it is its own."""
+
+    kind: str
+    what: str
+    why: str
+    remove: Callable[[], object]
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What went; ``kept``: what could not, with why."""
+
+    removed: tuple[Removal, ...]
+    kept: tuple[str, ...]
+
+
+def prune(removals: Sequence[Removal], log: Callable[[str], None]) -> Pruned:
+    """Removes them; what something stands in the way of stays, and is told."""
+    removed: list[Removal] = []
+    kept: list[str] = []
+    for each in removals:
+        try:
+            each.remove()
+        except (EngineError, OSError) as error:
+            kept.append(f"{each.kind} {each.what} stays: {error}")
+            log(kept[-1])
+            continue
+        log(f"{each.kind} {each.what} removed: {each.why}")
+        removed.append(each)
+    return Pruned(tuple(removed), tuple(kept))
+
+
+def superseded(
+    instance: dg.DagsterInstance, settings: Settings, engine: Engine, *, own_run: str = ""
+) -> tuple[list[Removal], list[str]]:
+    """Everything that goes, and what is not looked at now, with why. ``own_run``: the run that asks."""
+    now = time.time()
+    history = _history(instance)
+    before = now - settings.prune_days * _DAY
+    partitions = known_tags(instance)
+    gone = history.tags_before(before, partitions, tags(settings))
+    last = history.last(settings.prune_keep, without=gone)
+    found: list[Removal] = []
+    waiting: list[str] = []
+    busy = [run.run_id for run in unfinished_runs(instance) if run.run_id != own_run]
+    if busy:
+        waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): images, layers and tags stay")
+    else:
+        found += _of_engine(settings, engine, history, last, gone)
+        found += _bundles(settings, gone)
+        old = f"nothing was built under it for {settings.prune_days} days, and nobody added it"
+        found += [
+            Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
+        ]
+    found += _runs(instance, settings, history, last, before)
+    return found, waiting
+
+
+def _forget_tag(instance: dg.DagsterInstance, settings: Settings, tag: str) -> None:
+    remove_tag(instance, tag)
+    freshness.forget(settings.home, tag)
+
+
+def _history(instance: dg.DagsterInstance) -> History:
+    made: list[Made] = []
+    for key in (*KEYS, OVERVIEW):
+        cursor: str | None = None
+        while True:
+            page = instance.fetch_materializations(key, limit=_PAGE, cursor=cursor)
+            for record in page.records:
+                each = record.asset_materialization
+                if each is None:
+                    continue
+                names = frozenset(
+                    name
+                    for label in _NAMES
+                    if isinstance(value := each.metadata.get(label), dg.TextMetadataValue)
+                    for name in (value.value or "").split(", ")
+                )
+                made.append(
+                    Made(
+                        "/".join(key.path),
+                        each.partition or "",
+                        record.run_id,
+                        record.timestamp,
+                        (each.tags or {}).get(FINGERPRINT, ""),
+                        names,
+                        _pushed(each),
+                    )
+                )
+            if not page.has_more:
+                break
+            cursor = page.cursor
+    return History(sorted(made, key=lambda each: each.at, reverse=True))
+
+
+def _pushed(made: dg.AssetMaterialization) -> frozenset[str]:
+    digests = made.metadata.get(DIGESTS)
+    value: Any = digests.value if isinstance(digests, dg.JsonMetadataValue) else {}
+    return frozenset(each["fingerprint"] for each in value.values())
+
+
+def _of_engine(
+    settings: Settings, engine: Engine, history: History, last: Sequence[Made], gone: Sequence[str]
+) -> Iterator[Removal]:
+    """Names of images, and the layers that no image on the engine has then."""
+    images = engine.state().images
+    names = {name for each in history.made if each.tag in gone for name in each.names}
+    known = {each.fingerprint for each in history.made if each.fingerprint}
+    kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
+    going = dict(superseded_images(images, known, kept, names))
+    local = {base.local_reference(platform) for base in BASES.values() for platform in PLATFORMS}
+    going |= dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
+    for name, why in going.items():
+        yield Removal("image", name, why, partial(engine.remove, name))
+    layers: set[str] = set()
+    for image in images:
+        if image.references - going.keys():
+            record = engine.inspect(image.image_id) or {}
+            layers |= set(record.get("RootFS", {}).get("Layers") or ())
+    for diff_id, files in LayerStore(settings.home / "store").superseded(layers).items():
+        size = sum(file.stat().st_size for file in files)
+        yield Removal("layer", diff_id, "no image on the engine has it any more", partial(_unlink, files), size)
+
+
+def _unlink(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _bundles(settings: Settings, gone: Sequence[str]) -> Iterator[Removal]:
+    root = settings.bundles()
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        lock = folders.current(folder) if folder.is_dir() else None
+        if lock is not None and lock.tag in gone:
+            size = sum(file.size for bundle in lock.bundles.values() for file in bundle.all_files)
+            yield Removal("bundle", str(folder), "its tag is gone", partial(_remove_bundle, folder), size)
+
+
+def _remove_bundle(folder: Path) -> None:
+    """Removes what is ours of a folder, and the folder if nothing else is in it."""
+    lock = folders.current(folder)
+    names = set() if lock is None else {file.name for bundle in lock.bundles.values() for file in bundle.all_files}
+    for name in (folders.SUMS, *sorted(names), folders.LOADER, locks.NAME):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _runs(
+    instance: dg.DagsterInstance, settings: Settings, history: History, last: Sequence[Made], before: float
+) -> Iterator[Removal]:
+    """Old runs with their logs, but for those that what is on record hangs on; and what runs left that are gone."""
+    ended = {
+        record.dagster_run.run_id: record.end_time or record.update_timestamp.timestamp()
+        for record in instance.get_run_records(dg.RunsFilter(statuses=_OVER))
+    }
+    kept = {each.run for each in last} | {each.run for each in history.made if each.asset in _WHOLE}
+    for run in old_runs(ended, kept, before):
+        yield Removal(
+            "run",
+            run,
+            f"it ended more than {settings.prune_days} days ago",
+            partial(_remove_run, instance, settings.home, run),
+            _size(run_folder(settings.home, run)),
+        )
+    for folder in (settings.home / "runs", settings.home / "sources", settings.home / "logs"):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name not in ended and path.stat().st_mtime < before:
+                remove = partial(shutil.rmtree, path) if path.is_dir() else path.unlink
+                yield Removal("file", f"{folder.name}/{path.name}", "of a run that is gone", remove, _size(path))
+
+
+def _remove_run(instance: dg.DagsterInstance, home: Path, run: str) -> None:
+    instance.compute_log_manager.delete_logs(prefix=[run])
+    shutil.rmtree(run_folder(home, run), ignore_errors=True)
+    instance.delete_run(run)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else 0
+
+
+def summary(removals: Sequence[Removal]) -> list[tuple[str, int, int]]:
+    """By kind: how many go, and how many bytes are theirs alone (of images the engine knows)."""
+    kinds = dict.fromkeys(each.kind for each in removals)
+    by_kind = {kind: [each for each in removals if each.kind == kind] for kind in kinds}
+    return [(kind, len(found), sum(each.size for each in found)) for kind, found in by_kind.items()]

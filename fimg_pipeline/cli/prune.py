@@ -1,0 +1,44 @@
+"""``fimg prune``: what is superseded, listed, and with ``--yes`` removed."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.pruning import prune, summary, superseded
+from fimg_pipeline.cli.instance import open_instance
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.settings import Settings
+
+
+def prune_superseded(settings: Settings, console: Console, *, really: bool) -> int:
+    """Lists everything that goes, and has it go if that is ``really`` meant; the process's exit status."""
+    with open_instance(settings) as instance:
+        close_abandoned_runs(instance)
+        removals, waiting = superseded(instance, settings, Engine())
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("kind", "what", "why", "MB"):
+            table.add_column(column, overflow="fold", justify="right" if column == "MB" else "left")
+        for each in removals:
+            size = f"{each.size / 1e6:.1f}" if each.size else ""
+            table.add_row(each.kind, escape(each.what), escape(each.why), size)
+        if removals:
+            console.print(table)
+        for line in waiting:
+            console.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
+        counts = ", ".join(f"{count} {kind}s ({size / 1e6:.1f} MB)" for kind, count, size in summary(removals))
+        if not removals:
+            console.print("nothing to remove")
+            return 0
+        if not really:
+            console.print(f"would go: {counts}; remove it: fimg prune --yes", highlight=False)
+            return 0
+        pruned = prune(removals, lambda _: None)
+    for line in pruned.kept:
+        click.echo(line, err=True)
+    counts = ", ".join(f"{count} {kind}s ({size / 1e6:.1f} MB)" for kind, count, size in summary(pruned.removed))
+    console.print(f"removed: {counts or 'nothing'}", highlight=False)
+    return 1 if pruned.kept else 0

@@ -1,0 +1,214 @@
+"""What is removed of a real instance and a state folder, with an engine made by hand, forty days later."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fimg_pipeline.assets.keys import PUBLISHED, image_key
+from fimg_pipeline.assets.partitions import add_tag, known_tags, partition_key
+from fimg_pipeline.assets.publishing import DIGESTS
+from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation import pruning
+from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.pruning import Removal, prune, superseded
+from fimg_pipeline.automation.watching import KEYS
+from fimg_pipeline.engine.client import EngineError
+from fimg_pipeline.plan.model import EngineState, StoredImage
+from fimg_pipeline.progress import Event, report
+from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship.layers import LayerStore, digest_of
+from fimg_pipeline_tests.plan.samples import make_settings
+
+LATER = 40 * 86_400.0
+
+
+@dataclass
+class FakeEngine:
+    """Images by name, each with one layer; ``used`` are those that a container runs on."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def state(self) -> EngineState:
+        by_fingerprint: dict[str, set[str]] = {}
+        for name, fingerprint in self.images.items():
+            by_fingerprint.setdefault(fingerprint, set()).add(name)
+        found = [StoredImage(each, frozenset(names), each, "amd64") for each, names in by_fingerprint.items()]
+        return EngineState("amd64", tuple(found))
+
+    def inspect(self, image_id: str) -> dict[str, Any]:
+        return {"RootFS": {"Layers": [layer_of(image_id)]}}
+
+    def remove(self, name: str) -> None:
+        if name in self.used:
+            raise EngineError("conflict: a container is using its image")
+        del self.images[name]
+
+
+def layer_of(fingerprint: str) -> str:
+    return digest_of(fingerprint.encode())
+
+
+@dataclass
+class Place:
+    """An instance, a state folder, an engine."""
+
+    instance: dg.DagsterInstance
+    home: Path
+    engine: FakeEngine = field(default_factory=FakeEngine)
+
+    @property
+    def settings(self) -> Settings:
+        return make_settings((), FIMG_HOME=str(self.home), TAG="t")
+
+    def run(self, *materializations: dg.AssetMaterialization) -> str:
+        @dg.op
+        def work(context: dg.OpExecutionContext) -> Iterator[Any]:
+            report(self.home, context.run_id, Event("image", "nginx", "built"))
+            yield from materializations
+            yield dg.Output(None)
+
+        @dg.job
+        def job() -> None:
+            work()
+
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        return job.execute_in_process(instance=self.instance, run_config=quiet).run_id
+
+    def build(self, fingerprint: str, tag: str = "t") -> str:
+        """A run that builds nginx under a tag: the name moves."""
+        add_tag(self.instance, tag)
+        name = f"federatedai/nginx:{tag}"
+        self.engine.images |= {f"localhost/fimg/image/nginx:{fingerprint}": fingerprint, name: fingerprint}
+        LayerStore(self.home / "store").add(iter_of(fingerprint.encode()))
+        return self.run(
+            dg.AssetMaterialization(
+                image_key("nginx"),
+                partition=partition_key("amd64", tag),
+                tags={FINGERPRINT: fingerprint},
+                metadata={"reference": name},
+            )
+        )
+
+    def going(self) -> tuple[set[tuple[str, str]], list[Removal], list[str]]:
+        removals, waiting = superseded(self.instance, self.settings, self.engine)  # type: ignore[arg-type]
+        return {(each.kind, each.what) for each in removals}, removals, waiting
+
+    def record(self, tag: str = "t") -> str:
+        ledger = Ledger()
+        ledger.read(self.instance, KEYS)
+        return ledger.records(str(partition_key("amd64", tag)))["nginx"].fingerprint
+
+
+def iter_of(content: bytes) -> Any:
+    left = [content]
+    return lambda _size: left.pop() if left else b""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    class Clock:
+        @staticmethod
+        def time() -> float:
+            return time.time() + LATER
+
+    monkeypatch.setattr(pruning, "time", Clock)
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        yield Place(instance, tmp_path / "home")
+
+
+def test_what_is_superseded_goes_and_what_is_on_record_stays(place: Place) -> None:
+    runs = {name: place.build(name) for name in ("a1", "a2", "a3")}
+    runs["x1"] = place.build("x1", "try")
+    going, removals, waiting = place.going()
+    assert waiting == [] and going == {
+        ("image", "localhost/fimg/image/nginx:a1"),
+        ("image", "localhost/fimg/image/nginx:x1"),
+        ("image", "federatedai/nginx:try"),
+        ("layer", layer_of("a1")),
+        ("layer", layer_of("x1")),
+        ("tag", "try"),
+        ("run", runs["a1"]),
+        ("run", runs["x1"]),
+    }
+    # Listed is not removed.
+    assert len(place.engine.images) == 6 and known_tags(place.instance) == ["t", "try"]
+    done = prune(removals, lambda _: None)
+    assert done.kept == () and len(done.removed) == len(removals)
+    assert set(place.engine.images.values()) == {"a2", "a3"}
+    store = LayerStore(place.home / "store")
+    assert [store.find(layer_of(name)) is not None for name in ("a1", "a2", "a3", "x1")] == [False, True, True, False]
+    assert known_tags(place.instance) == ["t"]
+    assert {record.dagster_run.run_id for record in place.instance.get_run_records()} == {runs["a2"], runs["a3"]}
+    assert {path.name for path in (place.home / "runs").iterdir()} == {runs["a2"], runs["a3"]}
+    assert place.record() == "a3"
+    # And then there is nothing left to do.
+    assert place.going()[0] == set()
+
+
+def test_nothing_young_goes_but_versions_that_were_followed_by_others(place: Place, monkeypatch: Any) -> None:
+    monkeypatch.setattr(pruning, "time", time)
+    for name in ("a1", "a2", "a3"):
+        place.build(name)
+    place.build("x1", "try")
+    assert place.going()[0] == {("image", "localhost/fimg/image/nginx:a1"), ("layer", layer_of("a1"))}
+
+
+def test_what_was_pushed_last_stays_however_old(place: Place) -> None:
+    first = place.build("a1")
+    pushed = place.run(
+        dg.AssetMaterialization(
+            PUBLISHED,
+            partition=partition_key("amd64", "t"),
+            metadata={DIGESTS: dg.MetadataValue.json({"nginx": {"digest": "sha256:1", "fingerprint": "a1"}})},
+        )
+    )
+    for name in ("a2", "a3"):
+        place.build(name)
+    going = place.going()[0]
+    assert going == {("run", first)} and ("run", pushed) not in going
+
+
+def test_while_something_runs_images_and_tags_stay(place: Place) -> None:
+    runs = [place.build(name) for name in ("a1", "a2", "a3")]
+    place.build("x1", "try")
+
+    @dg.job
+    def waiting_job() -> None:
+        pass
+
+    under_way = place.instance.create_run_for_job(waiting_job)
+    going, _, waiting = place.going()
+    assert {kind for kind, _ in going} == {"run"} and ("run", runs[0]) in going
+    assert waiting == [f"runs are under way ({under_way.run_id[:8]}): images, layers and tags stay"]
+
+
+def test_what_something_stands_in_the_way_of_stays_and_is_told(place: Place) -> None:
+    for name in ("a1", "a2", "a3"):
+        place.build(name)
+    name = "localhost/fimg/image/nginx:a1"
+    place.engine.used.add(name)
+    done = prune(place.going()[1], lambda _: None)
+    assert done.kept == (f"image {name} stays: conflict: a container is using its image",)
+    assert name in place.engine.images and done.removed
+
+
+def test_what_runs_left_that_are_gone_goes(place: Place) -> None:
+    old = place.home / "sources" / "of-a-run"
+    old.mkdir(parents=True)
+    (old / "0.json").write_text("{}")
+    new = place.home / "sources" / "of-another"
+    new.mkdir()
+    at = time.time() + LATER
+    os.utime(new, (at, at))
+    going, removals, _ = place.going()
+    assert going == {("file", "sources/of-a-run")}
+    prune(removals, lambda _: None)
+    assert not old.exists() and new.exists()
