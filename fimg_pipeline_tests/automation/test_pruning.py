@@ -22,7 +22,10 @@ from fimg_pipeline.engine.client import EngineError
 from fimg_pipeline.plan.model import EngineState, StoredImage
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.ship import folder as folders
+from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.layers import LayerStore, digest_of
+from fimg_pipeline.ship.lock import Lock
 from fimg_pipeline_tests.plan.samples import make_settings
 
 LATER = 40 * 86_400.0
@@ -212,3 +215,21 @@ def test_what_runs_left_that_are_gone_goes(place: Place) -> None:
     assert going == {("file", "sources/of-a-run")}
     prune(removals, lambda _: None)
     assert not old.exists() and new.exists()
+
+
+def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Place) -> None:
+    for tag in ("t", "try"):
+        place.build(f"of-{tag}", tag)
+        folder = place.home / "bundles" / f"{tag}-amd64"
+        folder.mkdir(parents=True)
+        (folder / locks.NAME).write_text(Lock(tag=tag, platform="amd64", bundles={}).text())
+        for name in (folders.SUMS, folders.LOADER):
+            (folder / name).write_text("x")
+    gone = place.home / "bundles" / "try-amd64"
+    (gone / "notes.txt").write_text("mine")
+    (gone.parent / "somebody's").mkdir()
+    going, removals, _ = place.going()
+    assert {what for kind, what in going if kind == "bundle"} == {str(gone)}
+    prune(removals, lambda _: None)
+    assert [path.name for path in gone.iterdir()] == ["notes.txt"]
+    assert {path.name for path in gone.parent.iterdir()} == {"t-amd64", "try-amd64", "somebody's"}
