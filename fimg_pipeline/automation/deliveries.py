@@ -6,7 +6,7 @@ it waiting, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGIST
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.run_requests import attempts_of, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
-from fimg_pipeline.automation.watching import Watched, unfinished
+from fimg_pipeline.automation.watching import Watched
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.ship.folder import BUNDLES
@@ -47,22 +47,19 @@ class Delivery:
 
 
 def deliveries(
-    instance: dg.DagsterInstance, watched: Sequence[Watched], ledger: Ledger, now: float
-) -> Iterator[Delivery]:
-    """Looks at everything ``watched``; ``now`` in seconds since 1970."""
-    busy = unfinished(instance)
-    by_tag: dict[str, list[Watched]] = {}
-    for each in watched:
-        by_tag.setdefault(each.tag, []).append(each)
-    for tag, platforms in by_tag.items():
-        pushed: dict[Platform, str] = {}
-        for each in platforms:
-            yield _of_platform(instance, each, now)
-            if (fingerprint := _is_pushed(each)) is not None:
-                pushed[each.platform] = fingerprint
-        if "push" in platforms[0].settings.deliveries:
-            under_way = tag in busy or any(each.run is not None for each in platforms)
-            yield _of_tag(instance, platforms, pushed, ledger.records(tag), under_way=under_way, now=now)
+    instance: dg.DagsterInstance, platforms: Sequence[Watched], ledger: Ledger, busy: Collection[str], now: float
+) -> list[Delivery]:
+    """Looks at a watched tag, all of its platforms; ``now`` in seconds since 1970.
+
+    ``busy``: partitions for which a run waits or is under way.
+    """
+    found = [_of_platform(instance, each, now) for each in platforms]
+    if "push" in platforms[0].settings.deliveries:
+        tag = platforms[0].tag
+        pushed = {each.platform: value for each in platforms if (value := _is_pushed(each)) is not None}
+        under_way = tag in busy or any(each.run is not None for each in platforms)
+        found.append(_of_tag(instance, platforms, pushed, ledger.records(tag), under_way=under_way, now=now))
+    return found
 
 
 def items(watched: Watched) -> tuple[list[Item], str]:

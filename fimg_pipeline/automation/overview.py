@@ -9,9 +9,8 @@ import dagster as dg
 from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
-from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.status import PartitionStatus, State, status
-from fimg_pipeline.automation.watching import survey
+from fimg_pipeline.automation.watching import Memory, survey
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
 
@@ -32,8 +31,8 @@ _MOST: Final = 200
 def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Looks at everything watched."""
     try:
-        watched = list(survey(context.instance, pipeline, Ledger(), pipeline.settings().watched_platforms))
-        found = [status(context.instance, each) for each in watched]
+        watched = survey(context.instance, pipeline, Memory(), pipeline.settings().watched_platforms)
+        found = [status(context.instance, each) for platforms in watched for each in platforms]
     except FimgError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     return dg.MaterializeResult(metadata=metadata(found), tags={FINGERPRINT: identity(found)})

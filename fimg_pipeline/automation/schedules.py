@@ -10,11 +10,10 @@ from fimg_pipeline import freshness
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import look
-from fimg_pipeline.automation.watching import Watched, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, survey, tags
 from fimg_pipeline.settings import Settings
 
 
@@ -77,8 +76,8 @@ def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list
     settings = pipeline.settings()
     for tag in tags(settings):
         add_tag(context.instance, tag)
-    watched = survey(context.instance, pipeline, Ledger(), settings.watched_platforms)
-    return [each for each in watched if each.fixed is None]
+    watched = survey(context.instance, pipeline, Memory(), settings.watched_platforms)
+    return [each for platforms in watched for each in platforms if each.fixed is None]
 
 
 def _asked(context: dg.ScheduleEvaluationContext, watched: list[Watched]) -> list[dg.RunRequest] | dg.SkipReason:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 import dagster as dg
 from packaging.version import Version
@@ -17,19 +17,25 @@ from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.bases import newer_bases
 from fimg_pipeline.automation.deliveries import DELIVERING, deliveries
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.automation.overview import identity, metadata, written
-from fimg_pipeline.automation.run_requests import look
-from fimg_pipeline.automation.status import status
-from fimg_pipeline.automation.watching import Watched, survey, tags
+from fimg_pipeline.automation.run_requests import Look, look
+from fimg_pipeline.automation.status import PartitionStatus, status
+from fimg_pipeline.automation.watching import Memory, Watched, survey, tags, unfinished
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.tags import record, release_tag
 
 #: What has been read of the instance stays with the process: another one reads it again.
-_LEDGER: Final = Ledger()
-_DELIVERED: Final = Ledger()
+_WATCHED: Final = Memory()
+_DELIVERED: Final = Memory()
+#: How everything stood when it was last looked at, by tag and platform.
+_STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
+#: So long (seconds) tags are looked at in a tick; the next one goes on with the rest.
+_LOOKING: Final = 5.0
+
+T = TypeVar("T")
 
 
 @dg.sensor(
@@ -48,25 +54,45 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
     known = known_tags(instance)
     new = [tag for tag in tags(settings) if tag not in known]
     now = time.time()
-    watched = list(survey(instance, pipeline, _LEDGER, settings.watched_platforms))
-    looks = [look(instance, each, now) for each in watched]
+    watched = survey(instance, pipeline, _WATCHED, settings.watched_platforms, first=context.cursor or "")
+
+    def looks_at(platforms: Sequence[Watched]) -> list[Look]:
+        found = [look(instance, each, now) for each in platforms]
+        _STATUSES.update({(each.tag, each.platform): status(instance, each) for each in platforms})
+        return found
+
+    looks, left = _in_time(watched, looks_at)
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
     requests = [found.request for found in looks if found.request is not None]
-    events = _overview(instance, watched)
     if requests:
         for line in told:
             context.log.info(line)
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else "\n".join(told),
+        skip_reason=None if requests else "\n".join([*told, *([f"goes on with {left}"] if left else [])]),
         dynamic_partitions_requests=[TAGS.build_add_request(new)] if new else [],
-        asset_events=events,
+        asset_events=_overview(instance, settings),
+        cursor=left,
     )
 
 
-def _overview(instance: dg.DagsterInstance, watched: Sequence[Watched]) -> list[dg.AssetMaterialization]:
-    """How all stands, if that is not what was written last."""
-    found = [status(instance, each) for each in watched]
+def _in_time(watched: Iterable[list[Watched]], looks_at: Callable[[list[Watched]], list[T]]) -> tuple[list[T], str]:
+    """What looking at tags came to, at one at least, and the tag to go on with if there was no time for all."""
+    started = time.monotonic()
+    found: list[T] = []
+    for platforms in watched:
+        if found and time.monotonic() - started > _LOOKING:
+            return found, platforms[0].tag
+        found += looks_at(platforms)
+    return found, ""
+
+
+def _overview(instance: dg.DagsterInstance, settings: Settings) -> list[dg.AssetMaterialization]:
+    """How all stands, once all was looked at, if that is not what was written last."""
+    wanted = [(tag, platform) for tag in tags(settings) for platform in settings.watched_platforms]
+    if not all(each in _STATUSES for each in wanted):
+        return []
+    found = [_STATUSES[each] for each in wanted]
     now = identity(found)
     if written(instance) == now:
         return []
@@ -75,7 +101,7 @@ def _overview(instance: dg.DagsterInstance, watched: Sequence[Watched]) -> list[
 
 @dg.sensor(
     name="releases",
-    minimum_interval_seconds=600,
+    minimum_interval_seconds=120,
     description="Adds the tag `X.Y.Z-release` when FATE gets a tag `vX.Y.Z` that `RELEASES` takes in; the sensor "
     "`commits` builds it.\n\nThose that are there when it first looks are not new: `fimg tag add 1.11.2-release`.",
 )
@@ -123,13 +149,20 @@ def sensors(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> list[dg.SensorDe
         if not now.deliveries:
             return dg.SkipReason("AFTER_BUILD is not set: nothing is carried elsewhere")
         close_abandoned_runs(context.instance)
-        watched = list(survey(context.instance, pipeline, _DELIVERED, now.watched_platforms))
-        found = list(deliveries(context.instance, watched, _DELIVERED, time.time()))
+        busy, at = unfinished(context.instance), time.time()
+        watched = survey(context.instance, pipeline, _DELIVERED, now.watched_platforms, first=context.cursor or "")
+        found, left = _in_time(
+            watched, lambda platforms: deliveries(context.instance, platforms, _DELIVERED.ledger, busy, at)
+        )
         requests = [asked for each in found for asked in each.requests]
-        if not requests:
-            return dg.SkipReason("\n".join(each.told for each in found))
-        for each in found:
-            context.log.info(each.told)
-        return dg.SensorResult(run_requests=requests)
+        told = [each.told for each in found]
+        if requests:
+            for line in told:
+                context.log.info(line)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "\n".join([*told, *([f"goes on with {left}"] if left else [])]),
+            cursor=left,
+        )
 
     return [commits, new_releases, newer_bases, carry, notifications]

@@ -8,7 +8,7 @@ bases that change later don't reach a release unless somebody asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -108,33 +108,56 @@ def tags(settings: Settings) -> list[str]:
     return list(dict.fromkeys([settings.tag, *recorded(settings.home)]))
 
 
+@dataclass
+class Memory:
+    """What a process remembers between two looks, to be quicker: all of it can be had anew.
+
+    ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    fixed: dict[str, str] = field(default_factory=dict)
+
+
 def survey(
-    instance: dg.DagsterInstance, pipeline: Pipeline, ledger: Ledger, platforms: Sequence[Platform]
-) -> Iterator[Watched]:
-    """All that is watched, for ``platforms``."""
+    instance: dg.DagsterInstance,
+    pipeline: Pipeline,
+    memory: Memory,
+    platforms: Sequence[Platform],
+    *,
+    first: str = "",
+) -> Iterator[list[Watched]]:
+    """All that is watched, a tag at a time, each for ``platforms``.
+
+    ``first``: the tag to begin with, if it is one of them; those before it come last.
+    """
     configured = pipeline.settings()
     names = tags(configured)
+    start = names.index(first) if first in names else 0
+    names = names[start:] + names[:start]
     refs = {tag: ref_of(configured.home, tag) for tag in names}
     here = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
-    ledger.read(instance, KEYS)
+    memory.ledger.read(instance, KEYS)
     under_way = unfinished(instance)
     for tag in names:
         try:
-            fixed, problem = _fixed(pipeline, tag, refs[tag], here), ""
+            fixed, problem = _fixed(pipeline, tag, refs[tag], here, memory), ""
         except FimgError as error:
             fixed, problem = None, error.message
-        for platform in platforms:
-            partition = str(partition_key(platform, tag))
-            yield Watched(
+        yield [
+            Watched(
                 platform,
                 tag,
                 pipeline.settings(TAG=tag, Platform=platform),
-                ledger.records(partition),
+                memory.ledger.records(partition),
                 pipeline,
                 under_way.get(partition),
                 fixed,
                 problem,
             )
+            for platform in platforms
+            for partition in [str(partition_key(platform, tag))]
+        ]
 
 
 def unfinished(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:
@@ -147,7 +170,7 @@ def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))]
 
 
-def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str]) -> str | None:
+def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str], memory: Memory) -> str | None:
     """The commit a tag stands for that does not move; ``None`` for one that is followed.
 
     ``here`` are those in FATE_DIR; a release that only its origin has is asked for there.
@@ -156,5 +179,9 @@ def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str
         return None
     if ref in here:
         return here[ref]
-    at = pipeline.standing(pipeline.settings(TAG=tag))
-    return None if at.followed else at.fate.commit
+    if ref not in memory.fixed:
+        at = pipeline.standing(pipeline.settings(TAG=tag))
+        if at.followed:
+            return None
+        memory.fixed[ref] = at.fate.commit
+    return memory.fixed[ref]

@@ -10,10 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.status import PartitionStatus, State, status
-from fimg_pipeline.automation.watching import survey
+from fimg_pipeline.automation.watching import Memory, survey
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.settings import Settings
@@ -33,8 +32,9 @@ def statuses(settings: Settings, flags: dict[str, str]) -> list[PartitionStatus]
     platforms = [settings.platform] if "Platform" in flags else settings.watched_platforms
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
-        watched = survey(instance, Pipeline(overrides=given_settings(settings, flags)), Ledger(), platforms)
-        return [status(instance, each) for each in watched if "TAG" not in flags or each.tag == settings.tag]
+        watched = survey(instance, Pipeline(overrides=given_settings(settings, flags)), Memory(), platforms)
+        found = [each for of_tag in watched for each in of_tag]
+        return [status(instance, each) for each in found if "TAG" not in flags or each.tag == settings.tag]
 
 
 def print_status(found: Sequence[PartitionStatus], console: Console) -> None:

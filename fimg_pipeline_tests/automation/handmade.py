@@ -14,9 +14,8 @@ from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
-from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.run_requests import Look, look
-from fimg_pipeline.automation.watching import Watched, survey
+from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.plan.planner import make_plan, needed_packages
@@ -36,7 +35,7 @@ class Handmade:
     environ: dict[str, str]
     instance: dg.DagsterInstance
     made: list[Planned] = field(default_factory=list)
-    ledger: Ledger = field(default_factory=Ledger)
+    memory: Memory = field(default_factory=Memory)
     registries: Mapping[str, str | PullFailure] = field(default_factory=dict)
 
     def settings(self, **chosen: str) -> Settings:
@@ -63,7 +62,8 @@ class Handmade:
     def survey(self) -> list[Watched]:
         """What is watched, for the platforms of the settings."""
         pipeline: Any = self
-        return list(survey(self.instance, pipeline, self.ledger, self.settings().watched_platforms))
+        watched = survey(self.instance, pipeline, self.memory, self.settings().watched_platforms)
+        return [each for platforms in watched for each in platforms]
 
     def build(self, tag: str = "t", platform: str = "amd64") -> Plan:
         """Has everything of a tag made and recorded, as a run would."""

@@ -17,6 +17,7 @@ from fimg_pipeline.automation.deliveries import Delivery, deliveries
 from fimg_pipeline.automation.jobs import build_jobs
 from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.sensors import sensors
+from fimg_pipeline.automation.watching import unfinished
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.tags import record
@@ -50,7 +51,13 @@ def build(pipeline: Handmade, tag: str = "t") -> None:
 
 
 def tick(pipeline: Handmade) -> list[Delivery]:
-    return list(deliveries(pipeline.instance, pipeline.survey(), pipeline.ledger, time.time()))
+    busy, watched = unfinished(pipeline.instance), pipeline.survey()
+    by_tag = {each.tag: [other for other in watched if other.tag == each.tag] for each in watched}
+    return [
+        delivery
+        for platforms in by_tag.values()
+        for delivery in deliveries(pipeline.instance, platforms, pipeline.memory.ledger, busy, time.time())
+    ]
 
 
 def asked(found: Iterable[Delivery]) -> dict[tuple[str, str], set[str]]:

@@ -23,7 +23,7 @@ from fimg_pipeline.assets.keys import SOURCE, asset_name, planned_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation import sensors
-from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.catalog import packages as catalog
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
@@ -133,6 +133,10 @@ class World:
 
     def time(self) -> float:
         return _NOW() + self.elapsed
+
+    def monotonic(self) -> float:
+        """Looking takes no time."""
+        return 0.0
 
 
 def needed(item: Planned) -> list[str]:
@@ -313,14 +317,15 @@ def change(world: World) -> None:
             record(home, tag, ref) if chance.random() < 0.7 else forget(home, tag)
     else:
         # The daemon starts again: what it remembered is gone.
-        sensors._LEDGER = Ledger()  # type: ignore[misc]
+        sensors._WATCHED = Memory()  # type: ignore[misc]
     world.elapsed += chance.choice((1, 60, 600, 3600))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, random.Random(seed))
-    monkeypatch.setattr(sensors, "_LEDGER", Ledger())
+    monkeypatch.setattr(sensors, "_WATCHED", Memory())
+    monkeypatch.setattr(sensors, "_STATUSES", {})
     monkeypatch.setattr(sensors, "time", world)
     with dg.DagsterInstance.ephemeral() as instance:
         simulation = Simulation(instance, world)

@@ -58,6 +58,10 @@ START = """mutation($selector: SensorSelector!) { startSensor(sensorSelector: $s
   __typename ... on Error { message } } }"""
 TICKS = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) { ... on Sensor {
   sensorState { ticks { status skipReason error { message } runIds } } } } }"""
+START_SCHEDULE = """mutation($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
+  __typename ... on Error { message } } }"""
+SCHEDULE_TICKS = """query($selector: ScheduleSelector!) { scheduleOrError(scheduleSelector: $selector) {
+  ... on Schedule { scheduleState { ticks { status skipReason error { message } runIds } } } } }"""
 STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -105,21 +109,30 @@ def ended(address: str, run: str, seconds: float) -> str:
 
 def switch_on(address: str, sensor: str) -> None:
     """Starts a sensor, as its switch does."""
-    selector = {
-        "repositoryLocationName": "fimg",
-        "repositoryName": repository(address)["name"],
-        "sensorName": sensor,
-    }
-    started = ask(address, START, selector=selector)["startSensor"]
+    started = ask(address, START, selector=_selector(address, "sensorName", sensor))["startSensor"]
     assert started["__typename"] == "Sensor", started
+
+
+def switch_on_schedule(address: str, schedule: str) -> None:
+    """Starts a schedule, as its switch does."""
+    selector = _selector(address, "scheduleName", schedule)
+    started = ask(address, START_SCHEDULE, selector=selector)["startSchedule"]
+    assert started["__typename"] == "ScheduleStateResult", started
 
 
 def ticks(address: str, sensor: str) -> list[dict[str, Any]]:
     """The ticks of a sensor, the latest first."""
-    selector = {
-        "repositoryLocationName": "fimg",
-        "repositoryName": repository(address)["name"],
-        "sensorName": sensor,
-    }
-    found: list[dict[str, Any]] = ask(address, TICKS, selector=selector)["sensorOrError"]["sensorState"]["ticks"]
+    answer = ask(address, TICKS, selector=_selector(address, "sensorName", sensor))
+    found: list[dict[str, Any]] = answer["sensorOrError"]["sensorState"]["ticks"]
     return found
+
+
+def schedule_ticks(address: str, schedule: str) -> list[dict[str, Any]]:
+    """The ticks of a schedule, the latest first."""
+    answer = ask(address, SCHEDULE_TICKS, selector=_selector(address, "scheduleName", schedule))
+    found: list[dict[str, Any]] = answer["scheduleOrError"]["scheduleState"]["ticks"]
+    return found
+
+
+def _selector(address: str, kind: str, name: str) -> dict[str, str]:
+    return {"repositoryLocationName": "fimg", "repositoryName": repository(address)["name"], kind: name}

@@ -1,0 +1,160 @@
+"""Measures what looks every minute, over many tags, and renews its part of docs/performance.md.
+
+An instance in memory has all images and packages of 200 tags on two platforms on record: 198 releases, built, and two
+tags that are followed. With FATE_DIR set to a checkout of the real FATE, ticks over it are measured too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from bench.performance import renew
+from fimg_pipeline.assets.keys import SOURCE, planned_key
+from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.automation import sensors
+from fimg_pipeline.automation.jobs import build_jobs
+from fimg_pipeline.automation.watching import Memory
+from fimg_pipeline.catalog.platforms import PLATFORMS
+from fimg_pipeline.sample import create_sample
+from fimg_pipeline.settings import load
+from fimg_pipeline.source.tags import record
+
+TAGS = 200
+_SWITCHES = ("Basic", "OP", "FUM", "NN", "Spark", "IPCL", "GPU", "LLM")
+
+
+@contextmanager
+def settings_of(folder: Path, fate: Path, *off: str, **more: str) -> Iterator[None]:
+    """The environment of a pipeline of its own while the block runs; all switches are on but for those ``off``."""
+    before = dict(os.environ)
+    os.environ.update({f"Build_{name}": "0" if name in off else "1" for name in _SWITCHES})
+    os.environ.update(FATE_DIR=str(fate), FIMG_HOME=str(folder / "home"), WATCHED_PLATFORMS=",".join(PLATFORMS), **more)
+    os.environ.pop("TAG", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def loading() -> float:
+    """Seconds of a process that loads the definitions."""
+    return min(
+        _timed(lambda: subprocess.run([sys.executable, "-c", "import fimg_pipeline.definitions"], check=True))
+        for _ in range(3)
+    )
+
+
+def fill(instance: dg.DagsterInstance, fate: Path) -> int:
+    """Records all that is planned for every tag and platform; how many materializations that are."""
+    git = ["git", "-C", str(fate)]
+    home = load().home
+    names = [f"1.11.{number}-release" for number in range(100, 100 + TAGS - 2)]
+    for name in names:
+        subprocess.run(
+            [*git, "tag", "-f", f"v{name.removesuffix('-release')}", "HEAD"], check=True, capture_output=True
+        )
+        record(home, name, f"v{name.removesuffix('-release')}")
+    record(home, "mine", subprocess.check_output([*git, "branch", "--show-current"], text=True).strip())
+    tags = [load().tag, "mine", *names]
+    instance.add_dynamic_partitions(TAG_PARTITIONS, tags)
+    count = 0
+    for platform in PLATFORMS:
+        plan = Pipeline().plan(load({"Platform": platform}))
+        items = [(SOURCE, ""), *((planned_key(item), item.fingerprint) for item in (*plan.packages, *plan.buildable))]
+        for tag in tags:
+            for key, fingerprint in items:
+                made = dg.AssetMaterialization(
+                    key,
+                    partition=partition_key(platform, tag),
+                    tags={COMMIT: plan.source.fate.commit, **({FINGERPRINT: fingerprint} if fingerprint else {})},
+                    metadata={"reference": "x"},
+                )
+                instance.report_runless_asset_event(made)
+                count += 1
+    return count
+
+
+def tick(instance: dg.DagsterInstance, name: str) -> Any:
+    sensor: Any = next(each for each in sensors.sensors(build_jobs(load())) if each.name == name)
+    with dg.build_sensor_context(instance=instance) as context:
+        return sensor(context, pipeline=Pipeline())
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def measured(instance: dg.DagsterInstance, name: str) -> tuple[float, float]:
+    """Seconds of a sensor's first tick in a process, and of one after it."""
+    sensors._WATCHED, sensors._DELIVERED = Memory(), Memory()  # type: ignore[misc]
+    return _timed(lambda: tick(instance, name)), _timed(lambda: tick(instance, name))
+
+
+def real(folder: Path, fate: Path) -> list[str]:
+    """Ticks over three tags of the real FATE, of which one is followed."""
+    with (
+        settings_of(folder, fate, "LLM", "IPCL", "GPU", WATCHED_PLATFORMS="amd64"),
+        dg.DagsterInstance.local_temp(str(folder)) as instance,
+    ):
+        for version in ("1.11.1", "1.11.2"):
+            record(load().home, f"{version}-release", f"v{version}")
+        git = ["git", "-C", str(fate)]
+        commits = subprocess.check_output([*git, "rev-list", "--count", "--all"], text=True).strip()
+        tags = len(subprocess.check_output([*git, "tag"], text=True).splitlines())
+        tick(instance, "commits")
+        again = _timed(lambda: tick(instance, "commits"))
+    return [f"| a tick of `commits`, real FATE ({commits} commits, {tags} tags), three tags | {again:.1f} s | 2 s |"]
+
+
+def main() -> None:
+    """Measures and writes."""
+    memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    given = os.environ.get("FATE_DIR")
+    with tempfile.TemporaryDirectory(dir=memory) as text:
+        folder = Path(text)
+        for name in ("many", "real"):
+            (folder / name).mkdir()
+        sample = create_sample(folder / "src")
+        own = {"FATE_LLM_URL": str(sample.fate_llm), "IPCL_PKG_DIR": str(sample.ipcl), "AFTER_BUILD": "push, bundle"}
+        rows = []
+        with (
+            settings_of(folder / "many", sample.fate, **own),
+            dg.DagsterInstance.local_temp(str(folder / "many")) as instance,
+        ):
+            rows.append(f"| loading the definitions, import of Dagster included | {loading():.1f} s | 2 s |")
+            count = fill(instance, sample.fate)
+            for name in ("commits", "deliveries"):
+                first, again = measured(instance, name)
+                rows.append(f"| a tick of `{name}`, the first of a process | {first:.1f} s | 10 s |")
+                rows.append(f"| a tick of `{name}`, any other | {again:.1f} s | 10 s |")
+        rows += real(folder / "real", Path(given)) if given else []
+    renew(
+        "bench/automation.py",
+        f"""## Looking every minute
+
+{TAGS} tags on {len(PLATFORMS)} platforms, all images and packages of them on record: {count} materializations.
+
+| what | measured | goal |
+|---|---|---|
+"""
+        + "\n".join(rows),
+    )
+
+
+if __name__ == "__main__":
+    main()
