@@ -23,8 +23,9 @@ from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
-from fimg_pipeline.automation import sensors
+from fimg_pipeline.automation import commits, deliveries
 from fimg_pipeline.automation.jobs import build_jobs
+from fimg_pipeline.automation.sensors import sensors
 from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.sample import create_sample
@@ -88,7 +89,7 @@ def fill(instance: dg.DagsterInstance, fate: Path) -> int:
 
 
 def tick(instance: dg.DagsterInstance, name: str) -> Any:
-    sensor: Any = next(each for each in sensors.sensors(build_jobs(load())) if each.name == name)
+    sensor: Any = next(each for each in sensors(build_jobs(load())) if each.name == name)
     with dg.build_sensor_context(instance=instance) as context:
         return sensor(context, pipeline=Pipeline())
 
@@ -101,7 +102,7 @@ def _timed(work: Callable[[], Any]) -> float:
 
 def measured(instance: dg.DagsterInstance, name: str) -> tuple[float, float]:
     """Seconds of a sensor's first tick in a process, and of one after it."""
-    sensors._WATCHED, sensors._DELIVERED = Memory(), Memory()  # type: ignore[misc]
+    commits._MEMORY, deliveries._MEMORY = Memory(), Memory()  # type: ignore[misc]
     return _timed(lambda: tick(instance, name)), _timed(lambda: tick(instance, name))
 
 

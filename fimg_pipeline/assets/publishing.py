@@ -12,7 +12,7 @@ import dagster as dg
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import FINGERPRINT, delivered, passed, recorded
+from fimg_pipeline.assets.records import FINGERPRINT, delivered, latest, passed, recorded
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, step
 from fimg_pipeline.catalog.images import IMAGES
@@ -178,8 +178,8 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
 
 
 def _pushed_fingerprints(instance: dg.DagsterInstance, tag: str) -> dict[Platform, str]:
-    found = {platform: recorded(instance, PUBLISHED, platform, tag) for platform in PLATFORMS}
-    return {platform: value for platform, value in found.items() if value}
+    found = {platform: latest(instance, PUBLISHED, platform, tag) for platform in PLATFORMS}
+    return {platform: (made.tags or {}).get(FINGERPRINT, "") for platform, made in found.items() if made is not None}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ it waiting, and nothing else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,14 +15,17 @@ import dagster as dg
 
 from fimg_pipeline.assets.bundles import bundled_fingerprint
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.registration import configured_for, registered_fingerprint
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
 from fimg_pipeline.automation.ledger import Ledger
+from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.run_requests import attempts_of, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
-from fimg_pipeline.automation.watching import Watched
-from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, unfinished
+from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.ship.folder import BUNDLES
 
@@ -36,6 +40,10 @@ _JOBS: Final = {
 }
 #: All jobs that are asked for.
 DELIVERING: Final = (*_JOBS, PUBLISH_LISTS)
+
+
+#: What has been read of the instance stays with the process: another one reads it again.
+_MEMORY: Final = Memory()
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,8 @@ def deliveries(
     """
     found = [_of_platform(instance, each, now) for each in platforms]
     if "push" in platforms[0].settings.deliveries:
-        tag = platforms[0].tag
-        pushed = {each.platform: value for each in platforms if (value := _is_pushed(each)) is not None}
-        under_way = tag in busy or any(each.run is not None for each in platforms)
-        found.append(_of_tag(instance, platforms, pushed, ledger.records(tag), under_way=under_way, now=now))
+        under_way = platforms[0].tag in busy or any(each.run is not None for each in platforms)
+        found.append(_of_tag(instance, platforms, ledger, under_way=under_way, now=now))
     return found
 
 
@@ -134,34 +140,30 @@ def _is_made(item: Item, records: Mapping[str, Record]) -> bool:
     return item.name in records and records[item.name].fingerprint == item.fingerprint
 
 
-def _is_pushed(watched: Watched) -> str | None:
-    """The fingerprint of what was pushed, if that is what there is."""
+def _is_pushed(watched: Watched) -> bool:
+    """Whether what there is was pushed."""
     try:
         if _why_not_yet(watched) is not None:
-            return None
+            return False
     except FimgError:
-        return None
-    wanted = pushed_fingerprint(_images(watched), watched.settings.prefix)
-    return wanted if _is_made(Item(_PUSHED, wanted), watched.records) else None
+        return False
+    return _is_made(Item(_PUSHED, pushed_fingerprint(_images(watched), watched.settings.prefix)), watched.records)
 
 
 def _of_tag(
-    instance: dg.DagsterInstance,
-    platforms: Sequence[Watched],
-    pushed: Mapping[Platform, str],
-    records: Mapping[str, Record],
-    *,
-    under_way: bool,
-    now: float,
+    instance: dg.DagsterInstance, platforms: Sequence[Watched], ledger: Ledger, *, under_way: bool, now: float
 ) -> Delivery:
     first = platforms[0]
     where = f"{first.tag}, its lists: "
-    lacking = [each.platform for each in platforms if each.platform not in pushed]
+    lacking = [each.platform for each in platforms if not _is_pushed(each)]
     if lacking:
         return Delivery(f"{where}wait for {', '.join(lacking)} to be pushed")
     if under_way:
         return Delivery(f"{where}a run is under way")
-    item = Item(_LISTED, listed_fingerprint(pushed))
+    # Also of platforms that nobody watches here: what was pushed of them is on the lists.
+    by_platform = {platform: ledger.records(str(partition_key(platform, first.tag))) for platform in PLATFORMS}
+    pushed = {platform: found[_PUSHED].fingerprint for platform, found in by_platform.items() if _PUSHED in found}
+    item, records = Item(_LISTED, listed_fingerprint(pushed)), ledger.records(first.tag)
     if _is_made(item, records):
         return Delivery(f"{where}in the registry")
     try:
@@ -172,3 +174,39 @@ def _of_tag(
         return Delivery(f"{where}to be made", (asked,))
     except FimgError as error:
         return Delivery(f"{where}can't be made: {error.message}")
+
+
+def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
+    """The sensor, which asks for runs of those of ``jobs`` that carry something elsewhere."""
+
+    @dg.sensor(
+        name="deliveries",
+        jobs=[job for job in jobs if job.name in DELIVERING],
+        minimum_interval_seconds=60,
+        description="Carries elsewhere what was built, as `AFTER_BUILD` says: pushes it, and the tag's lists once "
+        "every platform is pushed; writes bundles; registers AppImages.\n\n"
+        "Only when all of a platform's tag is built and passed its checks. What fails is tried three times; what does "
+        "not need it goes on.",
+    )
+    def carry(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
+        now = pipeline.settings()
+        if not now.deliveries:
+            return dg.SkipReason("AFTER_BUILD is not set: nothing is carried elsewhere")
+        close_abandoned_runs(context.instance)
+        busy, at = unfinished(context.instance), time.time()
+        watched = survey(context.instance, pipeline, _MEMORY, now.watched_platforms, first=context.cursor or "")
+        found, left = in_time(
+            watched, lambda platforms: deliveries(context.instance, platforms, _MEMORY.ledger, busy, at)
+        )
+        requests = [asked for each in found for asked in each.requests]
+        told = [each.told for each in found]
+        if requests:
+            for line in told:
+                context.log.info(line)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "\n".join([*told, *([f"goes on with {left}"] if left else [])]),
+            cursor=left,
+        )
+
+    return carry

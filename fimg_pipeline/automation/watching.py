@@ -7,10 +7,11 @@ bases that change later don't reach a release unless somebody asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 import dagster as dg
 
@@ -48,6 +49,12 @@ _UNFINISHED: Final = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+
+#: So long (seconds) tags are looked at in a tick; the next one goes on with the rest.
+_LOOKING: Final = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -158,6 +165,17 @@ def survey(
             for platform in platforms
             for partition in [str(partition_key(platform, tag))]
         ]
+
+
+def in_time(watched: Iterable[list[Watched]], looks_at: Callable[[list[Watched]], list[T]]) -> tuple[list[T], str]:
+    """What looking at tags came to, at one at least, and the tag to go on with if there was no time for all."""
+    started = time.monotonic()
+    found: list[T] = []
+    for platforms in watched:
+        if found and time.monotonic() - started > _LOOKING:
+            return found, platforms[0].tag
+        found += looks_at(platforms)
+    return found, ""
 
 
 def unfinished(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from fimg_pipeline.automation.deliveries import Delivery, deliveries
 from fimg_pipeline.automation.jobs import build_jobs
 from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.sensors import sensors
-from fimg_pipeline.automation.watching import unfinished
+from fimg_pipeline.automation.watching import Watched, unfinished
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.platforms import PLATFORMS
+from fimg_pipeline.plan.planner import make_plan
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import Handmade
+from fimg_pipeline_tests.plan.samples import digest, engine_with, make_source
 from fimg_pipeline_tests.rig.command import switches
 
 BUNDLES = {"bundle/fate", "bundle/third-party"}
@@ -124,6 +129,24 @@ def test_images_then_the_lists_and_then_nothing(built: Handmade) -> None:
         "t for arm64: all is where it belongs",
         "t, its lists: in the registry",
     ]
+
+
+def test_what_was_pushed_by_hand_of_another_platform_is_on_the_lists_too(built: Handmade) -> None:
+    for _ in range(2):
+        carry(built, tick(built))
+    built.environ["WATCHED_PLATFORMS"] = "amd64"
+    assert not asked(tick(built))
+
+
+def test_what_is_carried_is_what_a_plan_would(built: Handmade) -> None:
+    """What is on record stands for a plan that need not be made."""
+    for features in combinations(Feature, 3):
+        built.environ |= switches(*features)
+        for platform in PLATFORMS:
+            settings = built.settings(Platform=platform)
+            plan = make_plan(settings, make_source(), engine_with(), digest)
+            watched = Watched(platform, "t", settings, {}, None)  # type: ignore[arg-type]
+            assert watched.published == list(plan.push) == list(plan.bundle)
 
 
 def test_a_change_waits_for_its_build_and_then_follows(sample: SampleSource, built: Handmade) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.sensors import new_releases
+from fimg_pipeline.automation.releases import new_releases
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.source.tags import recorded
 from fimg_pipeline_tests.source.repositories import AUTHOR, git

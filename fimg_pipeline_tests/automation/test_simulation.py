@@ -22,7 +22,7 @@ import pytest
 from fimg_pipeline.assets.keys import SOURCE, asset_name, planned_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
-from fimg_pipeline.automation import sensors
+from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.catalog import packages as catalog
 from fimg_pipeline.catalog.bases import BASES
@@ -134,10 +134,6 @@ class World:
     def time(self) -> float:
         return _NOW() + self.elapsed
 
-    def monotonic(self) -> float:
-        """Looking takes no time."""
-        return 0.0
-
 
 def needed(item: Planned) -> list[str]:
     """What it is made of, by name."""
@@ -222,7 +218,7 @@ class Simulation:
 
     def tick(self, busy: str | None = None) -> list[dg.RunRequest]:
         """One tick of the sensor; for ``busy``, the partition of a run that is under way, it must not ask."""
-        result = sensors.commits(dg.build_sensor_context(instance=self.instance), pipeline=self.world)
+        result = commits_module.commits(dg.build_sensor_context(instance=self.instance), pipeline=self.world)
         if isinstance(result, dg.SkipReason):
             return []
         assert isinstance(result, dg.SensorResult)
@@ -317,16 +313,16 @@ def change(world: World) -> None:
             record(home, tag, ref) if chance.random() < 0.7 else forget(home, tag)
     else:
         # The daemon starts again: what it remembered is gone.
-        sensors._WATCHED = Memory()  # type: ignore[misc]
+        commits_module._MEMORY = Memory()  # type: ignore[misc]
     world.elapsed += chance.choice((1, 60, 600, 3600))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, random.Random(seed))
-    monkeypatch.setattr(sensors, "_WATCHED", Memory())
-    monkeypatch.setattr(sensors, "_STATUSES", {})
-    monkeypatch.setattr(sensors, "time", world)
+    monkeypatch.setattr(commits_module, "_MEMORY", Memory())
+    monkeypatch.setattr(commits_module, "_STATUSES", {})
+    monkeypatch.setattr(commits_module, "time", world)
     with dg.DagsterInstance.ephemeral() as instance:
         simulation = Simulation(instance, world)
         for number in range(EVENTS):

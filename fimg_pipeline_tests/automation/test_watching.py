@@ -10,8 +10,11 @@ import dagster as dg
 import pytest
 
 from fimg_pipeline.assets.partitions import known_tags, partition_key
+from fimg_pipeline.automation import commits as commits_module
+from fimg_pipeline.automation import watching
 from fimg_pipeline.automation.run_requests import REQUEST, Look
 from fimg_pipeline.automation.schedules import schedules
+from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource, commit_change
@@ -166,3 +169,22 @@ def test_a_tag_that_can_not_be_looked_at_keeps_no_other_from_it(watched: Handmad
     assert found["nightly"].request is None
     assert found["nightly"].told.startswith("can't be looked at: TAG=nightly stands for origin/develop")
     assert found["t"].request is not None
+
+
+def test_a_tick_goes_on_where_the_last_one_had_no_time(watched: Handmade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_LOOKING", -1.0)
+    monkeypatch.setattr(commits_module, "_MEMORY", Memory())
+    monkeypatch.setattr(commits_module, "_STATUSES", {})
+    for tag in ("a", "b"):
+        record(watched.settings().home, tag, None)
+    cursor, asked, written = None, [], []
+    for _ in range(4):
+        with dg.build_sensor_context(instance=watched.instance, cursor=cursor) as context:
+            found = commits_module.commits(context, pipeline=watched)
+        assert isinstance(found, dg.SensorResult)
+        cursor = found.cursor
+        asked += [request.partition_key for request in found.run_requests or ()]
+        written.append(bool(found.asset_events))
+    assert asked == [partition_key("amd64", tag) for tag in ("t", "a", "b", "t")]
+    # How all stands is written once all was looked at.
+    assert written == [False, False, True, True]

@@ -19,17 +19,18 @@ from pathlib import Path
 
 import pytest
 
+from fimg_pipeline import freshness
 from fimg_pipeline import settings as settings_module
 from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
-from fimg_pipeline.engine.bases import ensure_base
+from fimg_pipeline.engine.bases import ensure_base, newest
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
 from fimg_pipeline.engine.bases.debian import write_unpacked
 from fimg_pipeline.engine.bases.packages import download, fetch_keyring
 from fimg_pipeline.engine.bases.suites import SUITES
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.emulation import ensure_emulation, runs
-from fimg_pipeline.engine.hub import MirrorError, MirrorUnreachableError
+from fimg_pipeline.engine.hub import MirrorError, MirrorUnreachableError, PullFailure
 from fimg_pipeline.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -185,6 +186,10 @@ class TinyRegistry(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), TinyRegistryHandler)
         self.contents: dict[str, tuple[str, bytes]] = {}
+        self.update()
+
+    def update(self) -> None:
+        """Serves another image from now on, the earlier ones by their digests only."""
         manifests = [self._image(platform) for platform in PLATFORMS]
         media = "application/vnd.docker.distribution.manifest.list.v2+json"
         document = {"schemaVersion": 2, "mediaType": media, "manifests": manifests}
@@ -276,6 +281,26 @@ def test_a_mirrors_image_is_pulled_for_both_platforms(
         again = ensure_base(base, platform, mirrored, engine, log=print)
         assert not again.made and again.origin == f"pulled as {registry.digest}"
     assert states["amd64"].image_id != states["arm64"].image_id
+
+
+def test_what_is_newer_is_seen_and_pulled_once_it_is_accepted(
+    engine: Engine, settings: Settings, registry: TinyRegistry
+) -> None:
+    base, mirrored = own("debian"), replace(settings, docker_hub_mirror=registry.name)
+    local = base.local_reference("amd64")
+    first = ensure_base(base, "amd64", mirrored, engine, refresh=True, log=print)
+    before = registry.digest
+    registry.update()
+    found = newest(mirrored, engine)
+    assert found["debian:bookworm-slim"] == registry.digest != before
+    assert isinstance(found["python:3.8-slim-bookworm"], PullFailure)
+    freshness.seen(mirrored.home, {local: registry.digest})
+    assert ensure_base(base, "amd64", mirrored, engine, log=print).image_id == first.image_id
+    freshness.accept(mirrored.home)
+    second = ensure_base(base, "amd64", mirrored, engine, log=print)
+    assert second.made and second.image_id != first.image_id and registry.digest in second.digests
+    assert not ensure_base(base, "amd64", mirrored, engine, log=print).made
+    engine.remove(f"{registry.name}/library/debian@{before}")
 
 
 def test_what_a_mirror_lacks_is_an_error(engine: Engine, settings: Settings, registry: TinyRegistry) -> None:

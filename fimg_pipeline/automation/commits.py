@@ -1,0 +1,76 @@
+"""The sensor that builds what is stale, whatever made it so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import dagster as dg
+
+from fimg_pipeline.assets.keys import OVERVIEW
+from fimg_pipeline.assets.partitions import TAGS, known_tags
+from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.jobs import BUILD
+from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.overview import identity, metadata, written
+from fimg_pipeline.automation.run_requests import Look, look
+from fimg_pipeline.automation.status import PartitionStatus, status
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
+from fimg_pipeline.settings import Settings
+
+#: What has been read of the instance stays with the process: another one reads it again.
+_MEMORY: Final = Memory()
+#: How everything stood when it was last looked at, by tag and platform.
+_STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
+
+
+@dg.sensor(
+    name="commits",
+    job_name=BUILD,
+    minimum_interval_seconds=60,
+    description="Builds what is stale of the tags that are watched: the configured one and those of `fimg tag add`.\n\n"
+    "It compares what source and recipes ask for with what is on record, so that nothing is lost when a tick or a run "
+    "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried three times.",
+)
+def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult:
+    """Asks for what is stale and says of every tag what it found."""
+    instance = context.instance
+    close_abandoned_runs(instance)
+    settings = pipeline.settings()
+    known = known_tags(instance)
+    new = [tag for tag in tags(settings) if tag not in known]
+    now = time.time()
+    watched = survey(instance, pipeline, _MEMORY, settings.watched_platforms, first=context.cursor or "")
+
+    def looks_at(platforms: Sequence[Watched]) -> list[Look]:
+        found = [look(instance, each, now) for each in platforms]
+        _STATUSES.update({(each.tag, each.platform): status(instance, each) for each in platforms})
+        return found
+
+    looks, left = in_time(watched, looks_at)
+    told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
+    requests = [found.request for found in looks if found.request is not None]
+    if requests:
+        for line in told:
+            context.log.info(line)
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else "\n".join([*told, *([f"goes on with {left}"] if left else [])]),
+        dynamic_partitions_requests=[TAGS.build_add_request(new)] if new else [],
+        asset_events=_overview(instance, settings),
+        cursor=left,
+    )
+
+
+def _overview(instance: dg.DagsterInstance, settings: Settings) -> list[dg.AssetMaterialization]:
+    """How all stands, once all was looked at, if that is not what was written last."""
+    wanted = [(tag, platform) for tag in tags(settings) for platform in settings.watched_platforms]
+    if not all(each in _STATUSES for each in wanted):
+        return []
+    found = [_STATUSES[each] for each in wanted]
+    now = identity(found)
+    if written(instance) == now:
+        return []
+    return [dg.AssetMaterialization(OVERVIEW, metadata=metadata(found), tags={FINGERPRINT: now})]
