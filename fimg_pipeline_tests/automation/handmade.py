@@ -16,15 +16,24 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.watching import Memory, Watched, survey
+from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
+from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.resolve import Standing, resolve
 from fimg_pipeline_tests.plan.samples import digest, engine_with
+from fimg_pipeline_tests.rig.command import switches
 
 NOW = 4_000_000_000.0
+
+
+def environ_of(sample: SampleSource, folder: Path, **more: str) -> dict[str, str]:
+    """Settings with the images for Spark, tag ``t`` and a state folder of their own."""
+    own = {"FATE_DIR": str(sample.fate), "FIMG_HOME": str(folder / "home"), "TAG": "t"}
+    return {**switches(Feature.SPARK), **own, **more}
 
 
 @dataclass

@@ -19,8 +19,7 @@ from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.tags import record
-from fimg_pipeline_tests.automation.handmade import Handmade
-from fimg_pipeline_tests.rig.command import switches
+from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 
 DEBIAN = BASES["debian"].local_reference("amd64")
 NEW = "sha256:" + "ab" * 32
@@ -29,13 +28,7 @@ AT = datetime(2026, 11, 29, 1, tzinfo=timezone.utc)
 
 @pytest.fixture
 def built(sample: SampleSource, tmp_path: Path) -> Any:
-    environ = {
-        **switches(),
-        "Build_Spark": "1",
-        "FATE_DIR": str(sample.fate),
-        "FIMG_HOME": str(tmp_path / "home"),
-        "TAG": "t",
-    }
+    environ = environ_of(sample, tmp_path)
     # What schedules are given opens the instance itself.
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         found = Handmade(tmp_path, environ, instance)

@@ -25,7 +25,7 @@ from fimg_pipeline.plan.planner import make_plan
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.tags import record
-from fimg_pipeline_tests.automation.handmade import Handmade
+from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import digest, engine_with, make_source
 from fimg_pipeline_tests.rig.command import switches
 
@@ -35,15 +35,7 @@ BUNDLES = {"bundle/fate", "bundle/third-party"}
 @pytest.fixture
 def built(sample: SampleSource, tmp_path: Path) -> Any:
     """A pipeline for two platforms of which everything is built."""
-    environ = {
-        **switches(),
-        "Build_Spark": "1",
-        "FATE_DIR": str(sample.fate),
-        "FIMG_HOME": str(tmp_path / "home"),
-        "TAG": "t",
-        "WATCHED_PLATFORMS": "amd64,arm64",
-        "AFTER_BUILD": "push",
-    }
+    environ = environ_of(sample, tmp_path, WATCHED_PLATFORMS="amd64,arm64", AFTER_BUILD="push")
     with dg.DagsterInstance.ephemeral() as instance:
         found = Handmade(tmp_path, environ, instance)
         build(found)

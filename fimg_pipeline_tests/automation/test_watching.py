@@ -21,20 +21,13 @@ from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.tags import record
-from fimg_pipeline_tests.automation.handmade import Handmade
-from fimg_pipeline_tests.rig.command import switches
+from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 from fimg_pipeline_tests.source.repositories import git
 
 
 @pytest.fixture
 def watched(sample: SampleSource, tmp_path: Path) -> Any:
-    environ = {
-        **switches(),
-        "Build_Spark": "1",
-        "FATE_DIR": str(sample.fate),
-        "FIMG_HOME": str(tmp_path / "home"),
-        "TAG": "t",
-    }
+    environ = environ_of(sample, tmp_path)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Handmade(tmp_path, environ, instance)
 
