@@ -13,7 +13,7 @@ import dagster as dg
 from pydantic import ValidationError
 
 from fimg_pipeline.assets.keys import REGISTERED, image_key, log_page
-from fimg_pipeline.assets.partitions import MATRIX
+from fimg_pipeline.assets.partitions import MATRIX, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline, Session
 from fimg_pipeline.assets.records import FINGERPRINT, delivered, passed
 from fimg_pipeline.assets.source import commit_metadata
@@ -108,8 +108,8 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
 @dg.asset_check(
     asset=REGISTERED,
     name=CHECK,
-    description="Every node has the image that was registered last, by its id and whole, and every API server the "
-    "AppImage as it was applied. Asks the nodes; run it whenever you want to know.",
+    description="Under every tag there is, every node has the image that was registered last, by its id and whole, and "
+    "every API server the AppImage as it was applied. Asks the nodes; run it whenever you want to know.",
 )
 def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     try:
@@ -119,17 +119,17 @@ def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         raise dg.Failure(str(error), allow_retries=False) from None
     engine, standing = Engine(), _standing(context.instance, wanted)
     rows, told, waiting = [], [], []
-    for each, last in zip(wanted, standing, strict=True):
-        if last is None:
+    for each, registered in zip(wanted, standing, strict=True):
+        if not registered:
             waiting.append(f"{each.title} was not registered yet")
-            continue
-        if not last.as_now:
+        elif not registered[0].as_now:
             waiting.append(f"{each.title} was not registered since the file says something else of it")
-        found = deviations(engine, last.registration)
-        told += [f"{node}: {problem}" for node, problem in found.items()]
-        for node in dict.fromkeys((*last.registration.images, *last.registration.servers)):
-            what = {"AppImage": last.registration.name, "node": node, "image": last.registration.reference}
-            rows.append(dg.TableRecord({**what, "problem": found.get(node, "")}))
+        for last in registered:
+            found = deviations(engine, last.registration)
+            told += [f"{node}: {problem}" for node, problem in found.items()]
+            for node in dict.fromkeys((*last.registration.images, *last.registration.servers)):
+                what = {"AppImage": last.registration.name, "node": node, "image": last.registration.reference}
+                rows.append(dg.TableRecord({**what, "problem": found.get(node, "")}))
     problems = [*told, *waiting]
     return dg.AssetCheckResult(
         passed=not problems,
@@ -259,8 +259,13 @@ class _Last:
     as_now: bool
 
 
-def _standing(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[_Last | None]:
-    """Of each of ``wanted`` how it was registered last; runs that failed at others leave observations of it."""
+def _standing(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[list[_Last]]:
+    """Of each of ``wanted`` how it was registered last, the latest first: once for every AppImage that it became.
+
+    Under the tags there are: without a name of its own it is another AppImage for each. Runs that failed at others
+    leave observations of what they did.
+    """
+    tags = known_tags(instance)
     records = [
         *instance.fetch_materializations(REGISTERED, limit=_HISTORY).records,
         *instance.fetch_observations(REGISTERED, limit=_HISTORY).records,
@@ -268,24 +273,24 @@ def _standing(instance: dg.DagsterInstance, wanted: Sequence[AppImage]) -> list[
     found: list[tuple[AppImage, str, Registration]] = []
     for record in sorted(records, key=lambda record: record.timestamp, reverse=True):
         made = record.asset_materialization or record.asset_observation
-        recorded = None if made is None else made.metadata.get(_RECORD)
+        if made is None or (made.partition or "").rpartition("|")[2] not in tags:
+            continue
+        recorded = made.metadata.get(_RECORD)
         # Somebody may have reported one by hand, or an earlier version of this another way.
         value: Any = recorded.value if isinstance(recorded, dg.JsonMetadataValue) else None
         for key, each in value.items() if isinstance(value, dict) else ():
             with suppress(ValidationError, TypeError, ValueError):
                 entry, template = json.loads(key)
                 found.append((AppImage.model_validate_json(entry), template, Registration(**each)))
-    return [
-        next(
-            (
-                _Last(registered, (_entry(entry), template) == (_entry(each), _template(each)))
-                for entry, template, registered in found
-                if each.is_of(entry, registered.name)
-            ),
-            None,
-        )
-        for each in wanted
-    ]
+    standing: list[list[_Last]] = []
+    for each in wanted:
+        by_name: dict[str, _Last] = {}
+        for entry, template, registered in found:
+            if each.is_of(entry, registered.name):
+                as_now = (_entry(entry), template) == (_entry(each), _template(each))
+                by_name.setdefault(registered.name, _Last(registered, as_now))
+        standing.append(list(by_name.values()))
+    return standing
 
 
 def _version(registered: Sequence[Registration]) -> str:

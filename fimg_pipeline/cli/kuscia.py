@@ -84,5 +84,4 @@ def print_job(file: str, app_image: str, tasks: Sequence[str]) -> None:
         raise JobError(f"{name} can't be read: {error.strerror}") from None
     except JobError as error:
         raise JobError(f"{name}: {error.message}", hint=error.hint) from None
-    sys.stdout.buffer.write(done.encode())
-    sys.stdout.buffer.flush()
+    click.echo(done.encode(), nl=False)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.documents import DocumentError, load_all
-from fimg_pipeline.kuscia.reference import Reference
+from fimg_pipeline.kuscia.reference import ImageNameError, Reference, parse
 from fimg_pipeline.schema import first_problem
 
 KIND: Final = "AppImage"
@@ -56,6 +56,8 @@ def app_image(template: str, name: str, image: Reference) -> dict[str, Any]:
     except ValidationError as error:
         raise TemplateError(first_problem(error)) from None
     _check(checked, name, image)
+    # What is short for it, as Docker has it, is written out: nodes know it by its whole name.
+    document["spec"]["image"] |= {"name": image.repository, "tag": image.tag}
     _require_size(document)
     return document
 
@@ -196,9 +198,12 @@ class _AppImage(_Model):
 def _check(found: _AppImage, name: str, image: Reference) -> None:
     """What a schema can't say: that it is of this image, and that what is mounted is there."""
     if found.metadata.name != name:
-        raise TemplateError(f"metadata.name is {found.metadata.name}, and {name} is registered", hint=f"write {NAME}")
+        raise TemplateError(
+            f"metadata.name is {found.metadata.name}, and {name} is registered",
+            hint=f"write {NAME}, or register it under that name: -n {found.metadata.name}",
+        )
     given = f"{found.spec.image.name}:{found.spec.image.tag}"
-    if given != str(image):
+    if _whole(given) != str(image):
         raise TemplateError(
             f"spec.image is {given}, and {image} is registered", hint=f"write {IMAGE_NAME} and {IMAGE_TAG}"
         )
@@ -216,6 +221,14 @@ def _check(found: _AppImage, name: str, image: Reference) -> None:
                     raise TemplateError(
                         f"{where}[{number}] mounts {mount.subPath}, which spec.configTemplates does not have"
                     )
+
+
+def _whole(name: str) -> str:
+    """An image's whole name; itself where it is none."""
+    try:
+        return str(parse(name))
+    except ImageNameError:
+        return name
 
 
 def _require_size(document: dict[str, Any]) -> None:

@@ -19,6 +19,10 @@ from fimg_pipeline.kuscia.reference import Reference
 
 #: Kuscia's containerd, and the namespace of its pods.
 _CTR: Final = ("ctr", "--address", "/home/kuscia/containerd/run/containerd.sock", "--namespace", "k8s.io")
+#: ``kuscia version v0.13.0b0``
+_VERSION: Final = re.compile(r"\bv?(\d{1,4})\.(\d{1,4})\.")
+#: From which version on `kuscia image load` brings a stream to containerd.
+_LOADS_STREAMS: Final = (0, 11)
 #: A line of `ctr images ls`: name, type, digest.
 _LISTED: Final = re.compile(r"\S+\s+\S+\s+(sha256:[0-9a-f]{64})\s")
 #: What `ctr images check` says of an image all of whose parts are there.
@@ -58,11 +62,13 @@ class Node:
     def import_command(self) -> Sequence[str]:
         """What reads an archive from its input and makes images of it.
 
-        Kuscia's own where it has that (from 0.11 on), containerd's otherwise. Neither unpacks: that is done for the
-        first task, as the node is configured to.
+        Kuscia's own where it has one for containerd (from 0.11 on; the earlier one, of the same name and flags, wants a
+        file that it can go back in, and fills the store of another runtime), containerd's otherwise. Neither unpacks:
+        that is done for the first task, as the node is configured to.
         """
-        done = self.container.run(["kuscia", "image", "load", "--help"])
-        if done.status == 0 and "--input" in done.output:
+        done = self.container.run(["kuscia", "--version"])
+        version = _VERSION.search(done.output) if done.status == 0 else None
+        if version is not None and (int(version[1]), int(version[2])) >= _LOADS_STREAMS:
             return ["kuscia", "image", "load"]
         return [*_CTR, "images", "import", "--no-unpack", "-"]
 

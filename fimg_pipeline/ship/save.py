@@ -110,7 +110,7 @@ def _layers(engine: Engine, image_ids: Sequence[str]) -> dict[locks.Chain, int]:
     parts: dict[locks.Chain, int] = {}
     for record in filter(None, map(engine.inspect, image_ids)):
         below = 0
-        for chain in locks.chains(record["RootFS"]["Layers"]):
+        for chain in locks.chains(record["RootFS"].get("Layers") or ()):
             if chain in sizes:
                 parts[chain], below = max(0, sizes[chain] - below), sizes[chain]
     return parts

@@ -120,5 +120,5 @@ def untouched(rig: Kuscia, name: str) -> None:
 
 def replace_loader(node: KusciaNode, script: str) -> None:
     """Has the node run ``script`` instead of ``kuscia image load``; what was there is in /root."""
-    head = '#!/bin/sh\\n[ "$3" = --help ] && exec /root/kuscia "$@"\\n'
+    head = '#!/bin/sh\\n[ "$1" = --version ] && exec /root/kuscia "$@"\\n'
     node.execute(f"cp /usr/local/bin/kuscia /root/; printf '{head}{script}\\n' > /usr/local/bin/kuscia")

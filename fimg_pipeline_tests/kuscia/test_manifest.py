@@ -175,3 +175,11 @@ def test_quotes_are_advised_where_they_would_help(broken: str, hinted: bool) -> 
 def test_what_is_no_manifest_at_all_is_refused(template: str) -> None:
     with pytest.raises(TemplateError, match="must be one document of kind AppImage"):
         made(template)
+
+
+def test_short_names_are_written_out_as_nodes_know_them() -> None:
+    template = TEMPLATE.replace("name: {{IMAGE_NAME}}", "name: psi/app").replace("tag: {{IMAGE_TAG}}", "tag: v1")
+    done = made(template, image=parse("psi/app:v1"))
+    assert done["spec"]["image"] == {"name": "docker.io/psi/app", "tag": "v1"}
+    with pytest.raises(TemplateError, match=r"spec\.image is psi/app:v1, and docker\.io/psi/app:v2 is registered"):
+        made(template, image=parse("psi/app:v2"))

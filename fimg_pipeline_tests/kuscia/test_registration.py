@@ -42,9 +42,23 @@ def test_p2p(p2p: Kuscia, register: Register, images: Images) -> None:
     assert register.succeeds(p2p, "p2p", name, "-n", "some-app").count("AppImage unchanged") == 2
 
 
-def test_nodes_of_before_kuscia_0_11_import_with_ctr(center: Kuscia, register: Register, images: Images) -> None:
+#: As Kuscia 0.5 to 0.10 have it: of the same name and flags, for another runtime, and not for streams.
+OLDER = """#!/bin/sh
+[ "$1" = --version ] && echo "kuscia version v0.10.0b0" && exit 0
+cat > /dev/null
+echo "seek /dev/stdin: illegal seek" >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("older", [OLDER, ""])
+def test_nodes_of_before_kuscia_0_11_import_with_ctr(
+    center: Kuscia, register: Register, images: Images, older: str
+) -> None:
     node = center.nodes["lite-alice"]
     node.execute("mv /usr/local/bin/kuscia /root/")
+    if older:
+        node.execute(f"printf '%s' '{older}' > /usr/local/bin/kuscia; chmod +x /usr/local/bin/kuscia")
     try:
         name = f"reg.example/{unique()}:v1"
         image_id = images.make(name)

@@ -232,6 +232,25 @@ def test_stopped_in_the_middle_and_run_again(
         assert node.app_image(app_image)["spec"]["image"]["tag"] == "v1"
 
 
+def test_nothing_of_a_run_that_was_stopped_is_taken_for_another_image_of_its_tag(
+    p2p: Kuscia, register: Register, images: Images
+) -> None:
+    """The shell tool finds the archive that such a run left, and imports that under the new image's name."""
+    name = f"reg.example/{unique()}:v1"
+    images.make(name, size=60_000_000)
+    process = register.start(p2p, "p2p", name)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "importing" in line:
+            break
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    newer = images.make(name)
+    register.succeeds(p2p, "p2p", name)
+    assert {node.image_id(name) for node in p2p.nodes.values()} == {newer}
+
+
 def test_stopped_while_it_pulls_and_run_again(p2p: Kuscia, register: Register, images: Images) -> None:
     own = unique()
     image_id = images.make(f"{own}:wanted")
