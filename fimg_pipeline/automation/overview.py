@@ -76,16 +76,9 @@ def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:
 
 
 def _row(partition: PartitionStatus) -> dg.TableRecord:
-    states = {state.value: partition.count(state) for state in State}
-    return dg.TableRecord(
-        {
-            "tag": partition.tag,
-            "platform": partition.platform,
-            "commit": partition.commit[:12],
-            **states,
-            "problem": partition.problem,
-        }
-    )
+    counts = [f"{count} {state.value}" for state in State if (count := partition.count(state))]
+    what = {"tag": partition.tag, "platform": partition.platform, "commit": partition.commit[:12]}
+    return dg.TableRecord({**what, "images": ", ".join(counts), "problem": partition.problem})
 
 
 def _day(at: float | None) -> str:

@@ -140,7 +140,7 @@ def test_the_table_has_a_row_for_each_tag_and_for_what_is_not_as_it_should_be() 
     found = [PartitionStatus("amd64", "t", images, "d" * 40), PartitionStatus("arm64", "t", problem="no such ref")]
     told = metadata(found)
     first, second = (record.data for record in told["tags"].value.records)
-    assert (first["built"], first["failed"], first["commit"]) == (1, 1, "d" * 12)
+    assert (first["images"], first["commit"]) == ("1 built, 1 failed", "d" * 12)
     assert second["problem"] == "no such ref"
     (row,) = (record.data for record in told["not built"].value.records)
     assert (row["image"], row["state"], row["why"], row["run"]) == ("nginx", "failed", "no", "abcdefgh")
