@@ -8,11 +8,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
-import zoneinfo
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -249,8 +249,12 @@ def base_updates(text: str) -> str:
 
 
 def time_zone(text: str) -> str:
-    if text not in zoneinfo.available_timezones():
-        raise ValueError("must be a time zone such as Asia/Shanghai or UTC")
+    """A time zone by its name, e.g. ``Asia/Shanghai``."""
+    try:
+        # Not looked for in a list of all of them, which is read from hundreds of files.
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("must be a time zone, e.g. Asia/Shanghai") from None
     return text
 
 
