@@ -6,7 +6,7 @@ one message, and one when it works again, however many runs fail in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -70,18 +70,22 @@ State.model_rebuild()
 
 
 def after(
-    broken: Mapping[str, Broken], runs: Iterable[Finished], address: str
+    broken: Mapping[str, Broken],
+    runs: Iterable[Finished],
+    address: str,
+    settled: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[dict[str, Broken], list[Message]]:
     """What is broken after ``runs``, the earliest first, and what people are to be told.
 
-    ``address`` of the web UI. Of what broke and was mended within the same look people are told nothing.
+    ``address`` of the web UI. ``settled``: what of a partition is as it should be by now, though no run made it: what
+    broke it was taken back. Of what broke and was mended within the same look people are told nothing.
     """
     now = dict(broken)
     last: dict[str, Finished] = {}
     for run in runs:
         last[run.partition] = run
         before = now.pop(run.partition, None)
-        left = {name: why for name, why in (before.failed if before else {}).items() if name not in _mended(run)}
+        left = _without(before.failed if before else {}, _mended(run))
         failed = {**left, **_failures(run)}
         if failed:
             now[run.partition] = Broken(
@@ -90,9 +94,20 @@ def after(
                 commit=before.commit if before else run.commit,
                 brings=before.brings if before else run.brings,
             )
+    for where, names in (settled or {}).items():
+        if where in now and where not in last:
+            left = _without(now[where].failed, names)
+            if left:
+                now[where] = now[where].model_copy(update={"failed": left})
+            else:
+                del now[where]
     messages = [_breakage(where, found, address) for where, found in now.items() if where not in broken]
-    messages += [_recovery(last[where], address) for where in broken if where not in now]
+    messages += [_recovery(where, last.get(where), address) for where in broken if where not in now]
     return now, messages
+
+
+def _without(failed: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: why for name, why in failed.items() if name not in names}
 
 
 def _failures(run: Finished) -> dict[str, str]:
@@ -117,8 +132,9 @@ def _breakage(partition: str, found: Broken, address: str) -> Message:
     )
 
 
-def _recovery(run: Finished, address: str) -> Message:
-    return Message(title=f"fimg: {_spoken(run.partition)} works again", body=f"{address}/runs/{run.run_id}")
+def _recovery(partition: str, run: Finished | None, address: str) -> Message:
+    body = f"{address}/runs/{run.run_id}" if run else "what broke it was taken back, or made under another tag"
+    return Message(title=f"fimg: {_spoken(partition)} works again", body=body)
 
 
 def _spoken(partition: str) -> str:

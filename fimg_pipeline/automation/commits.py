@@ -32,7 +32,7 @@ _STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
     minimum_interval_seconds=60,
     description="Builds what is stale of the tags that are watched: the configured one and those of `fimg tag add`.\n\n"
     "It compares what source and recipes ask for with what is on record, so that nothing is lost when a tick or a run "
-    "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried three times.",
+    "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried five times.",
 )
 def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult:
     """Asks for what is stale and says of every tag what it found."""

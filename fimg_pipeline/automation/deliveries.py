@@ -87,6 +87,11 @@ def items(watched: Watched) -> tuple[list[Item], str]:
     return found, problem
 
 
+def undelivered(watched: Watched) -> list[Item]:
+    """What was built and is not where ``AFTER_BUILD`` wants it."""
+    return [item for item in items(watched)[0] if not _is_made(item, watched.records)]
+
+
 def _to_register(watched: Watched) -> list[Item]:
     wanted = configured_for(watched.settings)
     lacking = sorted({each.image for each in wanted} - set(watched.selected))
@@ -106,9 +111,8 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
         why = _why_not_yet(watched)
         if why is not None:
             return Delivery(where + why)
-        wanted_here, problem = items(watched)
-        lacking = [item for item in wanted_here if not _is_made(item, watched.records)]
-        decision = decide(lacking, watched.records, attempts_of(instance, watched), now)
+        problem = items(watched)[1]
+        decision = decide(undelivered(watched), watched.records, attempts_of(instance, watched), now)
         held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
@@ -185,7 +189,7 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         minimum_interval_seconds=60,
         description="Carries elsewhere what was built, as `AFTER_BUILD` says: pushes it, and the tag's lists once "
         "every platform is pushed; writes bundles; registers AppImages.\n\n"
-        "Only when all of a platform's tag is built and passed its checks. What fails is tried three times; what does "
+        "Only when all of a platform's tag is built and passed its checks. What fails is tried five times; what does "
         "not need it goes on.",
     )
     def carry(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:

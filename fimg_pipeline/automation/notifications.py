@@ -11,15 +11,21 @@ from typing import Final
 import dagster as dg
 from pydantic import ValidationError
 
+from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
+from fimg_pipeline.automation.deliveries import undelivered
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.watching import tags
+from fimg_pipeline.automation.stale import stale
+from fimg_pipeline.automation.watching import Memory, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import Event, outcomes
 from fimg_pipeline.settings import Settings
 
+#: What has been read of the instance stays with the process: another one reads it again.
+_MEMORY: Final = Memory()
 #: How far back runs are looked at when nothing is known: what broke a day ago and is still, people want to know.
 _AT_FIRST_SECONDS: Final = 86_400.0
 #: So many runs are looked at at once; the rest the next time.
@@ -43,7 +49,9 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
     close_abandoned_runs(context.instance)
     state = _known(context.cursor)
     seen, runs = _ended_since(context.instance, settings, state.seen)
-    broken, messages = after(_still_wanted(state.broken, settings), runs, settings.ui_url)
+    broken = _still_wanted(state.broken, settings)
+    settled = _settled(context.instance, pipeline, broken) if broken else {}
+    broken, messages = after(broken, runs, settings.ui_url, settled)
     tried = [_send(settings.notify_urls, message) for message in [*state.untold, *messages]]
     sent = [message.title for message in tried if not message.left]
     left = [message for message in tried if message.left]
@@ -113,12 +121,40 @@ def _still_wanted(broken: Mapping[str, Broken], settings: Settings) -> dict[str,
     return found
 
 
+def _settled(instance: dg.DagsterInstance, pipeline: Pipeline, broken: Mapping[str, Broken]) -> dict[str, list[str]]:
+    """What of broken partitions is as it should be, by what is wanted and on record."""
+    found: dict[str, list[str]] = {}
+    for platforms in survey(instance, pipeline, _MEMORY, pipeline.settings().watched_platforms):
+        for watched in platforms:
+            where = watched.partition
+            if where not in broken or watched.run is not None or watched.problem:
+                continue
+            try:
+                lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
+                lacking |= set() if lacking else {item.name for item in undelivered(watched)}
+            except FimgError:
+                continue
+            names = broken[where].failed
+            # Of what has no asset (a run that was killed, the source) it is settled when all is.
+            found[where] = [name for name in names if _asset(name) not in lacking and (_has_asset(name) or not lacking)]
+    return found
+
+
+def _asset(name: str) -> str:
+    return name.replace(" ", "/", 1)
+
+
+def _has_asset(name: str) -> bool:
+    return not name.startswith(("job ", "source "))
+
+
 def _send(urls: Sequence[str], message: Message) -> Message:
     """The message after it was sent by the services that did not take it yet."""
     import apprise  # takes a quarter of a second, and most who load definitions send nothing
 
-    # It would tell of addresses that hold passwords.
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    # They would tell of addresses that hold passwords.
+    for logger in ("apprise", "urllib3"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     left = []
     for place in range(len(urls)) if message.left is None else message.left:
         service = apprise.Apprise()

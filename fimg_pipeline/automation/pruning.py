@@ -31,7 +31,8 @@ from fimg_pipeline.automation.superseded import (
 from fimg_pipeline.automation.watching import KEYS, tags, unfinished_runs
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.platforms import PLATFORMS
-from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import lock as locks
@@ -42,6 +43,9 @@ _PAGE: Final = 1000
 _DAY: Final = 86_400.0
 #: What of is looked back on as a whole: one push may be of fewer images than another.
 _WHOLE: Final = ("/".join(PUBLISHED.path), "/".join(LISTS.path), "/".join(REGISTERED.path))
+_OVERVIEW: Final = "/".join(OVERVIEW.path)
+#: So often the table of how all stands is kept; of no run, it does not go with one.
+_MOST_WRITTEN: Final = 500
 #: Names of an image in what is recorded of it.
 _NAMES: Final = ("reference", "also tagged")
 
@@ -74,7 +78,7 @@ def prune(removals: Sequence[Removal], log: Callable[[str], None]) -> Pruned:
     for each in removals:
         try:
             each.remove()
-        except (EngineError, OSError) as error:
+        except (FimgError, OSError) as error:
             kept.append(f"{each.kind} {each.what} stays: {error}")
             log(kept[-1])
             continue
@@ -100,12 +104,16 @@ def superseded(
         waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): images, layers and tags stay")
     else:
         found += _of_engine(settings, engine, history, last, gone)
-        found += _bundles(settings, gone)
+        found += _bundles(history, gone)
         old = f"nothing was built under it for {settings.prune_days} days, and nobody added it"
         found += [
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
     found += _runs(instance, settings, history, last, before)
+    written = sum(each.asset == _OVERVIEW for each in history.made)
+    if written > _MOST_WRITTEN:
+        wipe = partial(instance.wipe_assets, [OVERVIEW])
+        found.append(Removal("history", _OVERVIEW, f"it was written {written} times, of which one is looked at", wipe))
     return found, waiting
 
 
@@ -124,12 +132,7 @@ def _history(instance: dg.DagsterInstance) -> History:
                 each = record.asset_materialization
                 if each is None:
                     continue
-                names = frozenset(
-                    name
-                    for label in _NAMES
-                    if isinstance(value := each.metadata.get(label), dg.TextMetadataValue)
-                    for name in (value.value or "").split(", ")
-                )
+                names = frozenset(name for label in _NAMES for name in _text(each, label).split(", ") if name)
                 made.append(
                     Made(
                         "/".join(key.path),
@@ -139,12 +142,19 @@ def _history(instance: dg.DagsterInstance) -> History:
                         (each.tags or {}).get(FINGERPRINT, ""),
                         names,
                         _pushed(each),
+                        not str(_text(each, "result")).startswith("reused"),
+                        _text(each, "folder"),
                     )
                 )
             if not page.has_more:
                 break
             cursor = page.cursor
     return History(sorted(made, key=lambda each: each.at, reverse=True))
+
+
+def _text(made: dg.AssetMaterialization, label: str) -> str:
+    value = made.metadata.get(label)
+    return str(value.value or "") if isinstance(value, (dg.TextMetadataValue, dg.PathMetadataValue)) else ""
 
 
 def _pushed(made: dg.AssetMaterialization) -> frozenset[str]:
@@ -158,10 +168,13 @@ def _of_engine(
 ) -> Iterator[Removal]:
     """Names of images, and the layers that no image on the engine has then."""
     images = engine.state().images
+    used = engine.used_images()
+    # Tags may share names: those of their base images, with one BASE_TAG.
     names = {name for each in history.made if each.tag in gone for name in each.names}
-    known = {each.fingerprint for each in history.made if each.fingerprint}
+    names -= {name for each in last for name in each.names}
+    known = {each.fingerprint for each in history.made if each.fingerprint and each.built}
     kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
-    going = dict(superseded_images(images, known, kept, names))
+    going = dict(superseded_images((each for each in images if each.image_id not in used), known, kept, names))
     local = {base.local_reference(platform) for base in BASES.values() for platform in PLATFORMS}
     going |= dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
     for name, why in going.items():
@@ -181,9 +194,9 @@ def _unlink(files: Iterable[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _bundles(settings: Settings, gone: Sequence[str]) -> Iterator[Removal]:
-    root = settings.bundles()
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+def _bundles(history: History, gone: Sequence[str]) -> Iterator[Removal]:
+    """Those that were written from here: in a folder that a team shares there are others' too."""
+    for folder in sorted({Path(each.folder) for each in history.made if each.folder and each.tag in gone}):
         lock = folders.current(folder) if folder.is_dir() else None
         if lock is not None and lock.tag in gone:
             size = sum(file.size for bundle in lock.bundles.values() for file in bundle.all_files)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import dagster as dg
 from packaging.version import Version
 
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.source.tags import record, release_tag
+from fimg_pipeline.source import releases
+from fimg_pipeline.source.tags import record, recorded, release_tag
 
 
 @dg.sensor(
@@ -20,27 +19,31 @@ from fimg_pipeline.source.tags import record, release_tag
     "`commits` builds it.\n\nThose that are there when it first looks are not new: `fimg tag add 1.11.2-release`.",
 )
 def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
-    """Adds the releases that were not there the last time, and remembers those that are."""
+    """Adds those that are not known yet, and remembers them, whatever becomes of the tick."""
     settings = pipeline.settings()
     try:
         found = pipeline.releases(settings)
     except FimgError as error:
         return dg.SkipReason(f"FATE's releases can't be looked at: {error.message}")
-    seen = None if context.cursor is None else json.loads(context.cursor)
-    cursor = json.dumps(sorted({*found, *(seen or ())}, key=Version))
-    if seen is None:
-        return dg.SensorResult(
-            skip_reason=f"{len(found)} releases are there already; those that come are added from now on", cursor=cursor
-        )
-    new = [version for version in found if version not in seen]
-    added = [release_tag(version) for version in new if version in settings.releases]
-    for version in new:
-        if version in settings.releases:
+    known = releases.known(settings.home)
+    if known is None:
+        releases.keep(settings.home, found)
+        return dg.SkipReason(f"{len(found)} releases are there already; those that come are added from now on")
+    new = sorted(set(found) - known, key=Version)
+    wanted = [version for version in new if version in settings.releases]
+    for version in wanted:
+        # What a person said it stands for it does.
+        if release_tag(version) not in recorded(settings.home):
             record(settings.home, release_tag(version), found[version])
-    if not added:
-        left = f"; RELEASES={settings.releases} leaves out {', '.join(new)}" if new else ""
-        return dg.SensorResult(skip_reason=f"no new release{left}", cursor=cursor)
+    releases.keep(settings.home, wanted)
+    # They are not known yet: RELEASES may come to take them in.
+    others = [version for version in new if version not in wanted]
+    left = f"; RELEASES={settings.releases} leaves out {', '.join(others)}" if others else ""
+    if not wanted:
+        return dg.SkipReason(f"no new release{left}")
+    added = [release_tag(version) for version in wanted]
     context.log.info(f"new: {', '.join(added)}")
-    known = known_tags(context.instance)
-    requests = [TAGS.build_add_request([tag for tag in added if tag not in known])]
-    return dg.SensorResult(dynamic_partitions_requests=requests, cursor=cursor)
+    there = known_tags(context.instance)
+    return dg.SensorResult(
+        dynamic_partitions_requests=[TAGS.build_add_request([tag for tag in added if tag not in there])]
+    )

@@ -18,6 +18,7 @@ from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
 from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.progress import outcomes
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.history import commits
 from fimg_pipeline.source.pins import keep
@@ -93,8 +94,22 @@ def attempts_of(instance: dg.DagsterInstance, watched: Watched, partition: str |
         if key and run.is_finished:
             ended = record.end_time or record.update_timestamp.timestamp()
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
-            attempts.append(Attempt(_wanted(watched.settings, key), ended, cancelled))
+            wanted = _wanted(watched.settings, key)
+            attempts.append(Attempt(wanted if cancelled else _tried(watched, run.run_id, wanted), ended, cancelled))
     return attempts
+
+
+def _tried(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
+    """Of what a run was to make what it came to: not what stood on something that failed, and was never begun.
+
+    Of a run that no step of failed (its process was killed, it never began) that is all of it; and where the source
+    could not be had.
+    """
+    events = outcomes(watched.settings.home, run_id).events.values()
+    failed = {"/".join((event.kind, event.name)) for event in events if event.what == "failed"}
+    if not failed or "source/source" in failed:
+        return wanted
+    return {name: value for name, value in wanted.items() if name in failed or f"image/{name}" in failed}
 
 
 def request(
@@ -113,7 +128,9 @@ def request(
     """
     fate = watched.plan.source.fate
     where = partition or watched.partition
-    key = fingerprint({**wanted, "commit": fate.commit, "partition": where})
+    # With where its objects are: what was pinned before FATE_DIR moved is of no use any more.
+    objects = " ".join(watched.plan.source.object_directories)
+    key = fingerprint({**wanted, "commit": fate.commit, "partition": where, "objects": objects})
     keep(watched.settings.home, watched.tag, key, watched.plan.source)
     write_whole(_wanted_file(watched.settings, key), json.dumps(dict(wanted)))
     return dg.RunRequest(

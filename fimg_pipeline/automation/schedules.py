@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import Final
 
 import dagster as dg
 
@@ -13,8 +15,11 @@ from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import look
-from fimg_pipeline.automation.watching import Memory, Watched, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
 from fimg_pipeline.settings import Settings
+
+#: So long (seconds) a schedule looks at tags; Dagster waits a minute for it.
+_LOOKING: Final = 40.0
 
 
 def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
@@ -34,7 +39,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         now = pipeline.settings()
         if now.base_updates == "nightly":
             freshness.accept(now.home)
-        return _asked(context, _followed(context, pipeline))
+        return _asked(context, pipeline)
 
     @dg.schedule(
         name="refresh",
@@ -46,10 +51,10 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "`commits` or `nightly`.",
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
-        watched = _followed(context, pipeline)
         since = freshness.moment(context.scheduled_execution_time)
-        freshness.refresh(pipeline.settings().home, {each.tag: since for each in watched})
-        return _asked(context, watched)
+        followed = {each.tag: since for of_tag in _followed(context, pipeline) for each in of_tag}
+        freshness.refresh(pipeline.settings().home, followed)
+        return _asked(context, pipeline)
 
     @dg.schedule(
         name="prune",
@@ -65,29 +70,36 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     return [nightly, refresh, prune]
 
 
-def _weekly(at: tuple[int, int, int]) -> str:
-    day, hour, minute = at
-    return f"{minute} {hour} * * {day}"
-
-
-def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[Watched]:
-    """What is watched and not built once only."""
+def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> Iterator[list[Watched]]:
+    """What is watched and not built once only, a tag at a time."""
     close_abandoned_runs(context.instance)
     settings = pipeline.settings()
     for tag in tags(settings):
         add_tag(context.instance, tag)
-    watched = survey(context.instance, pipeline, Memory(), settings.watched_platforms)
-    return [each for platforms in watched for each in platforms if each.fixed is None]
+    for platforms in survey(context.instance, pipeline, Memory(), settings.watched_platforms):
+        if platforms[0].fixed is None:
+            yield platforms
 
 
-def _asked(context: dg.ScheduleEvaluationContext, watched: list[Watched]) -> list[dg.RunRequest] | dg.SkipReason:
-    """The runs that what is watched needs, of which a schedule asks for each once."""
-    night = context.scheduled_execution_time.strftime("%Y-%m-%d")
-    looks = [look(context.instance, each, time.time(), night=night) for each in watched]
+def _asked(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
+    """The runs that are needed, of which a schedule asks for each once."""
+    night, now = context.scheduled_execution_time.strftime("%Y-%m-%d"), time.time()
+    looks, left = in_time(
+        _followed(context, pipeline),
+        lambda platforms: [look(context.instance, each, now, night=night) for each in platforms],
+        _LOOKING,
+    )
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
+    if left:
+        told.append(f"there was no time for {left} and those after it: the sensor `commits` looks at all of them")
     requests = [found.request for found in looks if found.request is not None]
     if not requests:
         return dg.SkipReason("\n".join(told) or "no tag follows anything")
     for line in told:
         context.log.info(line)
     return requests
+
+
+def _weekly(at: tuple[int, int, int]) -> str:
+    day, hour, minute = at
+    return f"{minute} {hour} * * {day}"

@@ -13,9 +13,9 @@ from typing import Final
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.plan.model import Plan, Planned, PlannedImage, Status
 
-#: How often the same thing is tried, and how long (seconds) it is left alone after each failure: what fails three times
-#: in an hour waits for a person, or for a change.
-PAUSES: Final = (300.0, 1800.0)
+#: How long (seconds) something is left alone after each failure: quickly tried again, as networks do fail, then the
+#: next morning, as a registry may be down for a day. What fails after the last waits for a person, or for a change.
+PAUSES: Final = (300.0, 1800.0, 21_600.0, 86_400.0)
 ATTEMPTS: Final = len(PAUSES) + 1
 
 

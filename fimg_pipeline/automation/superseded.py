@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.plan.model import StoredImage
+from fimg_pipeline.source.tags import ref_by_name
 
 
 @dataclass(frozen=True)
 class Made:
     """A materialization: of an asset (its key as text) for a partition, in a run; ``at`` in seconds since 1970.
 
-    ``names``: the names people know it by, if it is an image; ``carries``: fingerprints of the images that were pushed.
+    ``names``: the names people know it by, if it is an image, and ``built``: it was not found but built; ``carries``:
+    fingerprints of the images that were pushed; ``folder``: where a bundle was written.
     """
 
     asset: str
@@ -27,6 +29,8 @@ class Made:
     fingerprint: str = ""
     names: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
+    built: bool = True
+    folder: str = ""
 
     @property
     def tag(self) -> str:
@@ -40,7 +44,11 @@ class History:
     made: Sequence[Made]
 
     def tags_before(self, moment: float, tags: Iterable[str], wanted: Collection[str]) -> list[str]:
-        """Of ``tags``, and those on record, all that are not ``wanted`` and under which nothing was made since."""
+        """Of ``tags``, and those on record, all that are not ``wanted`` and under which nothing was made since.
+
+        Releases are wanted for as long as they are among ``tags``.
+        """
+        wanted = {*wanted, *(tag for tag in tags if ref_by_name(tag) is not None)}
         lately = {each.tag for each in self.made if each.at >= moment}
         known = dict.fromkeys((*tags, *(each.tag for each in self.made if each.tag)))
         return [tag for tag in known if tag not in wanted and tag not in lately]
@@ -66,8 +74,8 @@ def superseded_images(
 ) -> Iterator[tuple[str, str]]:
     """Names to take off images of the engine, and why: those by which the pipeline alone knows what is superseded.
 
-    Only of fingerprints that are ``known``, on record here: others on the same engine made theirs. Those ``kept`` stay,
-    and so does what has a name that is not among ``names``, which go too: somebody gave it one.
+    Only of fingerprints that are ``known``, built by what is on record here: others on the same engine made theirs.
+    Those ``kept`` stay, and so does what has a name that is not among ``names``, which go too: somebody gave it one.
     """
     for image in images:
         if image.fingerprint is None or image.fingerprint not in known:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Final, TypeVar
 
 import dagster as dg
@@ -53,6 +54,8 @@ _UNFINISHED: Final = [
 
 #: So long (seconds) tags are looked at in a tick; the next one goes on with the rest.
 _LOOKING: Final = 5.0
+#: So long (seconds) an origin is not asked again where a tag of it is.
+_ASKED_AGAIN: Final = 600.0
 
 T = TypeVar("T")
 
@@ -119,11 +122,12 @@ def tags(settings: Settings) -> list[str]:
 class Memory:
     """What a process remembers between two looks, to be quicker: all of it can be had anew.
 
-    ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has.
+    ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has, and when it was asked: a tag can be
+    moved, too.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
-    fixed: dict[str, str] = field(default_factory=dict)
+    fixed: dict[tuple[Path, str], tuple[str, float]] = field(default_factory=dict)
 
 
 def survey(
@@ -167,12 +171,15 @@ def survey(
         ]
 
 
-def in_time(watched: Iterable[list[Watched]], looks_at: Callable[[list[Watched]], list[T]]) -> tuple[list[T], str]:
+def in_time(
+    watched: Iterable[list[Watched]], looks_at: Callable[[list[Watched]], list[T]], seconds: float | None = None
+) -> tuple[list[T], str]:
     """What looking at tags came to, at one at least, and the tag to go on with if there was no time for all."""
+    most = _LOOKING if seconds is None else seconds
     started = time.monotonic()
     found: list[T] = []
     for platforms in watched:
-        if found and time.monotonic() - started > _LOOKING:
+        if found and time.monotonic() - started > most:
             return found, platforms[0].tag
         found += looks_at(platforms)
     return found, ""
@@ -197,9 +204,12 @@ def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str
         return None
     if ref in here:
         return here[ref]
-    if ref not in memory.fixed:
-        at = pipeline.standing(pipeline.settings(TAG=tag))
+    settings = pipeline.settings(TAG=tag)
+    key = (settings.fate_dir, ref)
+    known = memory.fixed.get(key)
+    if known is None or time.monotonic() - known[1] > _ASKED_AGAIN:
+        at = pipeline.standing(settings)
         if at.followed:
             return None
-        memory.fixed[ref] = at.fate.commit
-    return memory.fixed[ref]
+        known = memory.fixed[key] = (at.fate.commit, time.monotonic())
+    return known[0]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.pruning import prune, summary, superseded
+from fimg_pipeline.automation.pruning import Removal, prune, summary, superseded
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import Settings
@@ -29,7 +31,7 @@ def prune_superseded(settings: Settings, console: Console, *, really: bool) -> i
             console.print(table)
         for line in waiting:
             console.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
-        counts = ", ".join(f"{count} {kind}s ({size / 1e6:.1f} MB)" for kind, count, size in summary(removals))
+        counts = _counted(removals)
         if not removals:
             console.print("nothing to remove")
             return 0
@@ -39,6 +41,13 @@ def prune_superseded(settings: Settings, console: Console, *, really: bool) -> i
         pruned = prune(removals, lambda _: None)
     for line in pruned.kept:
         click.echo(line, err=True)
-    counts = ", ".join(f"{count} {kind}s ({size / 1e6:.1f} MB)" for kind, count, size in summary(pruned.removed))
-    console.print(f"removed: {counts or 'nothing'}", highlight=False)
+    console.print(f"removed: {_counted(pruned.removed) or 'nothing'}", highlight=False)
     return 1 if pruned.kept else 0
+
+
+def _counted(removals: Sequence[Removal]) -> str:
+    """How many of what; of images only the engine knows what is freed, as they share layers."""
+    return ", ".join(
+        f"{count} {kind}{'s' if count > 1 else ''}" + (f" ({size / 1e6:.1f} MB)" if size else "")
+        for kind, count, size in summary(removals)
+    )

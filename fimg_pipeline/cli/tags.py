@@ -42,8 +42,8 @@ def remove(settings: Settings, tag: str) -> None:
     if tag == settings.tag:
         raise FimgError(f"{tag} is the configured tag, which is always there", hint="set TAG to another one first")
     with open_instance(settings) as instance:
-        was_partition = remove_tag(instance, tag)
         freshness.forget(settings.home, tag)
+        was_partition = remove_tag(instance, tag)
         if not forget(settings.home, tag) and not was_partition:
             raise FimgError(
                 f"there is no tag {tag}", hint=f"tags are: {', '.join(_tags(settings, known_tags(instance)))}"

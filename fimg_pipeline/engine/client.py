@@ -155,6 +155,11 @@ class Engine:
         except docker.errors.ImageNotFound:
             return
 
+    def used_images(self) -> frozenset[str]:
+        """The ids of images that a container was made of, whether it runs or not."""
+        containers = self._call(lambda: self.sdk.api.containers(all=True))
+        return frozenset(str(container["ImageID"]) for container in containers)
+
     def read_file(self, reference: str, path: str, limit: int) -> bytes | None:
         """The file ``path`` of an image, whose programs are not run; ``None`` when there is no file of that name.
 

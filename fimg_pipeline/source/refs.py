@@ -54,12 +54,15 @@ class FateRefs:
         return {ref: answer for ref, answer in rows if not answer.endswith(" missing")}
 
     def moves(self, ref: str) -> bool:
-        """Whether ``ref`` is a branch, which stands for another commit tomorrow."""
+        """Whether ``ref`` may stand for another commit tomorrow: all but tags and commits, whatever it is called."""
         if ref.startswith(ORIGIN):
             return True
         git = self.checkout.git
-        a_tag = git.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}") is not None
-        return not a_tag and git.text("rev-parse", "--quiet", "--verify", f"refs/heads/{ref}") is not None
+        if git.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}") is not None:
+            return False
+        # Of a commit's id there is no such name.
+        name = git.text("rev-parse", "--symbolic-full-name", "--end-of-options", ref)
+        return bool(name) and not str(name).startswith("refs/tags/")
 
     def releases(self) -> dict[str, str]:
         """FATE's releases, here and in the origin (if there is one): version → tag, ``1.11.2`` → ``v1.11.2``."""

@@ -64,9 +64,9 @@ class Handmade:
         source, new = resolve(settings, packages), freshness.read(settings.home)
         return make_plan(settings, source, engine_with(*self.made), digest, freshness=new)
 
-    def look(self) -> dict[str, Look]:
+    def look(self, now: float = NOW) -> dict[str, Look]:
         """What is found, by tag."""
-        return {each.tag: look(self.instance, each, NOW) for each in self.survey()}
+        return {each.tag: look(self.instance, each, now) for each in self.survey()}
 
     def survey(self) -> list[Watched]:
         """What is watched, for the platforms of the settings."""
@@ -84,12 +84,16 @@ class Handmade:
             dg.AssetMaterialization(SOURCE, partition=partition, tags={COMMIT: fate})
         )
         for item in (*plan.packages, *plan.buildable):
-            self.instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    planned_key(item),
-                    partition=partition,
-                    tags={FINGERPRINT: item.fingerprint, COMMIT: fate},
-                    metadata={"reference": "x"},
-                )
-            )
+            self.recorded(item, plan, partition)
         return plan
+
+    def recorded(self, item: Planned, plan: Plan, partition: dg.MultiPartitionKey | None = None) -> None:
+        """Has the instance know that an item of ``plan`` was made."""
+        self.instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                planned_key(item),
+                partition=partition or partition_key(plan.platform, plan.tag),
+                tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit},
+                metadata={"reference": "x"},
+            )
+        )

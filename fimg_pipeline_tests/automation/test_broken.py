@@ -95,3 +95,13 @@ def test_of_what_broke_and_was_mended_between_two_looks_nobody_is_told() -> None
 def test_messages_end_somewhere() -> None:
     (message,) = look({}, run(1, failed={f"image-{number}": "no" for number in range(9)}))[1]
     assert message.body.splitlines()[5:] == ["and 4 more", "with cccccccccccc", f"{UI}/runs/1"]
+
+
+def test_what_was_taken_back_works_again_though_no_run_made_it() -> None:
+    broken, _ = look({}, run(1, nginx="no", eggroll="no"))
+    broken, messages = after(broken, [], UI, {WHERE: ["eggroll"]})
+    assert messages == [] and broken[WHERE].failed == {"nginx": "no"}
+    broken, messages = after(broken, [], UI, {WHERE: ["nginx"], "arm64|nightly": ["nginx"]})
+    assert broken == {} and titles(messages) == ["fimg: nightly for amd64 works again"]
+    # And what breaks next is told.
+    assert titles(look(broken, run(2, nginx="no"))[1]) == ["fimg: nightly for amd64 is broken"]

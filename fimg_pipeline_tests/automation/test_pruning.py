@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import PUBLISHED, image_key
+from fimg_pipeline.assets.keys import PUBLISHED, bundle_key, image_key
 from fimg_pipeline.assets.partitions import add_tag, known_tags, partition_key
 from fimg_pipeline.assets.publishing import DIGESTS
 from fimg_pipeline.assets.records import FINGERPRINT
@@ -33,10 +33,11 @@ LATER = 40 * 86_400.0
 
 @dataclass
 class FakeEngine:
-    """Images by name, each with one layer; ``used`` are those that a container runs on."""
+    """Images by name, each with one layer; ``used``: a container was made of it; ``stuck``: just now."""
 
     images: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
 
     def state(self) -> EngineState:
         by_fingerprint: dict[str, set[str]] = {}
@@ -45,11 +46,14 @@ class FakeEngine:
         found = [StoredImage(each, frozenset(names), each, "amd64") for each, names in by_fingerprint.items()]
         return EngineState("amd64", tuple(found))
 
+    def used_images(self) -> frozenset[str]:
+        return frozenset(self.images[name] for name in self.used)
+
     def inspect(self, image_id: str) -> dict[str, Any]:
         return {"RootFS": {"Layers": [layer_of(image_id)]}}
 
     def remove(self, name: str) -> None:
-        if name in self.used:
+        if name in self.stuck:
             raise EngineError("conflict: a container is using its image")
         del self.images[name]
 
@@ -84,7 +88,7 @@ class Place:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         return job.execute_in_process(instance=self.instance, run_config=quiet).run_id
 
-    def build(self, fingerprint: str, tag: str = "t") -> str:
+    def build(self, fingerprint: str, tag: str = "t", result: str = "built") -> str:
         """A run that builds nginx under a tag: the name moves."""
         add_tag(self.instance, tag)
         name = f"federatedai/nginx:{tag}"
@@ -95,7 +99,7 @@ class Place:
                 image_key("nginx"),
                 partition=partition_key("amd64", tag),
                 tags={FINGERPRINT: fingerprint},
-                metadata={"reference": name},
+                metadata={"reference": name, "result": result},
             )
         )
 
@@ -197,10 +201,31 @@ def test_what_something_stands_in_the_way_of_stays_and_is_told(place: Place) -> 
     for name in ("a1", "a2", "a3"):
         place.build(name)
     name = "localhost/fimg/image/nginx:a1"
-    place.engine.used.add(name)
-    done = prune(place.going()[1], lambda _: None)
+    removals = place.going()[1]
+    place.engine.stuck.add(name)
+    done = prune(removals, lambda _: None)
     assert done.kept == (f"image {name} stays: conflict: a container is using its image",)
     assert name in place.engine.images and done.removed
+    # What is known to be used is not even listed.
+    place.engine.used.add(name)
+    assert place.going()[0] == set()
+
+
+def test_names_that_tags_share_stay_with_the_one_that_is_wanted(place: Place) -> None:
+    place.build("base", "old")
+    shared = {"reference": "federatedai/nginx:old"}
+    made = dg.AssetMaterialization(
+        image_key("nginx"), partition=partition_key("amd64", "t"), tags={FINGERPRINT: "base"}, metadata=shared
+    )
+    add_tag(place.instance, "t")
+    place.run(made)
+    assert {what for kind, what in place.going()[0] if kind == "image"} == set()
+
+
+def test_what_was_only_found_here_is_somebody_elses(place: Place) -> None:
+    for name in ("a1", "a2", "a3"):
+        place.build(name, result="reused: an image of this fingerprint was there" if name == "a1" else "built")
+    assert {kind for kind, _ in place.going()[0]} == {"run"}
 
 
 def test_what_runs_left_that_are_gone_goes(place: Place) -> None:
@@ -225,9 +250,14 @@ def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Plac
         (folder / locks.NAME).write_text(Lock(tag=tag, platform="amd64", bundles={}).text())
         for name in (folders.SUMS, folders.LOADER):
             (folder / name).write_text("x")
+        written = {"folder": dg.MetadataValue.path(str(folder))}
+        place.run(dg.AssetMaterialization(bundle_key("fate"), partition=partition_key("amd64", tag), metadata=written))
     gone = place.home / "bundles" / "try-amd64"
     (gone / "notes.txt").write_text("mine")
-    (gone.parent / "somebody's").mkdir()
+    somebodys = gone.parent / "somebody's"
+    somebodys.mkdir()
+    for name in (folders.SUMS, locks.NAME):
+        (somebodys / name).write_bytes((gone / name).read_bytes())
     going, removals, _ = place.going()
     assert {what for kind, what in going if kind == "bundle"} == {str(gone)}
     prune(removals, lambda _: None)

@@ -10,8 +10,10 @@ import pytest
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.releases import new_releases
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
-from fimg_pipeline.source.tags import recorded
+from fimg_pipeline.source import releases
+from fimg_pipeline.source.tags import record, recorded
 from fimg_pipeline_tests.source.repositories import AUTHOR, git
 
 
@@ -26,58 +28,74 @@ def home(sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path / "home"
 
 
-def tick(instance: dg.DagsterInstance, cursor: str | None) -> tuple[dg.SensorResult, list[str]]:
+def tick(instance: dg.DagsterInstance) -> tuple[str, list[str]]:
     """What the sensor says, and the partitions it adds."""
-    found = new_releases(dg.build_sensor_context(instance=instance, cursor=cursor), pipeline=Pipeline())
-    assert isinstance(found, dg.SensorResult), found
-    added = [key for request in found.dynamic_partitions_requests or () for key in request.partition_keys]
-    return found, list(added)
+    found = new_releases(dg.build_sensor_context(instance=instance), pipeline=Pipeline())
+    if isinstance(found, dg.SkipReason):
+        return str(found.skip_message), []
+    assert isinstance(found, dg.SensorResult)
+    return "", [key for request in found.dynamic_partitions_requests or () for key in request.partition_keys]
 
 
 def test_what_comes_is_added_wherever_it_is(sample: SampleSource, tmp_path: Path, home: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        first, added = tick(instance, None)
-        assert added == [] and first.skip_reason is not None and "are there already" in str(first.skip_reason)
-        same, added = tick(instance, first.cursor)
-        assert added == [] and "no new release" in str(same.skip_reason)
+        told, added = tick(instance)
+        assert added == [] and "are there already" in told
+        assert tick(instance) == ("no new release", [])
         # In the origin, annotated; here; of another kind; of a version that is not wanted.
         git(sample.fate, *AUTHOR, "tag", "-a", "-m", "x", "v1.11.8")
         git(tmp_path / "clone", "tag", "v1.11.9")
         git(sample.fate, "tag", "v1.11.10-rc1")
         git(sample.fate, "tag", "v2.0.0")
-        second, added = tick(instance, same.cursor)
-        assert sorted(added) == ["1.11.8-release", "1.11.9-release"]
+        assert sorted(tick(instance)[1]) == ["1.11.8-release", "1.11.9-release"]
         assert recorded(home) == {"1.11.8-release": "v1.11.8", "1.11.9-release": "v1.11.9"}
-        assert tick(instance, second.cursor)[1] == []
+        assert tick(instance)[1] == []
 
 
-def test_what_is_not_wanted_is_said_once(sample: SampleSource, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_wanted_is_added_once_it_is(
+    sample: SampleSource, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RELEASES", ">=1.11.4,<2")
     with dg.DagsterInstance.ephemeral() as instance:
-        first, _ = tick(instance, None)
+        tick(instance)
         git(sample.fate, "tag", "v1.11.3")
-        second, added = tick(instance, first.cursor)
+        told, added = tick(instance)
         assert added == [] and recorded(home) == {}
-        assert "RELEASES=<2,>=1.11.4 leaves out 1.11.3" in str(second.skip_reason)
-        assert "leaves out" not in str(tick(instance, second.cursor)[0].skip_reason)
+        assert "RELEASES=<2,>=1.11.4 leaves out 1.11.3" in told
+        monkeypatch.setenv("RELEASES", "==1.11.*")
+        assert tick(instance)[1] == ["1.11.3-release"]
+
+
+def test_what_a_person_said_a_tag_stands_for_it_does(sample: SampleSource, home: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick(instance)
+        record(home, "1.11.8-release", "origin/hotfix")
+        git(sample.fate, "tag", "v1.11.8")
+        tick(instance)
+        assert recorded(home) == {"1.11.8-release": "origin/hotfix"}
+
+
+def test_a_damaged_file_is_named(home: Path) -> None:
+    home.mkdir()
+    (home / "releases.json").write_text("{")
+    with pytest.raises(FimgError, match=r"releases\.json is damaged"):
+        releases.known(home)
 
 
 def test_a_release_whose_tag_is_a_partition_already(sample: SampleSource, home: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        first, _ = tick(instance, None)
+        tick(instance)
         add_tag(instance, "1.11.8-release")
         git(sample.fate, "tag", "v1.11.8")
-        assert tick(instance, first.cursor)[1] == []
+        assert tick(instance)[1] == []
         assert recorded(home) == {"1.11.8-release": "v1.11.8"}
 
 
 def test_an_origin_that_does_not_answer_is_said_and_nothing_forgotten(tmp_path: Path, home: Path) -> None:
     git(tmp_path / "clone", "remote", "set-url", "origin", "http://127.0.0.1:1/FATE.git")
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, cursor='["1.11.2"]')
-        found = new_releases(context, pipeline=Pipeline())
-    assert isinstance(found, dg.SkipReason)
-    assert found.skip_message is not None and "can't be asked for its refs" in found.skip_message
+        assert "can't be asked for its refs" in tick(instance)[0]
+    assert releases.known(home) is None
 
 
 @pytest.mark.parametrize("text", ["1.11", "==", "latest"])

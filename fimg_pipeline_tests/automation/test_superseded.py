@@ -42,7 +42,9 @@ def test_tags_go_that_nobody_wants_and_nothing_was_built_under() -> None:
     tags = ["nightly", "1.11.2-release", "never-built"]
     # Of one that is no partition any more the images may be there still.
     assert HISTORY.tags_before(50, tags, ["1.11.2-release"]) == ["never-built", "try"]
-    assert HISTORY.tags_before(15, tags, []) == ["1.11.2-release", "never-built"]
+    # Releases stay as long as they are partitions.
+    assert HISTORY.tags_before(15, tags, []) == ["never-built"]
+    assert HISTORY.tags_before(15, ["never-built"], []) == ["never-built", "1.11.2-release"]
 
 
 def image(fingerprint: str | None, *names: str, kind: str = "image/nginx") -> StoredImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,19 @@ from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation import watching
 from fimg_pipeline.automation.run_requests import REQUEST, Look
 from fimg_pipeline.automation.schedules import schedules
+from fimg_pipeline.automation.stale import PAUSES
 from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
+from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.tags import record
-from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
+from fimg_pipeline_tests.automation.handmade import NOW, Handmade, environ_of
 from fimg_pipeline_tests.source.repositories import git
+
+DAY = 86_400.0
 
 
 @pytest.fixture
@@ -162,6 +167,57 @@ def test_a_tag_that_can_not_be_looked_at_keeps_no_other_from_it(watched: Handmad
     assert found["nightly"].request is None
     assert found["nightly"].told.startswith("can't be looked at: TAG=nightly stands for origin/develop")
     assert found["t"].request is not None
+
+
+def test_what_was_never_begun_was_not_tried(watched: Handmade) -> None:
+    """Of what stands on something that fails nothing is known, and when that is mended it is asked for at once."""
+    for _ in range(len(PAUSES) + 1):
+        request = watched.look(NOW + 10 * DAY)["t"].request
+        assert request is not None
+        run_of(watched, request, Event("image", "base-image", "failed", 1.0, "no"))
+    last = watched.look(NOW + 10 * DAY)["t"]
+    assert "base-image tried 5 times" in last.told and not {"base-image", "fateflow"} & selected(last)
+    plan = watched.plan(watched.settings())
+    base = plan.image("base-image")
+    for item in (*plan.packages, base):
+        watched.made.append(item)
+        watched.recorded(item, plan)
+    assert "fateflow" in selected(watched.look(NOW + 10 * DAY)["t"])
+
+
+def test_a_run_of_which_nothing_is_known_has_tried_all(watched: Handmade) -> None:
+    request = watched.look()["t"].request
+    assert request is not None
+    run_of(watched, request)
+    assert "nginx tried again in" in watched.look(time.time())["t"].told
+
+
+def run_of(watched: Handmade, request: dg.RunRequest, *events: Event) -> None:
+    """A run that was asked for and fails, after its steps have said so."""
+
+    @dg.op
+    def work(context) -> None:  # type: ignore[no-untyped-def]  # Dagster wants its own type or none
+        for event in events:
+            report(watched.settings().home, context.run_id, event)
+        raise RuntimeError("it failed")
+
+    @dg.job
+    def job() -> None:
+        work()
+
+    tags = {**request.tags, "dagster/partition": str(request.partition_key)}
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    job.execute_in_process(instance=watched.instance, tags=tags, raise_on_error=False, run_config=quiet)
+
+
+@pytest.mark.parametrize("ref", ["HEAD", "refs/heads/other", "other"])
+def test_whatever_a_ref_that_moves_is_called_it_is_followed(sample: SampleSource, watched: Handmade, ref: str) -> None:
+    git(sample.fate, "checkout", "-q", "-b", "other")
+    record(watched.settings().home, "mine", ref)
+    watched.build("mine")
+    assert watched.look()["mine"].told.startswith("up to date at")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    assert selected(watched.look()["mine"]) == {"source", "package/proxy", "nginx"}
 
 
 def test_a_tick_goes_on_where_the_last_one_had_no_time(watched: Handmade, monkeypatch: pytest.MonkeyPatch) -> None:
