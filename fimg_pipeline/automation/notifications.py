@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Final
 
@@ -14,10 +15,10 @@ from pydantic import ValidationError
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
-from fimg_pipeline.automation.deliveries import undelivered
+from fimg_pipeline.automation.deliveries import items, undelivered
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.stale import stale
-from fimg_pipeline.automation.watching import Memory, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
@@ -127,25 +128,28 @@ def _settled(instance: dg.DagsterInstance, pipeline: Pipeline, broken: Mapping[s
     for platforms in survey(instance, pipeline, _MEMORY, pipeline.settings().watched_platforms):
         for watched in platforms:
             where = watched.partition
-            if where not in broken or watched.run is not None or watched.problem:
-                continue
-            try:
-                lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
-                lacking |= set() if lacking else {item.name for item in undelivered(watched)}
-            except FimgError:
-                continue
-            names = broken[where].failed
-            # Of what has no asset (a run that was killed, the source) it is settled when all is.
-            found[where] = [name for name in names if _asset(name) not in lacking and (_has_asset(name) or not lacking)]
+            if where in broken and watched.run is None and not watched.problem:
+                with suppress(FimgError):
+                    found[where] = _settled_of(watched, broken[where].failed)
     return found
 
 
-def _asset(name: str) -> str:
-    return name.replace(" ", "/", 1)
+def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
+    """Images and packages that are made as planned, what was carried elsewhere as it should be, and builds of all.
 
-
-def _has_asset(name: str) -> bool:
-    return not name.startswith(("job ", "source "))
+    Of what nobody asks for by itself (a push that somebody made) only a run tells.
+    """
+    lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
+    carried = set() if lacking else {item.name for item in items(watched)[0]}
+    carried -= {item.name for item in undelivered(watched)} if carried else set()
+    settled = []
+    for name in names:
+        asset = name.replace(" ", "/", 1)
+        made = name in IMAGES or name.startswith("package ")
+        builds = name.startswith(("job build", "job __ASSET_JOB", "source "))
+        if asset not in lacking if made else not lacking if builds else asset in carried:
+            settled.append(name)
+    return settled
 
 
 def _send(urls: Sequence[str], message: Message) -> Message:

@@ -142,7 +142,7 @@ def _history(instance: dg.DagsterInstance) -> History:
                         (each.tags or {}).get(FINGERPRINT, ""),
                         names,
                         _pushed(each),
-                        not str(_text(each, "result")).startswith("reused"),
+                        not _text(each, "result").startswith("reused"),
                         _text(each, "folder"),
                     )
                 )
@@ -172,9 +172,10 @@ def _of_engine(
     # Tags may share names: those of their base images, with one BASE_TAG.
     names = {name for each in history.made if each.tag in gone for name in each.names}
     names -= {name for each in last for name in each.names}
-    known = {each.fingerprint for each in history.made if each.fingerprint and each.built}
+    known = {each.fingerprint for each in history.made if each.fingerprint}
+    built = {each.fingerprint for each in history.made if each.fingerprint and each.built}
     kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
-    going = dict(superseded_images((each for each in images if each.image_id not in used), known, kept, names))
+    going = dict(superseded_images((each for each in images if each.image_id not in used), known, built, kept, names))
     local = {base.local_reference(platform) for base in BASES.values() for platform in PLATFORMS}
     going |= dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
     for name, why in going.items():

@@ -70,12 +70,17 @@ class History:
 
 
 def superseded_images(
-    images: Iterable[StoredImage], known: Collection[str], kept: Collection[str], names: Collection[str]
+    images: Iterable[StoredImage],
+    known: Collection[str],
+    built: Collection[str],
+    kept: Collection[str],
+    names: Collection[str],
 ) -> Iterator[tuple[str, str]]:
     """Names to take off images of the engine, and why: those by which the pipeline alone knows what is superseded.
 
-    Only of fingerprints that are ``known``, built by what is on record here: others on the same engine made theirs.
-    Those ``kept`` stay, and so does what has a name that is not among ``names``, which go too: somebody gave it one.
+    Only of fingerprints that are ``known``, on record here, and those ``built`` here: others on the same engine made
+    theirs. Those ``kept`` stay, and so does what has a name that is not among ``names``, which go too: somebody gave it
+    one.
     """
     for image in images:
         if image.fingerprint is None or image.fingerprint not in known:
@@ -84,7 +89,7 @@ def superseded_images(
         theirs = image.references - own
         going = theirs & set(names)
         yield from ((name, "its tag is gone") for name in sorted(going))
-        if own and image.fingerprint not in kept and theirs == going:
+        if own and image.fingerprint in built and image.fingerprint not in kept and theirs == going:
             yield from ((name, "superseded") for name in sorted(own))
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,11 @@ def test_what_a_revert_mends_is_told(hook: Hook, sample: SampleSource, tmp_path:
             return str(found.skip_reason.skip_message)
 
         assert tick() == "1 broken; told: fimg: t for amd64 is broken"
+        # A push by hand, which nobody asks for by itself: only another one tells.
+        pushed = Event("registry", "images", "failed", 1.0, "401")
+        told.run(pushed)
+        assert tick() == "1 broken"
+        told.run(replace(pushed, what="built"))
         assert tick() == "1 broken"
         git(sample.fate, *AUTHOR, "revert", "--no-edit", "HEAD")
         assert tick() == "0 broken; told: fimg: t for amd64 works again"

@@ -52,9 +52,10 @@ def image(fingerprint: str | None, *names: str, kind: str = "image/nginx") -> St
     return StoredImage(f"sha256:{fingerprint}", frozenset({*own, *names}), fingerprint, "amd64")
 
 
-def going(*images: StoredImage, names: tuple[str, ...] = ()) -> dict[str, str]:
+def going(*images: StoredImage, names: tuple[str, ...] = (), found: bool = False) -> dict[str, str]:
+    """``found``: n2 was not built here."""
     known = {each.fingerprint for each in HISTORY.made}
-    return dict(superseded_images(images, known, {"n4", "n3", "r1"}, names))
+    return dict(superseded_images(images, known, known - {"n2"} if found else known, {"n4", "n3", "r1"}, names))
 
 
 def test_superseded_images_and_packages_go() -> None:
@@ -80,6 +81,9 @@ def test_names_of_a_tag_that_is_gone_go_with_what_has_no_other() -> None:
     # What is used under another tag keeps its own.
     assert going(image("n4", *names, "federatedai/nginx:nightly"), names=names) == {names[0]: "its tag is gone"}
     assert going(image("t1", *names, "me/nginx:keep"), names=names) == {names[0]: "its tag is gone"}
+    # Somebody else built it: only the name is ours.
+    found = going(image("n2", *names), names=names, found=True)
+    assert found == {names[0]: "its tag is gone"}
     # The name is somebody else's by now.
     assert going(image(None, *names), names=names) == {}
 
