@@ -82,3 +82,4 @@ bench: setup
 	@$(VENV)/bin/python -m bench.matrix
 	@$(VENV)/bin/python -m bench.ship
 	@$(VENV)/bin/python -m bench.register
+	@$(VENV)/bin/python -m bench.automation

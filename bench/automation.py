@@ -88,10 +88,12 @@ def fill(instance: dg.DagsterInstance, fate: Path) -> int:
     return count
 
 
-def tick(instance: dg.DagsterInstance, name: str) -> Any:
+def tick(instance: dg.DagsterInstance, name: str, cursor: str = "") -> str:
+    """One tick of a sensor; the cursor it leaves, empty where it came to the end."""
     sensor: Any = next(each for each in sensors(build_jobs(load())) if each.name == name)
-    with dg.build_sensor_context(instance=instance) as context:
-        return sensor(context, pipeline=Pipeline())
+    with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+        found = sensor(context, pipeline=Pipeline())
+    return str(found.cursor or "")
 
 
 def _timed(work: Callable[[], Any]) -> float:
@@ -100,10 +102,14 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.monotonic() - started
 
 
-def measured(instance: dg.DagsterInstance, name: str) -> tuple[float, float]:
-    """Seconds of a sensor's first tick in a process, and of one after it."""
-    commits._MEMORY, deliveries._MEMORY = Memory(), Memory()  # type: ignore[misc]
-    return _timed(lambda: tick(instance, name)), _timed(lambda: tick(instance, name))
+def around(instance: dg.DagsterInstance, name: str) -> tuple[float, int]:
+    """Seconds of the longest tick of those that it takes to look at all tags once, and how many these are."""
+    longest, count, cursor = 0.0, 0, ""
+    while cursor or not count:
+        started = time.monotonic()
+        cursor = tick(instance, name, cursor)
+        longest, count = max(longest, time.monotonic() - started), count + 1
+    return longest, count
 
 
 def real(folder: Path, fate: Path) -> list[str]:
@@ -138,17 +144,20 @@ def main() -> None:
             dg.DagsterInstance.local_temp(str(folder / "many")) as instance,
         ):
             rows.append(f"| loading the definitions, import of Dagster included | {loading():.1f} s | 2 s |")
-            count = fill(instance, sample.fate)
+            made = fill(instance, sample.fate)
             for name in ("commits", "deliveries"):
-                first, again = measured(instance, name)
-                rows.append(f"| a tick of `{name}`, the first of a process | {first:.1f} s | 10 s |")
-                rows.append(f"| a tick of `{name}`, any other | {again:.1f} s | 10 s |")
+                commits._MEMORY, deliveries._MEMORY = Memory(), Memory()  # type: ignore[misc]
+                for when in ("first of a process", "next"):
+                    longest, count = around(instance, name)
+                    what = f"`{name}` once around all tags, the {when}: longest of {count} ticks"
+                    rows.append(f"| {what} | {longest:.1f} s | 10 s |")
         rows += real(folder / "real", Path(given)) if given else []
     renew(
         "bench/automation.py",
         f"""## Looking every minute
 
-{TAGS} tags on {len(PLATFORMS)} platforms, all images and packages of them on record: {count} materializations.
+{TAGS} tags on {len(PLATFORMS)} platforms, all images and packages of them on record: {made} materializations;
+nothing of it is pushed or bundled, so `deliveries` asks for runs of all.
 
 | what | measured | goal |
 |---|---|---|

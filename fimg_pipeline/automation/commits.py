@@ -17,7 +17,7 @@ from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import identity, metadata, written
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags
 from fimg_pipeline.settings import Settings
 
 #: What has been read of the instance stays with the process: another one reads it again.
@@ -57,7 +57,7 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
             context.log.info(line)
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else "\n".join([*told, *([f"goes on with {left}"] if left else [])]),
+        skip_reason=None if requests else said(told, left),
         dynamic_partitions_requests=[TAGS.build_add_request(new)] if new else [],
         asset_events=_overview(instance, settings),
         cursor=left,

@@ -24,7 +24,7 @@ from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.run_requests import attempts_of, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, unfinished
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.ship.folder import BUNDLES
@@ -40,7 +40,6 @@ _JOBS: Final = {
 }
 #: All jobs that are asked for.
 DELIVERING: Final = (*_JOBS, PUBLISH_LISTS)
-
 
 #: What has been read of the instance stays with the process: another one reads it again.
 _MEMORY: Final = Memory()
@@ -87,11 +86,6 @@ def items(watched: Watched) -> tuple[list[Item], str]:
     return found, problem
 
 
-def undelivered(watched: Watched) -> list[Item]:
-    """What was built and is not where ``AFTER_BUILD`` wants it."""
-    return [item for item in items(watched)[0] if not _is_made(item, watched.records)]
-
-
 def _to_register(watched: Watched) -> list[Item]:
     wanted = configured_for(watched.settings)
     lacking = sorted({each.image for each in wanted} - set(watched.selected))
@@ -111,8 +105,9 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
         why = _why_not_yet(watched)
         if why is not None:
             return Delivery(where + why)
-        problem = items(watched)[1]
-        decision = decide(undelivered(watched), watched.records, attempts_of(instance, watched), now)
+        all_of_it, problem = items(watched)
+        lacking = [item for item in all_of_it if not is_made(item, watched.records)]
+        decision = decide(lacking, watched.records, attempts_of(instance, watched), now)
         held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
@@ -140,7 +135,8 @@ def _why_not_yet(watched: Watched) -> str | None:
     return f"{left} to be built first" if left else None
 
 
-def _is_made(item: Item, records: Mapping[str, Record]) -> bool:
+def is_made(item: Item, records: Mapping[str, Record]) -> bool:
+    """Whether it is on record as it is wanted."""
     return item.name in records and records[item.name].fingerprint == item.fingerprint
 
 
@@ -151,7 +147,7 @@ def _is_pushed(watched: Watched) -> bool:
             return False
     except FimgError:
         return False
-    return _is_made(Item(_PUSHED, pushed_fingerprint(_images(watched), watched.settings.prefix)), watched.records)
+    return is_made(Item(_PUSHED, pushed_fingerprint(_images(watched), watched.settings.prefix)), watched.records)
 
 
 def _of_tag(
@@ -168,7 +164,7 @@ def _of_tag(
     by_platform = {platform: ledger.records(str(partition_key(platform, first.tag))) for platform in PLATFORMS}
     pushed = {platform: found[_PUSHED].fingerprint for platform, found in by_platform.items() if _PUSHED in found}
     item, records = Item(_LISTED, listed_fingerprint(pushed)), ledger.records(first.tag)
-    if _is_made(item, records):
+    if is_made(item, records):
         return Delivery(f"{where}in the registry")
     try:
         decision = decide([item], records, attempts_of(instance, first, first.tag), now)
@@ -209,7 +205,7 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
                 context.log.info(line)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else "\n".join([*told, *([f"goes on with {left}"] if left else [])]),
+            skip_reason=None if requests else said(told, left),
             cursor=left,
         )
 

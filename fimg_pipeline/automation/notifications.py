@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
-from fimg_pipeline.automation.deliveries import items, undelivered
+from fimg_pipeline.automation.deliveries import is_made, items
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, survey, tags
@@ -140,8 +140,7 @@ def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
     Of what nobody asks for by itself (a push that somebody made) only a run tells.
     """
     lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
-    carried = set() if lacking else {item.name for item in items(watched)[0]}
-    carried -= {item.name for item in undelivered(watched)} if carried else set()
+    carried = {item.name for item in items(watched)[0] if is_made(item, watched.records)} if not lacking else set()
     settled = []
     for name in names:
         asset = name.replace(" ", "/", 1)

@@ -185,6 +185,11 @@ def in_time(
     return found, ""
 
 
+def said(told: Sequence[str], left: str) -> str:
+    """What a tick that asks for nothing says: a line for what it looked at, and the tag it goes on with, if any."""
+    return "\n".join([*told, *([f"goes on with {left}"] if left else [])])
+
+
 def unfinished(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:
     """The runs that wait or are under way, by partition."""
     return {run.tags.get("dagster/partition", ""): run for run in unfinished_runs(instance)}

@@ -10,11 +10,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import PUBLISHED, bundle_key, image_key
+from fimg_pipeline.assets.keys import OVERVIEW, PUBLISHED, bundle_key, image_key
 from fimg_pipeline.assets.partitions import add_tag, known_tags, partition_key
 from fimg_pipeline.assets.publishing import DIGESTS
 from fimg_pipeline.assets.records import FINGERPRINT
-from fimg_pipeline.automation import pruning
+from fimg_pipeline.automation import prune_job, pruning
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.pruning import Removal, prune, superseded
 from fimg_pipeline.automation.watching import KEYS
@@ -263,3 +263,31 @@ def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Plac
     prune(removals, lambda _: None)
     assert [path.name for path in gone.iterdir()] == ["notes.txt"]
     assert {path.name for path in gone.parent.iterdir()} == {"t-amd64", "try-amd64", "somebody's"}
+
+
+def test_the_job_removes_and_says_what(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a1", "a2", "a3"):
+        place.build(name)
+    monkeypatch.setattr(prune_job, "Engine", lambda: place.engine)
+
+    class Settled(dg.ConfigurableResource[Any]):
+        def settings(self) -> Settings:
+            return place.settings
+
+    done = prune_job.prune_job.execute_in_process(instance=place.instance, resources={"pipeline": Settled()})
+    assert done.success and set(place.engine.images.values()) == {"a2", "a3"}
+    (output,) = [event for event in done.all_node_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
+    table: Any = output.step_output_data.metadata["removed"]
+    assert {row.data["kind"]: row.data["removed"] for row in table.records} == {"image": 1, "layer": 1, "run": 1}
+
+
+def test_of_the_table_of_how_all_stands_few_are_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_MOST_WRITTEN", 2)
+    for _ in range(2):
+        place.instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW))
+    assert place.going()[0] == set()
+    place.instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW))
+    going, removals, _ = place.going()
+    assert going == {("history", "overview")}
+    prune(removals, lambda _: None)
+    assert place.instance.fetch_materializations(OVERVIEW, limit=1).records == []
