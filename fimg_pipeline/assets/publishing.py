@@ -19,11 +19,11 @@ from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, log_path, report, telling
+from fimg_pipeline.ship.collect import collect
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.lists import put_list, with_those_of_others
 from fimg_pipeline.ship.push import missing, platform_tag, publication, push
-from fimg_pipeline.ship.save import collect
 from fimg_pipeline.ship.wanted import fate_images
 
 GATE: Final = "registry_has_every_digest"

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import docker
 import docker.errors
@@ -64,6 +64,13 @@ class EngineError(FimgError):
 
 class EngineUnreachableError(EngineError, TransientError):
     """No engine answers; may pass when one is started."""
+
+
+class Saving(NamedTuple):
+    """Images that an engine is sending: ``stop``, from another thread, has the ``archive`` end where it is."""
+
+    archive: IO[bytes]
+    stop: Callable[[], None]
 
 
 class Engine:
@@ -190,8 +197,8 @@ class Engine:
             container.remove(force=True, v=True)
 
     @contextmanager
-    def save(self, image_ids: Sequence[str]) -> Iterator[IO[bytes]]:
-        """The archive of images, as a stream to be read to its end in the block: each layer once, in one of two forms.
+    def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:
+        """The archive of images, to be read to its end in the block: each layer once, in one of two forms.
 
         Raises what the engine says when it ends early, even if the block took that for something else.
         """
@@ -203,7 +210,7 @@ class Engine:
         )
         assert process.stdout is not None and process.stderr is not None
         try:
-            yield process.stdout
+            yield Saving(process.stdout, process.kill)
         finally:
             process.stdout.close()
             said = process.stderr.read().decode("utf-8", "replace").strip()

@@ -18,8 +18,8 @@ from fimg_pipeline.kuscia.importing import import_image
 from fimg_pipeline.kuscia.node import Held, Node
 from fimg_pipeline.kuscia.reference import Reference, parse
 from fimg_pipeline.ship.bundle import Content
+from fimg_pipeline.ship.collect import collect
 from fimg_pipeline.ship.layers import LayerStore
-from fimg_pipeline.ship.save import collect
 from fimg_pipeline.ship.saved import SavedImage
 
 #: Questions to nodes at a time.

@@ -6,19 +6,19 @@ again. The gzip around it does not compress. Equal images are an equal file.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 from isal import igzip
 
+from fimg_pipeline.ship.digests import Digest, digest_of
 from fimg_pipeline.ship.gzipped import Sink, StoredGzip, stored_size
-from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError, digest_of
+from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
 from fimg_pipeline.ship.parts import File, PartReader, PartWriter
 from fimg_pipeline.ship.saved import SavedImage
 
@@ -89,13 +89,12 @@ def write(
 
 def stream(content: Content, store: LayerStore, sink: Sink) -> None:
     """Writes the archive without a gzip around it; :class:`ShipError` when a layer is not as it was kept."""
-    target: Any = sink
-    with tarfile.open(fileobj=target, mode="w|", bufsize=_BUFFER, format=tarfile.GNU_FORMAT) as tar:
-        for name, document in content.documents.items():
-            tar.addfile(_member(name, len(document)), io.BytesIO(document))
-        for layer in content.layers(store):
-            with store.path(layer).open("rb") as file:
-                tar.addfile(_member(_layer_name(layer.diff_id), layer.packed_size), _Required(file, layer, store))
+    tar = _Tar(sink)
+    for name, document in content.documents.items():
+        tar.add(name, len(document), [document])
+    for layer in content.layers(store):
+        tar.add(_layer_name(layer.diff_id), layer.packed_size, _required(layer, store))
+    tar.end()
 
 
 def verify(
@@ -125,47 +124,51 @@ def verify(
             )
 
 
-class _Hashing:
-    """Reads ``file`` and hashes what it reads."""
+class _Tar:
+    """A tar as it goes into ``sink``. In large pieces: the standard library's stream copies each many times over."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._size = 0
 
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
-        self.digest.update(data)
-        return data
+    def add(self, name: str, size: int, pieces: Iterable[bytes]) -> None:
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = size, 0o644
+        self._write(member.tobuf(tarfile.GNU_FORMAT))
+        for piece in pieces:
+            self._write(piece)
+        self._fill(tarfile.BLOCKSIZE)
+
+    def end(self) -> None:
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._fill(tarfile.RECORDSIZE)
+
+    def _fill(self, multiple: int) -> None:
+        self._write(bytes(-self._size % multiple))
+
+    def _write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self._size += len(data)
 
 
-class _Required(_Hashing):
-    """A layer's file that keeps its last bytes back unless it is as it was kept: half of one is no layer to anybody."""
-
-    def __init__(self, file: IO[bytes], layer: Layer, store: LayerStore) -> None:
-        super().__init__(file)
-        self._layer = layer
-        self._store = store
-        self._left = layer.packed_size
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = super().read(size)
-        self._left -= len(data)
-        if self._left <= 0:
-            self._store.require_digest(self._layer, f"sha256:{self.digest.hexdigest()}")
-        return data
+def _required(layer: Layer, store: LayerStore) -> Iterator[bytes]:
+    """What is kept of a layer; its last piece only if it is as it was kept: half of one is no layer to anybody."""
+    digest, left, piece = Digest(), layer.packed_size, b""
+    with store.path(layer).open("rb") as file:
+        while left and (piece := file.read(min(_BUFFER, left))):
+            digest.update(piece)
+            left -= len(piece)
+            if left:
+                yield piece
+    store.require_digest(layer, str(digest))
+    yield piece
 
 
 def _digest_of_file(file: IO[bytes]) -> str:
-    hashing = _Hashing(file)
-    while hashing.read(_BUFFER):
-        pass
-    return f"sha256:{hashing.digest.hexdigest()}"
-
-
-def _member(name: str, size: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o644
-    return member
+    digest = Digest()
+    while piece := file.read(_BUFFER):
+        digest.update(piece)
+    return str(digest)
 
 
 def _config_name(image: SavedImage) -> str:

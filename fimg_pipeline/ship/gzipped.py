@@ -40,27 +40,29 @@ class StoredGzip(io.RawIOBase):
         self._size += len(data)
         self._pending += data
         whole = len(self._pending) // _BLOCK * _BLOCK
-        for start in range(0, whole, _BLOCK):
-            self._block(self._pending[start : start + _BLOCK], last=False)
-        del self._pending[:whole]
+        if whole:
+            pieces = [self._pending[start : start + _BLOCK] for start in range(0, whole, _BLOCK)]
+            self._sink.write(b"".join(part for piece in pieces for part in (_head(piece, last=False), piece)))
+            del self._pending[:whole]
         return len(data)
 
     def close(self) -> None:
         if self.closed:
             return
-        self._block(self._pending, last=True)
+        self._sink.write(_head(self._pending, last=True) + self._pending)
         self._sink.write(struct.pack("<II", self._checksum, self._size & 0xFFFFFFFF))
         super().close()
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        # What was not written to its end gets none; that it can't be is what the block says.
+        # What was not written to its end gets none.
         if kind is None:
             self.close()
         else:
             super().close()
 
-    def _block(self, data: bytearray, *, last: bool) -> None:
-        self._sink.write(struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data)
+
+def _head(block: bytearray, *, last: bool) -> bytes:
+    return struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF)
 
 
 def stored_size(size: int) -> int:

@@ -5,7 +5,6 @@ A layer's name is its diff id, the digest of the uncompressed tar, which is what
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -19,6 +18,7 @@ from typing import IO, Final
 from isal import igzip_threaded
 
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.ship.digests import Digest, digest_of
 from fimg_pipeline.ship.parts import file_of
 from fimg_pipeline.state import held, is_left_behind
 
@@ -63,7 +63,7 @@ class LayerStore:
 
     def add(self, read: Callable[[int], bytes]) -> Layer:
         """Compresses the tar that ``read(size)`` gives until it gives nothing; keeps it unless it is kept already."""
-        digest, size = hashlib.sha256(), 0
+        digest, size = Digest(), 0
         with self._new() as new:
             with new.open("wb") as file:
                 packed = _Hashed(file)
@@ -72,7 +72,7 @@ class LayerStore:
                         digest.update(chunk)
                         size += len(chunk)
                         sink.write(chunk)
-            layer = Layer(f"sha256:{digest.hexdigest()}", size, f"sha256:{packed.digest.hexdigest()}", packed.size)
+            layer = Layer(str(digest), size, str(packed.digest), packed.size)
             if self.find(layer.diff_id) is None:
                 new.replace(self.path(layer))
                 self._write(self._record(layer.diff_id), json.dumps(asdict(layer)).encode())
@@ -164,14 +164,15 @@ class _Hashed(io.RawIOBase):
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.digest = hashlib.sha256()
+        self.digest = Digest()
         self.size = 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.digest.update(data)
+        # Hashed while the compressor goes on, which may use its buffer again.
+        self.digest.update(bytes(data))
         self.size += len(data)
         return self._file.write(data)
 
@@ -195,10 +196,6 @@ def _digest_in(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     return text if _DIGEST.fullmatch(text) else None
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _hex(digest: str) -> str:

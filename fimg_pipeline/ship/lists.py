@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.ship.destination import Destination
-from fimg_pipeline.ship.layers import ShipError, digest_of
+from fimg_pipeline.ship.digests import digest_of
+from fimg_pipeline.ship.layers import ShipError
 from fimg_pipeline.ship.push import platform_tag
 from fimg_pipeline.ship.registry import MANIFEST_LIST
 from fimg_pipeline.ship.wanted import REVISION

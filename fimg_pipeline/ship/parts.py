@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+from fimg_pipeline.ship.digests import Digest
 
 _CHUNK: Final = 1 << 20
 
@@ -30,7 +31,7 @@ class PartWriter(io.RawIOBase):
         self._max_size = max_size
         self._file: IO[bytes] | None = None
         self._size = 0
-        self._digest = hashlib.sha256()
+        self._digest = Digest()
         #: What is written and closed.
         self.files: list[File] = []
 
@@ -38,7 +39,7 @@ class PartWriter(io.RawIOBase):
         return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        rest = memoryview(data)
+        rest = memoryview(bytes(data))
         while rest:
             if self._file is None:
                 self._file = (self._folder / self._next()).open("wb")
@@ -63,8 +64,8 @@ class PartWriter(io.RawIOBase):
         assert self._file is not None
         name = self._next()
         self._file.close()
-        self.files.append(File(name, self._size, self._digest.hexdigest()))
-        self._file, self._size, self._digest = None, 0, hashlib.sha256()
+        self.files.append(File(name, self._size, self._digest.hex()))
+        self._file, self._size, self._digest = None, 0, Digest()
 
 
 class PartReader(io.RawIOBase):
@@ -75,7 +76,7 @@ class PartReader(io.RawIOBase):
         self._names = list(names)
         self._file: IO[bytes] | None = None
         self._size = 0
-        self._digest = hashlib.sha256()
+        self._digest = Digest()
         #: What is read to its end.
         self.files: list[File] = []
 
@@ -103,14 +104,14 @@ class PartReader(io.RawIOBase):
     def _finish(self) -> None:
         assert self._file is not None
         self._file.close()
-        self.files.append(File(self._names[len(self.files)], self._size, self._digest.hexdigest()))
-        self._file, self._size, self._digest = None, 0, hashlib.sha256()
+        self.files.append(File(self._names[len(self.files)], self._size, self._digest.hex()))
+        self._file, self._size, self._digest = None, 0, Digest()
 
 
 def file_of(path: Path) -> File:
     """What a file is."""
-    digest = hashlib.sha256()
+    digest = Digest()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-        return File(path.name, file.tell(), digest.hexdigest())
+        return File(path.name, file.tell(), digest.hex())

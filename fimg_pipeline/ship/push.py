@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,11 @@ from typing import IO, Final, cast
 
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.ship.destination import Destination
-from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError, digest_of
+from fimg_pipeline.ship.digests import digest_of
+from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
 from fimg_pipeline.ship.registry import MANIFEST, Described, Registry
 from fimg_pipeline.ship.saved import SavedImage
+from fimg_pipeline.ship.together import together
 from fimg_pipeline.ship.transport import GivenUpError, RegistryError, RegistryUnreachableError
 
 _CONFIG: Final = "application/vnd.docker.container.image.v1+json"
@@ -227,19 +228,4 @@ def _upload(registry: Registry, repository: str, blob: Blob, log: Log) -> None:
 
 
 def _all(registry: Registry, tasks: Sequence[Callable[[], None]]) -> None:
-    """Runs ``tasks`` side by side; after the first error those that have not begun are left undone.
-
-    When somebody interrupts it, so are those that have.
-    """
-    pool = ThreadPoolExecutor(_WORKERS)
-    try:
-        futures = [pool.submit(task) for task in tasks]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        failed = next((future for future in futures if future in done and future.exception() is not None), None)
-    except BaseException:
-        registry.transport.give_up()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    if failed is not None:
-        failed.result()
+    together(tasks, _WORKERS, registry.transport.give_up)

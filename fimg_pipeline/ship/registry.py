@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from requests.utils import parse_dict_header
 
-from fimg_pipeline.ship.layers import digest_of
+from fimg_pipeline.ship.digests import digest_of
 from fimg_pipeline.ship.transport import Answer, RegistryError, RegistryUnreachableError, Transport, one_line, parts_of
 
 MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"

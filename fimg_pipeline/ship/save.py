@@ -1,19 +1,17 @@
-"""Bundles from an engine's images: what the store lacks is read from the engine, the rest is put together from it."""
+"""Bundles from an engine's images, put together from the store."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.ship import bundle as archives
 from fimg_pipeline.ship import folder as folders
-from fimg_pipeline.ship import lock as locks
-from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
+from fimg_pipeline.ship.collect import collect
+from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.lock import (
     Lock,
     LockedBundle,
@@ -26,13 +24,8 @@ from fimg_pipeline.ship.lock import (
     needs,
 )
 from fimg_pipeline.ship.push import publication
-from fimg_pipeline.ship.saved import SavedImage, kept, read_saved
-
-#: What is left free on a disk that is written to.
-_SPARE: Final = 64 << 20
-#: How large layers are compressed, at most as a rule; images of FATE are a third.
-_PACKED_SHARE: Final = 0.5
-_SPACE_HINT: Final = "free space there, or choose another folder (--output, BUNDLE_DIR, FIMG_HOME)"
+from fimg_pipeline.ship.room import SPACE_HINT, require_space
+from fimg_pipeline.ship.saved import SavedImage
 
 Log = Callable[[str], None]
 
@@ -66,83 +59,6 @@ class Saved:
     seconds: float
 
 
-def collect(
-    engine: Engine, store: LayerStore, image_ids: Sequence[str], log: Log, *, target: Path | None = None
-) -> dict[str, SavedImage]:
-    """The images by what the engine calls them, their parts in the store; what it lacks is read at once.
-
-    ``target``: where all of them are written to afterwards. Nothing is read before there seems to be room for it all.
-    """
-    store.sweep()
-    lacking = [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
-    if lacking:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        layers = _layers(engine, lacking)
-        new = int(sum(size for chain, size in layers.items() if store.find(chain[-1]) is None) * _PACKED_SHARE)
-        needed = [(store.folder, new)]
-        if target is not None:
-            known = sum(layer.packed_size for layer in _known(engine, store, image_ids))
-            needed.append((_existing(target), new + known))
-        if engine.disk is not None:
-            # `docker save` writes all of it there first.
-            needed.append((engine.disk, sum(layers.values())))
-        _require_room(needed)
-        log(f"reading {len(lacking)} of {len(set(image_ids))} images from the engine")
-        try:
-            with engine.save(lacking) as archive:
-                read_saved(archive, store, log)
-        except OSError as error:
-            raise ShipError(f"{store.folder} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
-    found = {image_id: kept(store, image_id) for image_id in image_ids}
-    lost = [image_id for image_id, image in found.items() if image is None]
-    if lost:
-        raise ShipError(f"the engine saved something else than image {lost[0]}")
-    return {image_id: image for image_id, image in found.items() if image is not None}
-
-
-def _layers(engine: Engine, image_ids: Sequence[str]) -> dict[locks.Chain, int]:
-    """About how many bytes layers of images have: what an image is larger by than those it stands on."""
-    sizes: dict[locks.Chain, int] = {}
-    for image in engine.state().images:
-        record = engine.inspect(image.image_id)
-        if record is not None:
-            sizes[tuple(record["RootFS"].get("Layers") or ())] = record["Size"]
-    parts: dict[locks.Chain, int] = {}
-    for record in filter(None, map(engine.inspect, image_ids)):
-        below = 0
-        for chain in locks.chains(record["RootFS"].get("Layers") or ()):
-            if chain in sizes:
-                parts[chain], below = max(0, sizes[chain] - below), sizes[chain]
-    return parts
-
-
-def _known(engine: Engine, store: LayerStore, image_ids: Sequence[str]) -> list[Layer]:
-    """The layers of images that the store has, each once."""
-    records = filter(None, map(engine.inspect, image_ids))
-    layers = dict.fromkeys(layer for record in records for layer in record["RootFS"].get("Layers") or ())
-    return [found for found in map(store.find, layers) if found is not None]
-
-
-def _existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
-
-
-def _disk_of(folder: Path) -> Any:
-    """Equal for folders of one file system."""
-    return folder.stat().st_dev
-
-
-def _require_room(needed: Sequence[tuple[Path, int]]) -> None:
-    """:func:`require_space` for several folders, of which some may be on one disk."""
-    disks: dict[Any, dict[Path, int]] = {}
-    for folder, size in needed:
-        on_it = disks.setdefault(_disk_of(folder), {})
-        on_it[folder] = on_it.get(folder, 0) + size
-    for on_it in disks.values():
-        # The one that needs most says where room is to be made.
-        require_space(max(on_it, key=on_it.__getitem__), sum(on_it.values()))
-
-
 def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header: Lock, log: Log) -> Saved:
     """Makes the bundle part of ``folder``, unless it is there. ``header``: the lock without bundles.
 
@@ -174,7 +90,7 @@ def save(engine: Engine, store: LayerStore, folder: Path, wanted: Wanted, header
             folders.publish(folder, new, header.model_copy(update={"bundles": bundles}))
         except OSError as error:
             place = error.filename2 or error.filename or folder
-            raise ShipError(f"{place} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
+            raise ShipError(f"{place} can't be written: {error.strerror}", hint=SPACE_HINT) from None
     return Saved(done, reused, time.monotonic() - started)
 
 
@@ -255,20 +171,10 @@ def _archive(
     try:
         files = archives.write(content, store, new, name, compressed=compressed, max_size=part_size)
     except OSError as error:
-        raise ShipError(f"{new / name} can't be written: {error.strerror}", hint=_SPACE_HINT) from None
+        raise ShipError(f"{new / name} can't be written: {error.strerror}", hint=SPACE_HINT) from None
     log(f"reading {name} back")
     archives.verify(content, store, new, files, compressed=compressed)
     return tuple(LockedFile(**vars(file)) for file in files)
-
-
-def require_space(folder: Path, size: int) -> None:
-    """:class:`ShipError` when ``folder``'s file system has no ``size`` bytes free."""
-    free = shutil.disk_usage(folder).free
-    if free < size + _SPARE:
-        raise ShipError(
-            f"{folder} has {free / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed",
-            hint=_SPACE_HINT,
-        )
 
 
 def _left_out(images: Mapping[str, SavedImage], base: Lock | None) -> frozenset[str]:

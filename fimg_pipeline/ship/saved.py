@@ -13,13 +13,16 @@ import json
 import posixpath
 import re
 import tarfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 from isal import igzip
 
-from fimg_pipeline.ship.layers import LayerStore, ShipError, digest_of
+from fimg_pipeline.ship.digests import digest_of
+from fimg_pipeline.ship.layers import LayerStore, ShipError
 
 #: Larger files of an archive are layers.
 _MAX_DOCUMENT: Final = 8 << 20
@@ -55,9 +58,30 @@ def kept(store: LayerStore, engine_id: str) -> SavedImage | None:
     return image if all(store.find(diff_id) for diff_id in image.diff_ids) else None
 
 
-def read_saved(archive: IO[bytes], store: LayerStore, log: Callable[[str], None]) -> list[SavedImage]:
-    """Puts the images of ``archive``, a stream, into the store; :class:`ShipError` when it is not whole."""
-    reader = _Reader(store, log)
+class Claims:
+    """Which of several archives that are read at once gives a layer, by the engine's name for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claimed: dict[str, Future[str]] = {}
+
+    def claim(self, name: str) -> tuple[bool, Future[str]]:
+        """Whether it is the caller who is to read the layer; its diff id, once it is read."""
+        with self._lock:
+            claimed = self._claimed.get(name)
+            if claimed is not None:
+                return False, claimed
+            return True, self._claimed.setdefault(name, Future())
+
+
+def read_saved(
+    archive: IO[bytes], store: LayerStore, log: Callable[[str], None], claims: Claims | None = None
+) -> list[SavedImage]:
+    """Puts the images of ``archive``, a stream, into the store; :class:`ShipError` when it is not whole.
+
+    ``claims``: shared by those who read other archives of the same engine meanwhile. All have to be read to their ends.
+    """
+    reader = _Reader(store, log, claims or Claims())
     try:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=_BUFFER) as tar:
             for member in tar:
@@ -71,8 +95,9 @@ def read_saved(archive: IO[bytes], store: LayerStore, log: Callable[[str], None]
 class _Reader:
     store: LayerStore
     log: Callable[[str], None]
+    claims: Claims
     documents: dict[str, bytes] = field(default_factory=dict)
-    layers: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, Future[str]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
 
     def read(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -85,7 +110,8 @@ class _Reader:
         name = _LAYER.fullmatch(member.name)
         known = self.store.diff_id(name[1] or name[2]) if name else None
         if known is not None and self.store.find(known):
-            self.layers[member.name] = known
+            self.layers[member.name] = Future()
+            self.layers[member.name].set_result(known)
             return
         file = tar.extractfile(member)
         assert file is not None
@@ -95,7 +121,14 @@ class _Reader:
                 self.documents[member.name] = content
                 return
             file = io.BytesIO(content)
-        self.layers[member.name] = self._layer(file, name[1] or name[2])
+        mine, self.layers[member.name] = self.claims.claim(name[1] or name[2])
+        if not mine:
+            return
+        try:
+            self.layers[member.name].set_result(self._layer(file, name[1] or name[2]))
+        except BaseException as error:
+            self.layers[member.name].set_exception(error)
+            raise
 
     def _layer(self, file: IO[bytes], name: str) -> str:
         buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # typeshed asks for more than it does
@@ -151,7 +184,7 @@ class _Reader:
         return document if "config" in document else None
 
     def _of(self, path: str) -> str:
-        return self.layers[self.links.get(path, path)]
+        return self.layers[self.links.get(path, path)].result()
 
 
 def _is_document(content: bytes) -> bool:

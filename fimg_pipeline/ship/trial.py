@@ -17,7 +17,7 @@ from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship.bundle import Content, size_of, write
 from fimg_pipeline.ship.layers import LayerStore
 from fimg_pipeline.ship.lock import LockedBundle
-from fimg_pipeline.ship.save import require_space
+from fimg_pipeline.ship.room import require_space
 from fimg_pipeline.ship.saved import image_of
 from fimg_pipeline.state import scratch
 

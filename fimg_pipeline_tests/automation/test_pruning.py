@@ -24,7 +24,8 @@ from fimg_pipeline.progress import Event, report
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import lock as locks
-from fimg_pipeline.ship.layers import LayerStore, digest_of
+from fimg_pipeline.ship.digests import digest_of
+from fimg_pipeline.ship.layers import LayerStore
 from fimg_pipeline.ship.lock import Lock
 from fimg_pipeline_tests.plan.samples import make_settings
 

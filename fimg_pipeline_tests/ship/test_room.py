@@ -9,7 +9,8 @@ import pytest
 
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.ship import save
+from fimg_pipeline.ship import room
+from fimg_pipeline.ship.collect import collect
 from fimg_pipeline.ship.layers import LayerStore, ShipError
 
 Usage = namedtuple("Usage", "total used free")
@@ -32,13 +33,13 @@ def test_what_has_no_room_is_known_before_anything_is_read(
     place = {"the store's": store.folder, "the target's": tmp_path, "the engine's": engine.disk}[short]
     assert place is not None
     # As if each were a disk of its own.
-    monkeypatch.setattr(save, "_disk_of", lambda folder: folder)
+    monkeypatch.setattr(room, "_disk_of", lambda folder: folder)
     monkeypatch.setattr(
         "shutil.disk_usage", lambda folder: Usage(1, 0, 80_000_000 if folder == place else 1_000_000_000_000)
     )
     said: list[str] = []
     with pytest.raises(ShipError, match=rf"{place} has 0\.08 GB free, and 0\.\d\d GB are needed"):
-        save.collect(engine, store, [debian], said.append, target=target)
+        collect(engine, store, [debian], said.append, target=target)
     assert said == [] and not list((tmp_path / "home/store").rglob("*.tar.gz"))
 
 
@@ -50,13 +51,13 @@ def test_folders_on_one_disk_need_room_together(
     record = engine.inspect(debian)
     assert record is not None
     free = (64 << 20) + int(record["Size"] * 0.6)
-    monkeypatch.setattr(save, "_disk_of", lambda folder: tmp_path if folder.is_relative_to(tmp_path) else folder)
+    monkeypatch.setattr(room, "_disk_of", lambda folder: tmp_path if folder.is_relative_to(tmp_path) else folder)
     monkeypatch.setattr(
         "shutil.disk_usage",
         lambda folder: Usage(1, 0, free if folder.is_relative_to(tmp_path) else 1_000_000_000_000),
     )
     with pytest.raises(ShipError, match="GB are needed"):
-        save.collect(engine, store, [debian], lambda _: None, target=tmp_path / "bundles")
-    assert save.collect(engine, store, [debian], lambda _: None)
+        collect(engine, store, [debian], lambda _: None, target=tmp_path / "bundles")
+    assert collect(engine, store, [debian], lambda _: None)
     # All of it is kept by now: nothing is read, and whoever writes looks for room himself.
-    assert save.collect(engine, store, [debian], lambda _: None, target=tmp_path / "bundles")
+    assert collect(engine, store, [debian], lambda _: None, target=tmp_path / "bundles")

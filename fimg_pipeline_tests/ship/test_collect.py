@@ -1,0 +1,191 @@
+"""Reading an engine's images in several archives at once: how they are divided, and what is read twice."""
+
+from __future__ import annotations
+
+import _thread
+import io
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fimg_pipeline.engine.client import Engine, Saving
+from fimg_pipeline.ship import collect as collecting
+from fimg_pipeline.ship.collect import collect, shares
+from fimg_pipeline.ship.layers import LayerStore, ShipError
+from fimg_pipeline.ship.lock import Chain, chains
+from fimg_pipeline_tests.ship.archives import Image, diff_id, layer, saved_by_old_engine
+
+MB = 1_000_000
+
+
+def sizes_of(images: dict[str, Chain], sizes: dict[str, int]) -> dict[Chain, int]:
+    """By chain, from layers' sizes by their names."""
+    return {chain: sizes[chain[-1]] for layers in images.values() for chain in chains(layers)}
+
+
+def weight(images: dict[str, Chain], sizes: dict[Chain, int], part: Sequence[str]) -> int:
+    return sum(sizes[chain] for chain in {chain for image in part for chain in chains(images[image])})
+
+
+def test_what_shares_little_is_read_apart() -> None:
+    images = {
+        "one": ("debian", "python", "one"),
+        "two": ("debian", "python", "two"),
+        "web": ("debian", "web"),
+        "java": ("debian", "java"),
+    }
+    sizes = sizes_of(images, {"debian": 10, "python": 300, "one": 100, "two": 100, "web": 200, "java": 220})
+    assert sorted(map(sorted, shares(images, sizes, 2))) == [["java", "web"], ["one", "two"]]
+    assert sorted(map(sorted, shares(images, sizes, 3))) == [["java"], ["one", "two"], ["web"]]
+    # Above that, a part more would only have the layers below it read once more.
+    assert shares(images, sizes, 9) == shares(images, sizes, 3)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        {"alone": ("debian", "one")},
+        {"one": ("debian", "heavy", "one"), "two": ("debian", "heavy", "two")},
+        {"one": ("debian", "heavy"), "same": ("debian", "heavy")},
+        {"below": ("debian", "heavy"), "above": ("debian", "heavy", "one")},
+        {"empty": ()},
+    ],
+)
+def test_what_shares_most_stays_together(images: dict[str, Chain]) -> None:
+    sizes = sizes_of(images, {"debian": 10, "heavy": 300, "one": 50, "two": 50})
+    assert shares(images, sizes, 4) == [list(images)]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_each_image_is_in_one_part_and_little_is_read_again(seed: int) -> None:
+    dice = random.Random(seed)
+    images: dict[str, Chain] = {"root": ("debian",)}
+    for number in range(dice.randrange(40)):
+        images[f"image{number}"] = (*dice.choice(list(images.values())), f"layer{number}")
+    sizes = {chain: dice.randrange(1000) for layers in images.values() for chain in chains(layers)}
+    most = dice.randrange(1, 6)
+    parts = shares(images, sizes, most)
+    assert len(parts) <= most and sorted(image for part in parts for image in part) == sorted(images)
+    whole = weight(images, sizes, list(images))
+    weights = [weight(images, sizes, part) for part in parts]
+    assert sum(weights) <= 1.25 * whole and (len(parts) == 1 or max(weights) < whole)
+    assert parts == shares(images, sizes, most)
+
+
+BASE, ONE, TWO = layer("base", 3 * MB), layer("one", 2 * MB), layer("two", 2 * MB)
+
+
+class FakeEngine:
+    """Images that an engine saves; what it sends of an archive goes through ``through``."""
+
+    disk = None
+
+    def __init__(self, *images: Image) -> None:
+        self._images = {image.image_id: image for image in images}
+        self.asked: list[list[str]] = []
+
+    def inspect(self, image_id: str) -> dict[str, Any]:
+        layers = self._images[image_id].layers
+        return {"RootFS": {"Layers": [diff_id(content) for content in layers]}, "Size": sum(map(len, layers))}
+
+    def state(self) -> Any:
+        return type("State", (), {"images": [type("Each", (), {"image_id": each}) for each in self._images]})
+
+    @contextmanager
+    def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:
+        self.asked.append(sorted(image_ids))
+        yield Saving(self.through(saved_by_old_engine([self._images[each] for each in image_ids])), lambda: None)
+
+    def through(self, archive: bytes) -> io.BytesIO:
+        return io.BytesIO(archive)
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._images)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LayerStore:
+    return LayerStore(tmp_path / "store")
+
+
+@pytest.fixture
+def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much the images have in common."""
+    monkeypatch.setattr(collecting, "_AT_ONCE", 2)
+    monkeypatch.setattr(collecting, "_READ_AGAIN", 1)
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_a_layer_of_two_archives_is_compressed_once(store: LayerStore) -> None:
+    """Each archive waits within its first layer until the other is there too: both come to the base at once."""
+    meeting = threading.Barrier(2)
+
+    class Meeting(FakeEngine):
+        def through(self, archive: bytes) -> io.BytesIO:
+            class Stream(io.BytesIO):
+                met = False
+
+                def read(self, size: int | None = -1, /) -> bytes:
+                    if self.tell() > MB and not self.met:
+                        self.met = True
+                        meeting.wait(20)
+                    return super().read(size)
+
+            return Stream(archive)
+
+    engine, said = Meeting(Image((BASE, ONE)), Image((BASE, TWO))), list[str]()
+    found = collect(cast(Engine, engine), store, engine.ids, said.append)
+    assert len(engine.asked) == 2
+    assert [image.diff_ids for image in found.values()] == [
+        (diff_id(BASE), diff_id(ONE)),
+        (diff_id(BASE), diff_id(TWO)),
+    ]
+    assert len([line for line in said if line.startswith("layer ")]) == 3
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_an_archive_that_fails_is_what_is_said(store: LayerStore) -> None:
+    """And what the other gave is kept: the next time only the rest is read."""
+
+    class Broken(FakeEngine):
+        def through(self, archive: bytes) -> io.BytesIO:
+            return io.BytesIO(archive[: 2 * MB] if TWO[512:1024] in archive else archive)
+
+    images = Image((ONE,)), Image((TWO, BASE))
+    broken, whole = Broken(*images), FakeEngine(*images)
+    with pytest.raises(ShipError, match="archive can't be read"):
+        collect(cast(Engine, broken), store, broken.ids, lambda _: None)
+    assert len(broken.asked) == 2
+    assert collect(cast(Engine, whole), store, whole.ids, lambda _: None)
+    assert whole.asked == [[images[1].image_id]]
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_whoever_interrupts_it_does_not_wait_for_the_engine(store: LayerStore) -> None:
+    stopped = [threading.Event(), threading.Event()]
+    waiting = threading.Barrier(2, _thread.interrupt_main)
+
+    class Endless(FakeEngine):
+        @contextmanager
+        def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:
+            self.asked.append(list(image_ids))
+            stop = stopped[len(self.asked) - 1]
+
+            class Stream(io.BytesIO):
+                def read(self, size: int | None = -1, /) -> bytes:
+                    waiting.wait(20)
+                    assert stop.wait(20)
+                    return b""
+
+            yield Saving(Stream(), stop.set)
+
+    engine = Endless(Image((ONE,)), Image((TWO,)))
+    with pytest.raises(KeyboardInterrupt):
+        collect(cast(Engine, engine), store, engine.ids, lambda _: None)
+    assert all(event.is_set() for event in stopped)
