@@ -14,7 +14,7 @@ from fimg_pipeline.engine.builder import Builder
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.resolve import Standing, fixed_commits, releases, standing
@@ -82,6 +82,10 @@ class Pipeline(dg.ConfigurableResource):
     def plan(self, settings: Settings) -> Plan:
         """What the switches select, from source and engine as they are now."""
         return current_plan(settings, Engine())
+
+    def engine_state(self) -> EngineState:
+        """What the engine holds now."""
+        return Engine().state()
 
     def standing(self, settings: Settings) -> Standing:
         """Where FATE is by the ref that ``settings.tag`` stands for."""

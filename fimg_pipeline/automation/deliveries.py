@@ -111,6 +111,11 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
         held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
+        # A release is not built anew by itself, and nothing else than what a build would give is carried elsewhere.
+        if watched.built_once and (outdated := stale(watched.plan, watched.records)):
+            return Delivery(
+                f"{where}{len(outdated)} would be made otherwise by now, or are gone: build it by hand first"
+            )
         asked = [
             request(watched, wanted, [dg.AssetKey(name.split("/")) for name in wanted], job=job)
             for job, made in _JOBS.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,9 @@ from fimg_pipeline.state import NEW, held, is_left_behind
 
 #: Tag of a run that a command executes by itself: the name under which that command lives.
 TAG_COMMAND: Final = "fimg/command"
+
+#: How long it may take from making a run to handing it to those who execute it.
+_BEGUN_WITHIN: Final = timedelta(hours=1)
 
 _UNFINISHED: Final = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -34,7 +38,7 @@ def alive(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
 
 
 def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Marks runs of this instance as failed whose process on this machine died; their ids."""
+    """Marks runs of this instance as failed whose process on this machine died, or that nobody began; their ids."""
     left = {file for file in _folder(instance).glob("*") if file.suffix != NEW and is_left_behind(file)}
     closed = []
     if left:
@@ -47,7 +51,18 @@ def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
                 closed.append(run.run_id)
     for file in left:
         file.unlink(missing_ok=True)
-    return closed
+    return [*closed, *_close_never_begun(instance)]
+
+
+def _close_never_begun(instance: dg.DagsterInstance) -> list[str]:
+    """Those that were made, and whose maker died before anybody had them to begin: their partition would wait on."""
+    before = datetime.now(timezone.utc) - _BEGUN_WITHIN
+    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], created_before=before)
+    found = [record.dagster_run for record in instance.get_run_records(filters)]
+    found = [run for run in found if not _deciding_file(instance, run).exists()]
+    for run in found:
+        instance.report_run_failed(run, "nobody began this run")
+    return [run.run_id for run in found]
 
 
 def _deciding_file(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Path:

@@ -21,7 +21,7 @@ def remove_superseded(context: dg.OpExecutionContext, pipeline: Pipeline) -> dg.
     close_abandoned_runs(context.instance)
     try:
         removals, waiting = superseded(context.instance, pipeline.settings(), Engine(), own_run=context.run_id)
-        pruned = prune(removals, context.log.info)
+        pruned = prune(context.instance, removals, context.log.info, own_run=context.run_id)
     except FimgError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     rows = [

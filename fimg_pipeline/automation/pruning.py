@@ -62,6 +62,11 @@ class Removal:
     remove: Callable[[], object]
     size: int = 0
 
+    @property
+    def may_be_used(self) -> bool:
+        """Whether it is something that runs use."""
+        return self.kind not in ("run", "file", "history")
+
 
 @dataclass(frozen=True)
 class Pruned:
@@ -71,11 +76,17 @@ class Pruned:
     kept: tuple[str, ...]
 
 
-def prune(removals: Sequence[Removal], log: Callable[[str], None]) -> Pruned:
-    """Removes them; what something stands in the way of stays, and is told."""
+def prune(
+    instance: dg.DagsterInstance, removals: Sequence[Removal], log: Callable[[str], None], *, own_run: str = ""
+) -> Pruned:
+    """Removes them; what something stands in the way of stays, and is told. ``own_run``: the run that does it."""
     removed: list[Removal] = []
     kept: list[str] = []
     for each in removals:
+        if each.may_be_used and (busy := _busy(instance, own_run)):
+            kept.append(f"{each.kind} {each.what} stays: run {busy[0][:8]} has begun meanwhile")
+            log(kept[-1])
+            continue
         try:
             each.remove()
         except (FimgError, OSError) as error:
@@ -99,7 +110,7 @@ def superseded(
     last = history.last(settings.prune_keep, without=gone)
     found: list[Removal] = []
     waiting: list[str] = []
-    busy = [run.run_id for run in unfinished_runs(instance) if run.run_id != own_run]
+    busy = _busy(instance, own_run)
     if busy:
         waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): images, layers and tags stay")
     else:
@@ -115,6 +126,10 @@ def superseded(
         wipe = partial(instance.wipe_assets, [OVERVIEW])
         found.append(Removal("history", _OVERVIEW, f"it was written {written} times, of which one is looked at", wipe))
     return found, waiting
+
+
+def _busy(instance: dg.DagsterInstance, own_run: str) -> list[str]:
+    return [run.run_id for run in unfinished_runs(instance) if run.run_id != own_run]
 
 
 def _forget_tag(instance: dg.DagsterInstance, settings: Settings, tag: str) -> None:

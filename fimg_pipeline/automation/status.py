@@ -26,6 +26,8 @@ from fimg_pipeline.plan.model import Plan, PlannedImage, Status
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import Event, Outcomes, outcomes
 
+#: Of an image of a release, which is built once.
+_GONE: Final = "it was built, and is gone from the engine: build it by hand to have it again"
 #: So many runs of a platform and tag are looked at for what failed.
 _LOOKED_BACK: Final = 20
 
@@ -89,7 +91,10 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
     if watched.problem:
         return replace(partition, problem=watched.problem)
     if watched.built_once and watched.run is None:
-        return replace(partition, images=_built_once(watched), commit=watched.fixed or "")
+        try:
+            return replace(partition, images=_built_once(watched), commit=watched.fixed or "")
+        except FimgError as error:
+            return replace(partition, problem=error.message)
     try:
         plan = watched.plan
     except FimgError as error:
@@ -153,14 +158,16 @@ def _newer_below(plan: Plan, image: PlannedImage) -> str:
 
 def _built_once(watched: Watched) -> tuple[ImageStatus, ...]:
     """The images of a release that is complete; what it would be made of today does not count."""
-    chosen = [selected.name for selected in select(watched.settings.features)]
-    reasons = {name: unbuildable_reason(name, watched.platform) for name in chosen}
-    return tuple(
-        ImageStatus(name, State.UNBUILDABLE, reason)
-        if reason is not None
-        else ImageStatus(name, State.BUILT, at=watched.records[name].at, commit=watched.records[name].commit)
-        for name, reason in reasons.items()
-    )
+    gone = watched.gone
+    found: list[ImageStatus] = []
+    for name in (selected.name for selected in select(watched.settings.features)):
+        reason = unbuildable_reason(name, watched.platform)
+        if reason is not None:
+            found.append(ImageStatus(name, State.UNBUILDABLE, reason))
+            continue
+        state, why = (State.MISSING, _GONE) if name in gone else (State.BUILT, "")
+        found.append(ImageStatus(name, state, why, watched.records[name].at, watched.records[name].commit))
+    return tuple(found)
 
 
 def _is_over(event: Event | None) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,7 +25,7 @@ from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship.folder import BUNDLES
@@ -64,8 +64,8 @@ T = TypeVar("T")
 class Watched:
     """A tag for a platform.
 
-    ``records`` by the asset's key as text; ``fixed`` the commit of a tag that does not move; ``run`` what is waiting or
-    under way for it. ``problem``: why it can't be looked at.
+    ``records`` by the asset's key as text; ``engine`` tells what that holds; ``fixed`` the commit of a tag that does
+    not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at.
     """
 
     platform: Platform
@@ -73,6 +73,7 @@ class Watched:
     settings: Settings
     records: Mapping[str, Record]
     pipeline: Pipeline
+    engine: Callable[[], EngineState]
     run: dg.DagsterRun | None = None
     fixed: str | None = None
     problem: str = ""
@@ -106,6 +107,16 @@ class Watched:
         return self.fixed is not None and all(
             record is not None and record.passed and record.commit == self.fixed for record in found
         )
+
+    @property
+    def gone(self) -> list[str]:
+        """The selected images on record that the engine does not have any more."""
+        engine = self.engine()
+        return [
+            name
+            for name in self.selected
+            if name in self.records and not engine.holders(self.records[name].fingerprint, self.platform)
+        ]
 
     @cached_property
     def plan(self) -> Plan:
@@ -150,6 +161,7 @@ def survey(
     here = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
     memory.ledger.read(instance, KEYS)
     under_way = unfinished(instance)
+    engine = cache(pipeline.engine_state)
     for tag in names:
         try:
             fixed, problem = _fixed(pipeline, tag, refs[tag], here, memory), ""
@@ -162,6 +174,7 @@ def survey(
                 pipeline.settings(TAG=tag, Platform=platform),
                 memory.ledger.records(partition),
                 pipeline,
+                engine,
                 under_way.get(partition),
                 fixed,
                 problem,

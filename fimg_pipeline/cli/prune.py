@@ -38,7 +38,7 @@ def prune_superseded(settings: Settings, console: Console, *, really: bool) -> i
         if not really:
             console.print(f"would go: {counts}; remove it: fimg prune --yes", highlight=False)
             return 0
-        pruned = prune(removals, lambda _: None)
+        pruned = prune(instance, removals, lambda _: None)
     for line in pruned.kept:
         click.echo(line, err=True)
     console.print(f"removed: {_counted(pruned.removed) or 'nothing'}", highlight=False)

@@ -18,7 +18,7 @@ from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.hub import PullFailure
-from fimg_pipeline.plan.model import Plan, Planned
+from fimg_pipeline.plan.model import EngineState, Plan, Planned
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource
@@ -52,6 +52,9 @@ class Handmade:
 
     def fixed_commits(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
         return Pipeline().fixed_commits(settings, refs)
+
+    def engine_state(self) -> EngineState:
+        return engine_with(*self.made)
 
     def standing(self, settings: Settings) -> Standing:
         return Pipeline().standing(settings)

@@ -137,7 +137,7 @@ def test_what_is_carried_is_what_a_plan_would(built: Handmade) -> None:
         for platform in PLATFORMS:
             settings = built.settings(Platform=platform)
             plan = make_plan(settings, make_source(), engine_with(), digest)
-            watched = Watched(platform, "t", settings, {}, None)  # type: ignore[arg-type]
+            watched = Watched(platform, "t", settings, {}, None, engine_with)  # type: ignore[arg-type]
             assert watched.published == list(plan.push) == list(plan.bundle)
 
 
@@ -216,15 +216,21 @@ def test_a_file_of_app_images_that_is_wrong_keeps_nothing_else_from_its_end(buil
         assert told in found[0].told
 
 
-def test_a_release_is_carried_too_though_it_would_be_built_otherwise_today(built: Handmade) -> None:
+def test_a_release_is_carried_too_unless_it_would_be_built_otherwise_today(built: Handmade) -> None:
     home = built.settings().home
     record(home, "1.11.2-release", "v1.11.2")
     built.environ["WATCHED_PLATFORMS"] = "amd64"
     assert "to be built first" in tick(built)[2].told
     built.build("1.11.2-release")
-    # As when recipes changed.
-    built.made = []
     assert asked([tick(built)[2]]) == {("publish", "amd64|1.11.2-release"): {"registry/images"}}
+    # As when recipes changed, or the engine was emptied.
+    built.made, made = [], built.made
+    found = tick(built)[2]
+    assert not found.requests and "build it by hand first" in found.told
+    built.made = made
+    carry(built, [tick(built)[2]])
+    built.made = []
+    assert tick(built)[2].told == "1.11.2-release for amd64: all is where it belongs"
 
 
 def test_what_is_not_committed_is_not_carried(sample: SampleSource, built: Handmade) -> None:

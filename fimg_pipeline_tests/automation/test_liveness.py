@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from fimg_pipeline.automation import liveness
 from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
 
 POOL = "a_pool"
@@ -131,3 +133,20 @@ def test_a_run_that_ends_leaves_no_file(instance: dg.DagsterInstance) -> None:
     holder = start_holder(instance, "ended")
     holder.end()
     assert list((Path(instance.root_directory) / "alive").iterdir()) == []
+
+
+def test_a_run_that_nobody_began_is_closed_after_a_while(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.job
+    def nothing() -> None:
+        """Does nothing."""
+
+    made = instance.create_run_for_job(nothing).run_id
+    by_a_command = instance.create_run_for_job(nothing, tags={TAG_COMMAND: "command"}).run_id
+    with alive(instance, "command"):
+        assert close_abandoned_runs(instance) == []
+        monkeypatch.setattr(liveness, "_BEGUN_WITHIN", timedelta(0))
+        assert close_abandoned_runs(instance) == [made]
+    run = instance.get_run_by_id(by_a_command)
+    assert run is not None and run.status is dg.DagsterRunStatus.NOT_STARTED

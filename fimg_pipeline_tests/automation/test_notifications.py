@@ -79,6 +79,9 @@ class Told:
     def fixed_commits(self, *_: Any) -> dict[str, str]:
         return {}
 
+    def engine_state(self) -> Any:
+        raise FimgError("no engine here")
+
     def plan(self, settings: Any) -> Any:
         """Nobody knows: what works again is known by runs."""
         raise FimgError("no source here")

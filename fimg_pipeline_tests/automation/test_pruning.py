@@ -148,7 +148,7 @@ def test_what_is_superseded_goes_and_what_is_on_record_stays(place: Place) -> No
     }
     # Listed is not removed.
     assert len(place.engine.images) == 6 and known_tags(place.instance) == ["t", "try"]
-    done = prune(removals, lambda _: None)
+    done = prune(place.instance, removals, lambda _: None)
     assert done.kept == () and len(done.removed) == len(removals)
     assert set(place.engine.images.values()) == {"a2", "a3"}
     store = LayerStore(place.home / "store")
@@ -198,13 +198,31 @@ def test_while_something_runs_images_and_tags_stay(place: Place) -> None:
     assert waiting == [f"runs are under way ({under_way.run_id[:8]}): images, layers and tags stay"]
 
 
+def test_what_begins_while_it_goes_stops_it(place: Place) -> None:
+    for name in ("a1", "a2", "a3"):
+        place.build(name)
+
+    @dg.job
+    def waiting_job() -> None:
+        pass
+
+    removals = place.going()[1]
+    images = [each for each in removals if each.kind == "image"]
+    run = place.instance.create_run_for_job(waiting_job).run_id
+    done = prune(place.instance, removals, lambda _: None)
+    assert f"image {images[0].what} stays: run {run[:8]} has begun meanwhile" in done.kept
+    assert {each.kind for each in done.removed} <= {"run", "file"} and images[0].what in place.engine.images
+    # It does not keep itself from it.
+    assert not prune(place.instance, images, lambda _: None, own_run=run).kept
+
+
 def test_what_something_stands_in_the_way_of_stays_and_is_told(place: Place) -> None:
     for name in ("a1", "a2", "a3"):
         place.build(name)
     name = "localhost/fimg/image/nginx:a1"
     removals = place.going()[1]
     place.engine.stuck.add(name)
-    done = prune(removals, lambda _: None)
+    done = prune(place.instance, removals, lambda _: None)
     assert done.kept == (f"image {name} stays: conflict: a container is using its image",)
     assert name in place.engine.images and done.removed
     # What is known to be used is not even listed.
@@ -239,7 +257,7 @@ def test_what_runs_left_that_are_gone_goes(place: Place) -> None:
     os.utime(new, (at, at))
     going, removals, _ = place.going()
     assert going == {("file", "sources/of-a-run")}
-    prune(removals, lambda _: None)
+    prune(place.instance, removals, lambda _: None)
     assert not old.exists() and new.exists()
 
 
@@ -261,7 +279,7 @@ def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Plac
         (somebodys / name).write_bytes((gone / name).read_bytes())
     going, removals, _ = place.going()
     assert {what for kind, what in going if kind == "bundle"} == {str(gone)}
-    prune(removals, lambda _: None)
+    prune(place.instance, removals, lambda _: None)
     assert [path.name for path in gone.iterdir()] == ["notes.txt"]
     assert {path.name for path in gone.parent.iterdir()} == {"t-amd64", "try-amd64", "somebody's"}
 
@@ -290,5 +308,5 @@ def test_of_the_table_of_how_all_stands_few_are_kept(place: Place, monkeypatch: 
     place.instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW))
     going, removals, _ = place.going()
     assert going == {("history", "overview")}
-    prune(removals, lambda _: None)
+    prune(place.instance, removals, lambda _: None)
     assert place.instance.fetch_materializations(OVERVIEW, limit=1).records == []

@@ -16,6 +16,7 @@ from fimg_pipeline.automation import watching
 from fimg_pipeline.automation.run_requests import REQUEST, Look
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.stale import PAUSES
+from fimg_pipeline.automation.status import State, status
 from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
@@ -100,6 +101,8 @@ def test_a_release_is_built_once(sample: SampleSource, watched: Handmade) -> Non
     watched.made = []
     found = watched.look()["1.11.2-release"]
     assert (found.request, found.told) == (None, f"built at {commit[:12]}")
+    each = next(each for each in watched.survey() if each.tag == "1.11.2-release")
+    assert {image.state for image in status(watched.instance, each).images} == {State.MISSING}
     watched.environ["Build_Basic"] = "1"
     assert "fateboard" in selected(watched.look()["1.11.2-release"])
 
