@@ -127,6 +127,9 @@ class World:
             lambda path: f"{path} {self.recipes[path]}",
         )
 
+    def engine_state(self) -> EngineState:
+        return self.engine.state()
+
     def fixed_commits(self, settings: Settings, refs: list[str]) -> Mapping[str, str]:
         released = replace(settings, tag="1.11.2-release")
         return {ref: self.source(released).fate.commit for ref in refs if ref == "v1.11.2"}
