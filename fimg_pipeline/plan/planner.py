@@ -240,6 +240,7 @@ class _Planner:
         """Build arguments (where the base is) and inputs (what it is) of the external bases a recipe stands on."""
         arguments: dict[str, str] = {}
         inputs: dict[str, str] = {}
+        since = self.freshness.refreshed.get(self.settings.tag, "")
         for name in recipe.bases:
             base = BASES[name]
             reference = base.local_reference(self.engine.platform if base.build_only else platform)
@@ -247,8 +248,11 @@ class _Planner:
             stored = self.engine.by_reference.get(reference)
             wanted = self.freshness.wanted.get(reference)
             as_wanted = stored is not None and (wanted is None or pulled_name(reference, wanted) in stored.references)
+            to_be_renewed = self.freshness.renewed.get(reference, "") < since
             # What it will be is known once it is there.
-            inputs[f"base {base.reference}"] = stored.image_id if stored and as_wanted else wanted or ABSENT_BASE
+            inputs[f"base {base.reference}"] = (
+                stored.image_id if stored and as_wanted and not to_be_renewed else wanted or ABSENT_BASE
+            )
         return arguments, inputs
 
     def _refreshed(self, recipe: Recipe) -> dict[str, str]:

@@ -21,6 +21,7 @@ from fimg_pipeline.ship.lock import Chain, chains
 from fimg_pipeline.ship.room import SPACE_HINT, require_room
 from fimg_pipeline.ship.saved import Claims, SavedImage, kept, read_saved
 from fimg_pipeline.ship.together import together
+from fimg_pipeline.state import locked
 
 #: How large layers are compressed, at most as a rule; images of FATE are a third.
 _PACKED_SHARE: Final = 0.5
@@ -40,28 +41,41 @@ def collect(
     ``target``: where all of them are written to afterwards. Nothing is read before there seems to be room for it all.
     """
     store.sweep()
-    lacking = [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
-    if lacking:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        images = {image_id: _chain(engine, image_id) for image_id in lacking}
-        sizes = _sizes(engine, images.values())
-        new = int(sum(size for chain, size in sizes.items() if store.find(chain[-1]) is None) * _PACKED_SHARE)
-        needed = [(store.folder, new)]
-        if target is not None:
-            known = sum(layer.packed_size for layer in _known(engine, store, image_ids))
-            needed.append((target, new + known))
-        parts = shares(images, sizes, _AT_ONCE)
-        if engine.disk is not None:
-            # `docker save` writes all of an archive there first.
-            needed.append((engine.disk, sum(map(_Forest.of(images, sizes).weight, parts))))
-        require_room(needed)
-        log(f"reading {len(lacking)} of {len(set(image_ids))} images from the engine")
-        _read(engine, store, parts, log)
+    if _lacking(store, image_ids):
+        # A push and a bundle of the same images may be under way at once: whoever comes second finds them.
+        with locked(store.folder / "reading"):
+            _collect(engine, store, _lacking(store, image_ids), image_ids, log, target)
     found = {image_id: kept(store, image_id) for image_id in image_ids}
     lost = [image_id for image_id, image in found.items() if image is None]
     if lost:
         raise ShipError(f"the engine saved something else than image {lost[0]}")
     return {image_id: image for image_id, image in found.items() if image is not None}
+
+
+def _lacking(store: LayerStore, image_ids: Sequence[str]) -> list[str]:
+    return [image_id for image_id in dict.fromkeys(image_ids) if kept(store, image_id) is None]
+
+
+def _collect(
+    engine: Engine, store: LayerStore, lacking: Sequence[str], every: Sequence[str], log: Log, target: Path | None
+) -> None:
+    if not lacking:
+        log("the images have been read from the engine meanwhile")
+        return
+    images = {image_id: _chain(engine, image_id) for image_id in lacking}
+    sizes = _sizes(engine, images.values())
+    new = int(sum(size for chain, size in sizes.items() if store.find(chain[-1]) is None) * _PACKED_SHARE)
+    needed = [(store.folder, new)]
+    if target is not None:
+        known = sum(layer.packed_size for layer in _known(engine, store, every))
+        needed.append((target, new + known))
+    parts = shares(images, sizes, _AT_ONCE)
+    if engine.disk is not None:
+        # `docker save` writes all of an archive there first.
+        needed.append((engine.disk, sum(map(_Forest.of(images, sizes).weight, parts))))
+    require_room(needed)
+    log(f"reading {len(lacking)} of {len(set(every))} images from the engine")
+    _read(engine, store, parts, log)
 
 
 def shares(images: Mapping[str, Chain], sizes: Mapping[Chain, int], most: int) -> list[list[str]]:

@@ -13,6 +13,7 @@ from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
+from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.freshness import AS_IT_IS, Freshness
 from fimg_pipeline.plan.model import EngineState, Plan, Status
@@ -334,11 +335,18 @@ def test_a_tag_that_is_refreshed_is_built_anew_and_no_other() -> None:
     since = Freshness(refreshed={"t": "2026-11-29T01:00:00Z"})
     found = plan(engine=engine, freshness=since)
     assert {image.status for image in found.images} == {Status.STALE}
-    assert {package.status for package in found.packages} == {Status.CURRENT}
-    assert found.image("nginx").reason == "changed: refreshed" and found.image("fateflow").reason == "changed: parent"
+    # Packages are other tags', too: they are made anew if the bases they stand on are.
+    assert {package.status for package in found.packages if RECIPES[package.recipe].bases} == {Status.MISSING}
+    assert {package.status for package in found.packages if not RECIPES[package.recipe].bases} == {Status.CURRENT}
     assert fingerprints(plan(freshness=since, TAG="other")) == fingerprints(before)
+    # By now they are there, and the same as before, as digests in registries may be.
+    renewed = dict.fromkeys(engine.by_reference, "2026-11-29T01:00:01Z")
+    there = since.model_copy(update={"renewed": renewed})
+    found = plan(engine=engine, freshness=there)
+    assert found.image("nginx").reason == "changed: refreshed" and found.image("fateflow").reason == "changed: parent"
+    assert {package.status for package in found.packages} == {Status.CURRENT}
     # The same moment is the same build.
-    again = plan(engine=engine_with(*everything(found)), freshness=since)
+    again = plan(engine=engine_with(*everything(found)), freshness=there)
     assert {image.status for image in again.images} == {Status.CURRENT}
 
 

@@ -149,6 +149,27 @@ def test_a_layer_of_two_archives_is_compressed_once(store: LayerStore) -> None:
     assert len([line for line in said if line.startswith("layer ")]) == 3
 
 
+def test_what_two_runs_carry_at_once_is_read_once(store: LayerStore) -> None:
+    engine, said = FakeEngine(Image((BASE, ONE))), list[str]()
+
+    class Slow(FakeEngine):
+        def through(self, archive: bytes) -> io.BytesIO:
+            other.start()
+            # The other one is there by now, and waits.
+            other.join(0.5)
+            assert other.is_alive()
+            return io.BytesIO(archive)
+
+    def carry() -> None:
+        collect(cast(Engine, engine), store, engine.ids, said.append)
+
+    other = threading.Thread(target=carry)
+    slow = Slow(Image((BASE, ONE)))
+    assert collect(cast(Engine, slow), store, slow.ids, lambda _: None)
+    other.join(20)
+    assert engine.asked == [] and said == ["the images have been read from the engine meanwhile"]
+
+
 @pytest.mark.usefixtures("two_at_once")
 def test_an_archive_that_fails_is_what_is_said(store: LayerStore) -> None:
     """And what the other gave is kept: the next time only the rest is read."""
