@@ -40,10 +40,11 @@ demo: setup
 	@$(SAMPLE_SOURCE) $(ALL_SWITCHES) $(DEMO) $(FIMG) build all
 
 test: setup test-unit
-	@$(VENV)/bin/python -m pytest -m engine
+	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m simulation --numprocesses auto
+	@$(VENV)/bin/python -m pytest -m engine --durations=25 --durations-min=20
 
 test-unit: $(VENV)/.complete
-	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not engine and not release and not party" --numprocesses auto
+	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not simulation and not engine and not release and not party" --numprocesses auto
 
 lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff check .

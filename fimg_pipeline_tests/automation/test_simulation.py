@@ -1,4 +1,4 @@
-"""A thousand events against the real sensor, with an engine of dictionaries: in the end all is built.
+"""Thousands of events against the real sensor, with an engine of dictionaries: in the end all is built.
 
 Runs are Dagster's own, of a job that does what steps do: it makes what was asked for, in order, of the source that was
 pinned, and reuses what the engine has.
@@ -37,8 +37,7 @@ from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.tags import forget, record, recorded, ref_of
 from fimg_pipeline_tests.plan.samples import make_settings, make_source
 
-# It takes minutes.
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.simulation
 
 EVENTS = 500
 FEATURES = (Feature.BASIC, Feature.SPARK)
@@ -320,7 +319,7 @@ def change(world: World) -> None:
     world.elapsed += chance.choice((1, 60, 600, 3600))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, random.Random(seed))
     monkeypatch.setattr(commits_module, "_MEMORY", Memory())
