@@ -5,6 +5,7 @@ The SDK has no BuildKit. The client is run with an argument list, its context on
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -176,25 +177,38 @@ class Engine:
         # Never started, so that the command need not be there.
         container = self._call(lambda: self.sdk.containers.create(reference, ["none"], network_mode="none"))
         try:
-            parts, found = container.get_archive(path)
+            found = self._stat(container.id, path)
+            if found is None:
+                return None
             if target := found["linkTarget"]:
-                try:
-                    parts, found = container.get_archive(target)
-                except docker.errors.NotFound:
-                    raise EngineError(f"{path} of {reference} is a link to {target}, which is not there") from None
+                found = self._stat(container.id, target)
+                if found is None:
+                    raise EngineError(f"{path} of {reference} is a link to {target}, which is not there")
             if found["mode"] & _FOLDER:
                 raise EngineError(f"{path} of {reference} is a folder")
             if found["size"] > limit:
                 raise EngineError(f"{path} of {reference} has {found['size']} bytes, and {limit} are read at most")
+            parts, _ = self._call(lambda: container.get_archive(target or path))
             with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as archive:
                 file = archive.extractfile(archive.getmembers()[0])
                 if file is None:
                     raise EngineError(f"{path} of {reference} is no file")
                 return file.read()
-        except docker.errors.NotFound:
-            return None
         finally:
-            container.remove(force=True, v=True)
+            self._call(lambda: container.remove(force=True, v=True))
+
+    def _stat(self, container: str, path: str) -> dict[str, Any] | None:
+        """What ``path`` of a container is; ``None``: nothing. It is asked first: an archive once begun is all sent."""
+        api = self.sdk.api
+        url = f"{api.base_url}/v{api.api_version}/containers/{container}/archive"
+        answer = self._call(lambda: api.head(url, params={"path": path}, timeout=_API_TIMEOUT_SECONDS))
+        if answer.status_code == requests.codes.not_found:
+            return None
+        told = answer.headers.get("X-Docker-Container-Path-Stat")
+        if told is None:
+            raise EngineError(f"the Docker engine does not say what {path} is: {answer.status_code} {answer.reason}")
+        found: dict[str, Any] = json.loads(base64.b64decode(told))
+        return found
 
     @contextmanager
     def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:

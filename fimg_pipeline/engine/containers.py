@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,14 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 import docker.errors
+import requests
 
 from fimg_pipeline.engine.client import Engine, EngineError
 
+#: So many lines at the end of a stream are told.
+_LAST_LINES: Final = 2
+#: ``2026-11-27 01:00:00.000 FATAL cmd/load.go:70 exit status 1``
+_STATUS_AGAIN: Final = re.compile(r"\bFATAL\b.*\bexit status \d+\s*$")
 #: More is no answer to anything that is asked.
 _MOST_OUTPUT: Final = 16 << 20
 
@@ -39,6 +45,19 @@ class Done:
         # In one order: kubectl lists the fields that are missing in any.
         told = "; ".join(sorted(line.removeprefix("* ") for line in listed)) or (lines or ["it said nothing"])[-1]
         return f"it ended with {self.status}: {told}"
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it printed and said, for programs of which nobody knows where they say why.
+
+        Kuscia hands on what `ctr` says as output, and the other way round, and ends with a line that only repeats the
+        status.
+        """
+        found: list[str] = []
+        for text in (self.output, self.said):
+            lines = [line.strip() for line in text.splitlines() if line.strip() and not _STATUS_AGAIN.search(line)]
+            found += lines[-_LAST_LINES:]
+        return "; ".join(found) or "it said nothing"
 
 
 @dataclass(frozen=True)
@@ -123,6 +142,8 @@ def running(engine: Engine, name: str) -> Container:
         attributes = {}
     except docker.errors.APIError as error:
         raise ContainerError(f"container {name}: {error.explanation or error}") from None
+    except requests.exceptions.RequestException as error:
+        raise ContainerError(f"container {name}: the engine does not say what it is: {type(error).__name__}") from None
     if attributes.get("Name") != f"/{name}":
         raise ContainerError(f"there is no container {name}")
     state = attributes["State"]["Status"]

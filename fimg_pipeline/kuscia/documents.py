@@ -120,9 +120,11 @@ def load_all(text: str) -> list[Any]:
     try:
         return [written_out(document) for document in yaml.load_all(spaced(text), Loader=_Loader)]
     except yaml.YAMLError as error:
-        raise DocumentError(f"it is no YAML: {' '.join(str(error).split())}") from None
-    except (ValueError, TypeError) as error:
-        # Numbers of thousands of digits, keys that are lists.
+        tab = "\\t" in str(error) or "\t" in str(error)
+        hint = "between words YAML has blanks, here is a tab" if tab else None
+        raise DocumentError(f"it is no YAML: {' '.join(str(error).split())}", hint=hint) from None
+    except (ValueError, TypeError, OverflowError) as error:
+        # Numbers of hundreds of digits, keys that are lists.
         raise DocumentError(f"it has a value that can't be read: {str(error)[:120]}") from None
     except RecursionError:
         raise DocumentError("a part of it contains itself (anchors, aliases), or it is nested too deeply") from None

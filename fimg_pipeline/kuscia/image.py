@@ -46,7 +46,8 @@ def engine_image(
     if isinstance(found, PullFailure):
         raise ImageError(
             f"{name} is not on the engine, and can't be pulled: {found.of(registry_of(place))}",
-            hint="pull or build it there, or set DOCKER_HUB_MIRROR to a registry that has it",
+            hint="pull or build it there"
+            + (", or set DOCKER_HUB_MIRROR to a registry that has it" if is_of_docker_hub(name) else ""),
         )
     if engine.inspect(name) is None:
         # As docker pull would: the next time it is there.

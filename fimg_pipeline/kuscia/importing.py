@@ -24,14 +24,22 @@ _TELL_SECONDS: Final = 10.0
 Log = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How an import ended in a node: what went wrong, if anything did, and the last that it said."""
+
+    problem: str | None
+    said: str
+
+
 class _NobodyLeft(Exception):
     """No node reads any more."""
 
 
 def import_image(
     nodes: Sequence[tuple[Container, Sequence[str]]], content: Content, store: LayerStore, say: Log
-) -> dict[str, str]:
-    """Streams the archive of ``content`` to a command in each of ``nodes``; by container, what went wrong there.
+) -> dict[str, Ended]:
+    """Streams the archive of ``content`` to a command in each of ``nodes``; by container, how that ended.
 
     What did not fail is imported as far as the node says, which has to be seen. Raises
     :class:`~fimg_pipeline.ship.layers.ShipError` when the archive itself can't be read; then nothing is imported.
@@ -54,7 +62,7 @@ def import_image(
             for lane in lanes:
                 lane.put(None)
             _wait(lanes, say)
-        return {lane.name: lane.problem for lane in lanes if lane.problem is not None}
+        return {lane.name: Ended(lane.problem, lane.said) for lane in lanes}
 
 
 def _wait(lanes: Sequence[_Lane], say: Log) -> None:
@@ -80,6 +88,7 @@ class _Lane(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.feed = feed
         self.problem: str | None = None
+        self.said = ""
         self._pieces: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
         #: When the piece that is being written was begun.
         self._begun: float | None = None
@@ -120,8 +129,11 @@ class _Lane(threading.Thread):
         except ValueError:
             self.problem = self.problem or "it was stopped"
             return
-        if done.status != 0:
-            self.problem = self.problem or done.problem
+        self.said = done.last_words
+        if done.status < 0:
+            self.problem = self.problem or "it was stopped"
+        elif done.status > 0:
+            self.problem = self.problem or f"it ended with {done.status}: {self.said}"
 
     def _drain(self) -> None:
         while self._pieces.get() is not None:

@@ -19,8 +19,9 @@ from fimg_pipeline.kuscia.reference import Reference
 
 #: Kuscia's containerd, and the namespace of its pods.
 _CTR: Final = ("ctr", "--address", "/home/kuscia/containerd/run/containerd.sock", "--namespace", "k8s.io")
+_KUSCIA_LOAD: Final = ("kuscia", "image", "load")
 #: ``kuscia version v0.13.0b0``
-_VERSION: Final = re.compile(r"\bv?(\d{1,4})\.(\d{1,4})\.")
+_VERSION: Final = re.compile(r"\bkuscia version v?(\d{1,4})\.(\d{1,4})\.")
 #: From which version on `kuscia image load` brings a stream to containerd.
 _LOADS_STREAMS: Final = (0, 11)
 #: A line of `ctr images ls`: name, type, digest.
@@ -69,8 +70,13 @@ class Node:
         done = self.container.run(["kuscia", "--version"])
         version = _VERSION.search(done.output) if done.status == 0 else None
         if version is not None and (int(version[1]), int(version[2])) >= _LOADS_STREAMS:
-            return ["kuscia", "image", "load"]
+            return list(_KUSCIA_LOAD)
         return [*_CTR, "images", "import", "--no-unpack", "-"]
+
+    def copy_left(self, command: Sequence[str]) -> str:
+        """What an import by ``command`` that failed has left in the node, in a person's words; empty: nothing."""
+        # It ends without removing it, and calls it by a name of its own.
+        return "Kuscia leaves its copy of the archive in /tmp there" if tuple(command) == _KUSCIA_LOAD else ""
 
     def held(self, image: Reference) -> Held | None:
         """What it has under the name of ``image``; ``None``: nothing."""

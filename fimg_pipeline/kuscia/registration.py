@@ -205,12 +205,14 @@ def _import(
     say(f"importing {_short(image.image_id)} into {len(lacking)} nodes")
     commands = _each({node.name: node for node in lacking}, Node.import_command)
     feeds = [(node.container, commands[node.name]) for node in lacking]
-    problems = import_image(feeds, Content({str(reference): image}), store, say)
-    after = _answers({n.name: n for n in lacking if n.name not in problems}, lambda node: node.held(reference))
+    ended = import_image(feeds, Content({str(reference): image}), store, say)
+    well = {node.name: node for node in lacking if ended[node.name].problem is None}
+    after = _answers(well, lambda node: node.held(reference))
     for node in lacking:
-        result = results[node.name]
-        if node.name in problems:
-            result.problem = f"import: {problems[node.name]}"
+        result, end = results[node.name], ended[node.name]
+        if end.problem is not None:
+            left = node.copy_left(commands[node.name])
+            result.problem = f"import: {end.problem}" + (f" ({left})" if left else "")
             continue
         answer = after[node.name]
         if isinstance(answer, FimgError):
@@ -219,7 +221,7 @@ def _import(
             result.image = "imported"
             say(f"{node.name}: imported {_short(image.image_id)}")
         elif answer is None:
-            result.problem = "the import ended well, and there is no such image"
+            result.problem = f"the import ended well, and there is no such image: {end.said}"
         elif answer.image_id == image.image_id:
             result.problem = "the import ended well, and the image is not complete"
         else:

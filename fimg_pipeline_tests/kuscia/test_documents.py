@@ -81,6 +81,8 @@ def test_texts_without_quotes(text: str, found: object) -> None:
         ("a: !!python/name:os.system", "no YAML"),
         ("a: !!int foo", "can't be read"),
         (f"a: {'9' * 5000}", "can't be read"),
+        (f"a: {'9' * 400}", "can't be read"),
+        (f"a: 0x{'f' * 400}", "can't be read"),
         ("? [a]\n: b", "no YAML"),
         ("a: .nan", "JSON can't say"),
         ("a: 1\na: 2", "a is there twice"),
@@ -94,3 +96,9 @@ def test_what_is_refused_at_once(text: str, told: str) -> None:
     with pytest.raises(DocumentError, match=told):
         load_all(text)
     assert time.monotonic() - started < 10
+
+
+def test_a_tab_where_a_blank_has_to_be_is_named() -> None:
+    with pytest.raises(DocumentError, match="no YAML") as refused:
+        load_all("a:\tb")
+    assert refused.value.hint == "between words YAML has blanks, here is a tab"

@@ -59,7 +59,8 @@ def content(store: LayerStore) -> Content:
 
 def imported(content: Content, store: LayerStore, **shells: str) -> dict[str, str]:
     nodes = [(Program(Engine(), name), ["sh", "-c", shell]) for name, shell in shells.items()]
-    return import_image(nodes, content, store, lambda _: None)
+    ended = import_image(nodes, content, store, lambda _: None)
+    return {name: end.problem for name, end in ended.items() if end.problem is not None}
 
 
 def test_all_get_the_same_whole_archive(content: Content, store: LayerStore, tmp_path: Path) -> None:
@@ -81,11 +82,15 @@ def test_one_that_fails_harms_no_other(content: Content, store: LayerStore, tmp_
         early="head -c 5000 > /dev/null; echo unexpected EOF >&2; exit 1",
         late="cat > /dev/null; echo it does not fit >&2; exit 3",
         deaf="exec <&-; exit 7",
+        kuscia="cat > /dev/null; echo no space left; echo 01:00 FATAL load.go:70 exit status 1; echo 0.1 s >&2; exit 1",
+        killed="kill -9 $$",
     )
     assert problems == {
         "early": "it ended with 1: unexpected EOF",
         "late": "it ended with 3: it does not fit",
         "deaf": "it ended with 7: it said nothing",
+        "kuscia": "it ended with 1: no space left; 0.1 s",
+        "killed": "it was stopped",
     }
     assert file.stat().st_size > SIZE
 

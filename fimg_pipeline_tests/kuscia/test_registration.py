@@ -51,7 +51,7 @@ exit 1
 """
 
 
-@pytest.mark.parametrize("older", [OLDER, ""])
+@pytest.mark.parametrize("older", [OLDER, OLDER.replace("kuscia v", "2026.11.27 WARN no config; kuscia v"), ""])
 def test_nodes_of_before_kuscia_0_11_import_with_ctr(
     center: Kuscia, register: Register, images: Images, older: str
 ) -> None:

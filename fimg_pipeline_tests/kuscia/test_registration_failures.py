@@ -87,11 +87,11 @@ def test_a_node_that_says_it_has_imported_is_not_believed(center: Kuscia, regist
     name = f"reg.example/{unique()}:v1"
     image_id = images.make(name)
     bob = center.nodes["lite-bob"]
-    replace_loader(bob, "cat > /dev/null")
+    replace_loader(bob, "cat > /dev/null; echo WARN filtered out")
     try:
         result = register(center, "center", name, "-n", "not-believed")
         assert result.status == 1, result.output
-        assert f"{bob.name}: the import ended well, and there is no such image" in result.output
+        assert f"{bob.name}: the import ended well, and there is no such image: WARN filtered out" in result.output
         assert f"the image is now in {center.user}-kuscia-lite-alice; the AppImage in none" in result.output
     finally:
         bob.execute("mv /root/kuscia /usr/local/bin/kuscia")
@@ -112,6 +112,7 @@ def test_a_node_whose_disk_is_full_is_named_and_holds_up_no_other(
         assert result.status == 1, result.output
         assert f"{node.name}: import: it ended with 1:" in result.output
         assert "no space left on device" in result.output
+        assert "(Kuscia leaves its copy of the archive in /tmp there)" in result.output
         assert f"the image is now in {center.user}-kuscia-lite-alice; the AppImage in none" in result.output
         assert center.nodes["lite-alice"].image_id(name) == image_id
     finally:

@@ -124,7 +124,7 @@ def test_a_template_that_an_image_brings_may_be_a_link(center: Kuscia, register:
 @pytest.mark.parametrize(
     ("files", "links", "told"),
     [
-        ({"kuscia/app_image.yaml": "#" * 1_100_000}, {}, "has 1100000 bytes, and 1048576 are read at most"),
+        ({"kuscia/app_image.yaml": "#" * 3_000_000}, {}, "has 3000000 bytes, and 1048576 are read at most"),
         ({"kuscia/app_image.yaml/file": ""}, {}, "is a folder"),
         ({"kuscia/app_image.yaml": "kind: Pod"}, {}, "/kuscia/app_image.yaml of the image: apiVersion is missing"),
         ({}, {"kuscia/app_image.yaml": "nowhere.yaml"}, "is a link to /kuscia/nowhere.yaml, which is not there"),
