@@ -192,7 +192,7 @@ def report(figures: Figures) -> str:
     rows = [
         ("bundle, nothing compressed yet, against `docker save \\| gzip`", figures.ratio("bundle", "gzip")),
         ("the same against `docker save \\| pigz`", figures.ratio("bundle", "pigz")),
-        ("the same against only reading the images (`docker save > file`)", figures.ratio("bundle", "raw")),
+        ("the same against only reading the images (`docker save \\| cat > file`)", figures.ratio("bundle", "raw")),
         ("bundle after one image changed, against the first", figures.ratio("after a change", "bundle")),
         ("delta of such a change, against the first bundle", figures.ratio("delta", "bundle")),
         ("size of the bundle, against gzip's", size["bundle"] / size["gzip"]),

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -31,8 +31,12 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def locked(path: Path, hint: str = "set FIMG_HOME to a folder that is yours") -> Iterator[int]:
+def locked(
+    path: Path, hint: str = "set FIMG_HOME to a folder that is yours", waits: Callable[[], None] | None = None
+) -> Iterator[int]:
     """Holds an advisory lock on ``path``; the system lets go of it when the holder dies.
+
+    ``waits`` is called when somebody else has it.
 
     Yields its descriptor: a child process that inherits it holds the lock too, for as long as it lives.
     """
@@ -42,7 +46,12 @@ def locked(path: Path, hint: str = "set FIMG_HOME to a folder that is yours") ->
     except OSError as error:
         raise FimgError(f"{path} can't be written: {error.strerror}", hint=hint) from None
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waits is not None:
+                waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle.fileno()
 
 

@@ -210,6 +210,14 @@ class Engine:
         found: dict[str, Any] = json.loads(base64.b64decode(told))
         return found
 
+    def layer_sizes(self, image_id: str) -> list[int]:
+        """Bytes of an image's layers, lowest first, without those that have none; empty when it is not there."""
+        try:
+            steps = self._call(lambda: self.sdk.api.history(image_id))
+        except docker.errors.ImageNotFound:
+            return []
+        return [int(step["Size"]) for step in reversed(steps) if step["Size"]]
+
     @contextmanager
     def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:
         """The archive of images, to be read to its end in the block: each layer once, in one of two forms.

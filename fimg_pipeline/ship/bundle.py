@@ -39,7 +39,7 @@ class Content:
         found = {diff_id: store.find(diff_id) for diff_id in wanted if diff_id not in self.left_out}
         lost = [diff_id for diff_id, layer in found.items() if layer is None]
         if lost:
-            raise ShipError(f"layer {lost[0]} is not kept any more", hint="it was removed meanwhile: run it again")
+            raise ShipError(f"layer {lost[0]} is not kept any more", hint="it was removed, or cut: run it again")
         return [layer for layer in found.values() if layer is not None]
 
     @property
@@ -154,7 +154,7 @@ class _Tar:
 def _required(layer: Layer, store: LayerStore) -> Iterator[bytes]:
     """What is kept of a layer; its last piece only if it is as it was kept: half of one is no layer to anybody."""
     digest, left, piece = Digest(), layer.packed_size, b""
-    with store.path(layer).open("rb") as file:
+    with store.read(layer) as file:
         while left and (piece := file.read(min(_BUFFER, left))):
             digest.update(piece)
             left -= len(piece)

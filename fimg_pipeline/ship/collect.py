@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -19,14 +20,18 @@ from fimg_pipeline.engine.client import Engine, Saving
 from fimg_pipeline.ship.layers import Layer, LayerStore, ShipError
 from fimg_pipeline.ship.lock import Chain, chains
 from fimg_pipeline.ship.room import SPACE_HINT, require_room
-from fimg_pipeline.ship.saved import Claims, SavedImage, kept, read_saved
+from fimg_pipeline.ship.saved import Claims, LostLayerError, SavedImage, kept, read_saved
 from fimg_pipeline.ship.together import together
 from fimg_pipeline.state import locked
 
 #: How large layers are compressed, at most as a rule; images of FATE are a third.
 _PACKED_SHARE: Final = 0.5
+#: How large a layer's tar is for a byte of its files: FATE's have many small ones.
+_AS_TAR: Final = 1.2
 #: Archives at once: each keeps a core of the engine's machine busy, and one of ours; disks fill with a few.
 _AT_ONCE: Final = min(4, os.cpu_count() or 1)
+#: How many pieces for each of them the images are cut into: smaller ones would not be shared out more evenly.
+_PIECES: Final = 8
 #: How much more may be read for that, layers of several shares, than the images have.
 _READ_AGAIN: Final = 0.25
 
@@ -43,7 +48,7 @@ def collect(
     store.sweep()
     if _lacking(store, image_ids):
         # A push and a bundle of the same images may be under way at once: whoever comes second finds them.
-        with locked(store.folder / "reading"):
+        with locked(store.folder / "reading", waits=lambda: log("waiting: another run reads images from the engine")):
             _collect(engine, store, _lacking(store, image_ids), image_ids, log, target)
     found = {image_id: kept(store, image_id) for image_id in image_ids}
     lost = [image_id for image_id, image in found.items() if image is None]
@@ -63,7 +68,7 @@ def _collect(
         log("the images have been read from the engine meanwhile")
         return
     images = {image_id: _chain(engine, image_id) for image_id in lacking}
-    sizes = _sizes(engine, images.values())
+    sizes = _sizes(engine, images)
     new = int(sum(size for chain, size in sizes.items() if store.find(chain[-1]) is None) * _PACKED_SHARE)
     needed = [(store.folder, new)]
     if target is not None:
@@ -72,7 +77,8 @@ def _collect(
     parts = shares(images, sizes, _AT_ONCE)
     if engine.disk is not None:
         # `docker save` writes all of an archive there first.
-        needed.append((engine.disk, sum(map(_Forest.of(images, sizes).weight, parts))))
+        files = sum(map(_Forest.of(images, sizes).weight, parts))
+        needed.append((engine.disk, int(files * _AS_TAR)))
     require_room(needed)
     log(f"reading {len(lacking)} of {len(set(every))} images from the engine")
     _read(engine, store, parts, log)
@@ -88,16 +94,17 @@ def shares(images: Mapping[str, Chain], sizes: Mapping[Chain, int], most: int) -
     limit = forest.weight(images) * (1 + _READ_AGAIN)
     trees = [list(images)]
     best = trees
-    while True:
+    while len(trees) <= most * _PIECES:
         heaviest = max(trees, key=forest.weight)
         branches = forest.branches(heaviest)
         if len(branches) == 1:
-            return best
+            break
         trees = [tree for tree in trees if tree is not heaviest] + branches
-        parts = forest.packed(trees, most)
-        weights = [forest.weight(part) for part in parts]
-        if sum(weights) <= limit and max(weights) < max(map(forest.weight, best)):
-            best = parts
+        for parts in (forest.packed(trees, count) for count in range(2, most + 1)):
+            weights = [forest.weight(part) for part in parts]
+            if sum(weights) <= limit and max(weights) < max(map(forest.weight, best)):
+                best = parts
+    return best
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,9 @@ def _read(engine: Engine, store: LayerStore, parts: Sequence[Sequence[str]], log
             running.append(saving)
             if given_up.is_set():
                 saving.stop()
-            read_saved(saving.archive, store, log, claims)
+            # Whoever lost it fails, too, and knows why.
+            with suppress(LostLayerError):
+                read_saved(saving.archive, store, log, claims)
 
     def give_up() -> None:
         given_up.set()
@@ -163,19 +172,12 @@ def _chain(engine: Engine, image_id: str) -> Chain:
     return () if record is None else tuple(record["RootFS"].get("Layers") or ())
 
 
-def _sizes(engine: Engine, images: Iterable[Chain]) -> dict[Chain, int]:
-    """About how many bytes the layers of ``images`` have: what an image is larger by than those it stands on."""
-    known: dict[Chain, int] = {}
-    for image in engine.state().images:
-        record = engine.inspect(image.image_id)
-        if record is not None:
-            known[tuple(record["RootFS"].get("Layers") or ())] = record["Size"]
+def _sizes(engine: Engine, images: Mapping[str, Chain]) -> dict[Chain, int]:
+    """About how many bytes the layers of ``images`` have: which of them are empty, an engine does not say."""
     sizes: dict[Chain, int] = {}
-    for layers in images:
-        below = 0
-        for chain in chains(layers):
-            if chain in known:
-                sizes[chain], below = max(0, known[chain] - below), known[chain]
+    for image_id, layers in images.items():
+        for chain, size in zip(chains(layers), engine.layer_sizes(image_id), strict=False):
+            sizes.setdefault(chain, size)
     return sizes
 
 

@@ -61,6 +61,19 @@ class LayerStore:
         """Where its gzip is."""
         return self.folder / "layers" / f"{_hex(layer.diff_id)}.tar.gz"
 
+    @contextmanager
+    def read(self, layer: Layer) -> Iterator[IO[bytes]]:
+        """Its gzip, to be read in the block; :class:`ShipError` when it can't be."""
+        path = self.path(layer)
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise ShipError(
+                f"{path} can't be read: {error.strerror}", hint="run it again, and check the disk"
+            ) from None
+        with file:
+            yield file
+
     def add(self, read: Callable[[int], bytes]) -> Layer:
         """Compresses the tar that ``read(size)`` gives until it gives nothing; keeps it unless it is kept already."""
         digest, size = Digest(), 0

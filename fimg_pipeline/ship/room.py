@@ -19,7 +19,7 @@ def require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size + _SPARE:
         raise ShipError(
-            f"{folder} has {free / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed",
+            f"{folder} has {free / 1e9:.2f} GB free, and {(size + _SPARE) / 1e9:.2f} GB are needed",
             hint=SPACE_HINT,
         )
 

@@ -58,6 +58,10 @@ def kept(store: LayerStore, engine_id: str) -> SavedImage | None:
     return image if all(store.find(diff_id) for diff_id in image.diff_ids) else None
 
 
+class LostLayerError(ShipError):
+    """Another archive that was to give a layer ended within it; whoever read that one says why."""
+
+
 class Claims:
     """Which of several archives that are read at once gives a layer, by the engine's name for it."""
 
@@ -126,14 +130,12 @@ class _Reader:
             return
         try:
             self.layers[member.name].set_result(self._layer(file, name[1] or name[2]))
-        except BaseException as error:
-            self.layers[member.name].set_exception(error)
+        except BaseException:
+            self.layers[member.name].set_exception(LostLayerError("another archive ended within a layer of this one"))
             raise
 
     def _layer(self, file: IO[bytes], name: str) -> str:
-        buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # typeshed asks for more than it does
-        packed = buffered.peek(2)[:2] == _GZIP
-        layer = self.store.add(igzip.IGzipFile(fileobj=buffered).read if packed else buffered.read)
+        layer = self.store.add(_unpacked(file))
         self.log(f"layer {layer.diff_id[7:19]}: {layer.size / 1e6:.1f} MB, compressed {layer.packed_size / 1e6:.1f} MB")
         self.store.remember(name, layer.diff_id)
         return layer.diff_id
@@ -185,6 +187,25 @@ class _Reader:
 
     def _of(self, path: str) -> str:
         return self.layers[self.links.get(path, path)].result()
+
+
+def _unpacked(file: IO[bytes]) -> Callable[[int], bytes]:
+    """Reads a layer's tar, be it compressed or not; what is wrong with the archive is no matter of the store's disk."""
+    buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]  # typeshed asks for more than it does
+
+    def read(size: int) -> bytes:
+        try:
+            piece: bytes = source.read(size)
+            return piece
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise ShipError(f"the engine's archive can't be read: {error}") from None
+
+    try:
+        packed = buffered.peek(2)[:2] == _GZIP
+    except (OSError, tarfile.TarError) as error:
+        raise ShipError(f"the engine's archive can't be read: {error}") from None
+    source: Any = igzip.IGzipFile(fileobj=buffered) if packed else buffered
+    return read
 
 
 def _is_document(content: bytes) -> bool:

@@ -6,6 +6,7 @@ import _thread
 import io
 import random
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,9 +42,11 @@ def test_what_shares_little_is_read_apart() -> None:
     }
     sizes = sizes_of(images, {"debian": 10, "python": 300, "one": 100, "two": 100, "web": 200, "java": 220})
     assert sorted(map(sorted, shares(images, sizes, 2))) == [["java", "web"], ["one", "two"]]
-    assert sorted(map(sorted, shares(images, sizes, 3))) == [["java"], ["one", "two"], ["web"]]
-    # Above that, a part more would only have the layers below it read once more.
-    assert shares(images, sizes, 9) == shares(images, sizes, 3)
+    # As many parts as pay, not as many as may be: the largest would not be smaller, or too much be read again.
+    assert shares(images, sizes, 9) == shares(images, sizes, 2)
+    many: dict[str, Chain] = {f"leaf{number}": ("base", f"leaf{number}") for number in range(12)}
+    weights = sizes_of(many, {"base": 120, **dict.fromkeys(many, 90)})
+    assert sorted(map(len, shares(many, weights, 4))) == [4, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -91,10 +94,10 @@ class FakeEngine:
 
     def inspect(self, image_id: str) -> dict[str, Any]:
         layers = self._images[image_id].layers
-        return {"RootFS": {"Layers": [diff_id(content) for content in layers]}, "Size": sum(map(len, layers))}
+        return {"RootFS": {"Layers": [diff_id(content) for content in layers]}}
 
-    def state(self) -> Any:
-        return type("State", (), {"images": [type("Each", (), {"image_id": each}) for each in self._images]})
+    def layer_sizes(self, image_id: str) -> list[int]:
+        return [len(content) for content in self._images[image_id].layers]
 
     @contextmanager
     def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:
@@ -167,7 +170,10 @@ def test_what_two_runs_carry_at_once_is_read_once(store: LayerStore) -> None:
     slow = Slow(Image((BASE, ONE)))
     assert collect(cast(Engine, slow), store, slow.ids, lambda _: None)
     other.join(20)
-    assert engine.asked == [] and said == ["the images have been read from the engine meanwhile"]
+    assert engine.asked == [] and said == [
+        "waiting: another run reads images from the engine",
+        "the images have been read from the engine meanwhile",
+    ]
 
 
 @pytest.mark.usefixtures("two_at_once")
@@ -185,6 +191,39 @@ def test_an_archive_that_fails_is_what_is_said(store: LayerStore) -> None:
     assert len(broken.asked) == 2
     assert collect(cast(Engine, whole), store, whole.ids, lambda _: None)
     assert whole.asked == [[images[1].image_id]]
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_of_two_that_fail_for_one_reason_it_is_told_who_had_it(store: LayerStore) -> None:
+    """One waits for a layer of the other, whose archive ends within it, and whose engine says why a little later."""
+
+    class Broken(FakeEngine):
+        @contextmanager
+        def save(self, image_ids: Sequence[str]) -> Iterator[Saving]:
+            archive = saved_by_old_engine([self._images[each] for each in image_ids])
+            first = self.ids[0] in image_ids
+
+            class Stream(io.BytesIO):
+                def read(self, size: int | None = -1, /) -> bytes:
+                    if first and self.tell() > MB:
+                        # By now the base is claimed here.
+                        begun.set()
+                        return b""
+                    if not first:
+                        assert begun.wait(20)
+                    return super().read(size)
+
+            try:
+                yield Saving(Stream(archive), lambda: None)
+            finally:
+                if first:
+                    time.sleep(0.3)
+                    raise ShipError("the engine went away")
+
+    begun = threading.Event()
+    engine = Broken(Image((BASE, ONE)), Image((BASE, TWO)))
+    with pytest.raises(ShipError, match="the engine went away"):
+        collect(cast(Engine, engine), store, engine.ids, lambda _: None)
 
 
 @pytest.mark.usefixtures("two_at_once")
