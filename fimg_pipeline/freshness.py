@@ -82,8 +82,10 @@ def renewed(home: Path, base: str, digest: str | None) -> None:
 
     def change(kept: Freshness) -> dict[str, Mapping[str, str]]:
         known = {} if digest is None else {base: digest}
+        # Whatever the clock says: what was decided before this is done by it.
+        now = max([moment(datetime.now(timezone.utc)), *kept.refreshed.values()])
         return {
-            "renewed": {**kept.renewed, base: moment(datetime.now(timezone.utc))},
+            "renewed": {**kept.renewed, base: now},
             "wanted": {**_without(kept.wanted, base), **known},
             "newest": {**_without(kept.newest, base), **known},
         }

@@ -53,3 +53,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "freshness.json").write_text(text)
     with pytest.raises(FimgError, match=r"freshness\.json is damaged"):
         freshness.read(tmp_path)
+
+
+def test_what_was_decided_before_is_done_by_what_comes_after_whatever_the_clock_says(tmp_path: Path) -> None:
+    freshness.refresh(tmp_path, {"nightly": "2999-01-01T00:00:00Z"})
+    freshness.renewed(tmp_path, "debian", None)
+    assert freshness.read(tmp_path).renewed == {"debian": "2999-01-01T00:00:00Z"}

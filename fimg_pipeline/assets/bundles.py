@@ -123,7 +123,10 @@ def bundle_asset(
 
 def bundled_fingerprint(name: str, images: Mapping[str, str], settings: Settings) -> str:
     """What the asset of bundle ``name`` records when it holds ``images`` (name → fingerprint) or those of others."""
-    return delivered(images) if name == FATE else delivered({}, others=" ".join(settings.third_party_images))
+    where = str(settings.bundles())
+    if name != FATE:
+        return delivered({}, others=" ".join(settings.third_party_images), folder=where)
+    return delivered(images, prefix=settings.prefix, folder=where)
 
 
 def _metadata(saved: Saved, lock: Lock) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(list(registered.values()))),
                 tags={
-                    FINGERPRINT: registered_fingerprint(wanted, {each.name: each.fingerprint for each in plan.images})
+                    FINGERPRINT: registered_fingerprint(
+                        wanted, {each.name: each.fingerprint for each in plan.images}, settings.prefix
+                    )
                 },
                 metadata={
                     **_told(registered),
@@ -140,10 +142,10 @@ def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     )
 
 
-def registered_fingerprint(wanted: Sequence[AppImage], images: Mapping[str, str]) -> str:
-    """What :data:`REGISTERED` records when ``wanted`` are registered, of ``images`` (name → fingerprint)."""
+def registered_fingerprint(wanted: Sequence[AppImage], images: Mapping[str, str], prefix: str) -> str:
+    """What :data:`REGISTERED` records when ``wanted`` are registered, of ``images`` (name → fingerprint) and names."""
     entries = {f"entry {place}": _key(each) for place, each in enumerate(wanted)}
-    return delivered({each.image: images[each.image] for each in wanted}, **entries)
+    return delivered({each.image: images[each.image] for each in wanted}, prefix=prefix, **entries)
 
 
 def configured_for(settings: Settings) -> list[AppImage]:

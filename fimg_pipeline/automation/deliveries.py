@@ -92,7 +92,7 @@ def _to_register(watched: Watched) -> list[Item]:
     if lacking:
         raise FimgError(f"KUSCIA_APP_IMAGES names {', '.join(lacking)}, which the switches don't select")
     fingerprints = {each.image: watched.records[each.image].fingerprint for each in wanted}
-    return [Item(_REGISTERED, registered_fingerprint(wanted, fingerprints))] if wanted else []
+    return [Item(_REGISTERED, registered_fingerprint(wanted, fingerprints, watched.settings.prefix))] if wanted else []
 
 
 def _images(watched: Watched) -> dict[str, str]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
 
@@ -16,9 +17,10 @@ from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
 from fimg_pipeline.automation.deliveries import is_made, items
+from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.stale import stale
-from fimg_pipeline.automation.watching import Memory, Watched, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
@@ -31,8 +33,16 @@ _MEMORY: Final = Memory()
 _AT_FIRST_SECONDS: Final = 86_400.0
 #: So many runs are looked at at once; the rest the next time.
 _AT_ONCE: Final = 200
+#: What comes of each step after a build, as failures are called.
+_CARRIED: Final = {
+    "push": ("registry ", f"job {PUBLISH}"),
+    "bundle": ("bundle ", f"job {BUNDLE}"),
+    "register": ("kuscia ", f"job {REGISTER}"),
+}
 #: So often a message is tried to be sent.
 _TRIES: Final = 5
+#: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
+_SENDING: Final = 20.0
 
 
 @dg.sensor(
@@ -51,9 +61,11 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
     state = _known(context.cursor)
     seen, runs = _ended_since(context.instance, settings, state.seen)
     broken = _still_wanted(state.broken, settings)
+    runs = [counted for run in runs if (counted := _counted(run, settings)) is not None]
     settled = _settled(context.instance, pipeline, broken) if broken else {}
     broken, messages = after(broken, runs, settings.ui_url, settled)
-    tried = [_send(settings.notify_urls, message) for message in [*state.untold, *messages]]
+    until = time.monotonic() + _SENDING
+    tried = [_send(settings.notify_urls, message, until) for message in [*state.untold, *messages]]
     sent = [message.title for message in tried if not message.left]
     left = [message for message in tried if message.left]
     for title in sent:
@@ -112,26 +124,58 @@ def _name(event: Event) -> str:
 
 
 def _still_wanted(broken: Mapping[str, Broken], settings: Settings) -> dict[str, Broken]:
-    """What is broken without tags that nobody watches any more, and images that nobody selects."""
-    watched, selected = set(tags(settings)), {each.name for each in select(settings.features)}
+    """What is broken, without what nobody asks for by itself any more."""
     found: dict[str, Broken] = {}
     for partition, each in broken.items():
-        failed = {name: why for name, why in each.failed.items() if name not in IMAGES or name in selected}
-        if partition.rpartition("|")[2] in watched and failed:
+        failed = _asked_for(partition, each.failed, settings)
+        if failed:
             found[partition] = each.model_copy(update={"failed": failed})
     return found
 
 
+def _counted(run: Finished, settings: Settings) -> Finished | None:
+    """A run with those of its failures that people are told of; ``None`` if it says nothing then.
+
+    Whoever pushes by hand sees how that ends.
+    """
+    failed = _asked_for(run.partition, run.failed, settings)
+    told = run.succeeded or failed or (not run.failed and _asked_for(run.partition, {f"job {run.job}": ""}, settings))
+    return replace(run, failed=failed) if told or run.made else None
+
+
+def _asked_for(partition: str, failed: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Of what failed in a partition what the sensors and schedules ask for, as things are set now."""
+    if partition.rpartition("|")[2] not in tags(settings):
+        return {}
+    images = {each.name for each in select(settings.features)}
+    carried = {kind for step, kinds in _CARRIED.items() if step in settings.deliveries for kind in kinds}
+    others = {kind for kinds in _CARRIED.values() for kind in kinds} - carried
+    return {
+        name: why
+        for name, why in failed.items()
+        if not name.startswith(tuple(others)) and (name not in IMAGES or name in images)
+    }
+
+
 def _settled(instance: dg.DagsterInstance, pipeline: Pipeline, broken: Mapping[str, Broken]) -> dict[str, list[str]]:
     """What of broken partitions is as it should be, by what is wanted and on record."""
-    found: dict[str, list[str]] = {}
-    for platforms in survey(instance, pipeline, _MEMORY, pipeline.settings().watched_platforms):
+
+    def looks_at(platforms: Sequence[Watched]) -> list[tuple[str, list[str]]]:
+        found = []
         for watched in platforms:
             where = watched.partition
             if where in broken and watched.run is None and not watched.problem:
                 with suppress(FimgError):
-                    found[where] = _settled_of(watched, broken[where].failed)
-    return found
+                    found.append((where, _settled_of(watched, broken[where].failed)))
+        return found
+
+    platforms = pipeline.settings().watched_platforms
+    try:
+        found, _ = in_time(survey(instance, pipeline, _MEMORY, platforms), looks_at, _SENDING)
+    except FimgError:
+        # That nothing can be looked at keeps nobody from hearing what broke.
+        return {}
+    return dict(found)
 
 
 def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
@@ -151,18 +195,23 @@ def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
     return settled
 
 
-def _send(urls: Sequence[str], message: Message) -> Message:
-    """The message after it was sent by the services that did not take it yet."""
+def _send(urls: Sequence[str], message: Message, until: float) -> Message:
+    """The message after it was sent by the services that did not take it yet; not after ``until`` (monotonic)."""
     import apprise  # takes a quarter of a second, and most who load definitions send nothing
 
     # They would tell of addresses that hold passwords.
     for logger in ("apprise", "urllib3"):
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     left = []
+    tried = False
     for place in range(len(urls)) if message.left is None else message.left:
+        if time.monotonic() > until:
+            left.append(place)
+            continue
+        tried = True
         service = apprise.Apprise()
         # Another URL may stand in its place meanwhile; one that is gone needs nothing.
         known = place < len(urls) and service.add(urls[place])
         if place < len(urls) and not (known and service.notify(title=message.title, body=message.body)):
             left.append(place)
-    return message.model_copy(update={"tries": message.tries + 1, "left": tuple(left)})
+    return message.model_copy(update={"tries": message.tries + tried, "left": tuple(left)})

@@ -9,13 +9,13 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline import freshness
-from fimg_pipeline.assets.partitions import add_tag
+from fimg_pipeline.assets.partitions import add_tag, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.prune_job import PRUNE
-from fimg_pipeline.automation.run_requests import look
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
+from fimg_pipeline.automation.run_requests import Look, look
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, unfinished
 from fimg_pipeline.settings import Settings
 
 #: So long (seconds) a schedule looks at tags; Dagster waits a minute for it.
@@ -52,7 +52,9 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         since = freshness.moment(context.scheduled_execution_time)
-        followed = {each.tag: since for of_tag in _followed(context, pipeline) for each in of_tag}
+        # Of a release that can't be looked at nobody knows that it is one.
+        looked_at = (each for of_tag in _followed(context, pipeline) for each in of_tag if not each.problem)
+        followed = {each.tag: since for each in looked_at}
         freshness.refresh(pipeline.settings().home, followed)
         return _asked(context, pipeline)
 
@@ -92,12 +94,18 @@ def _asked(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
     if left:
         told.append(f"there was no time for {left} and those after it: the sensor `commits` looks at all of them")
-    requests = [found.request for found in looks if found.request is not None]
+    # The sensor may have asked meanwhile.
+    busy = unfinished(context.instance)
+    requests = [each.request for each in looks if each.request is not None and _partition(each) not in busy]
     if not requests:
         return dg.SkipReason("\n".join(told) or "no tag follows anything")
     for line in told:
         context.log.info(line)
     return requests
+
+
+def _partition(found: Look) -> str:
+    return str(partition_key(found.platform, found.tag))
 
 
 def _weekly(at: tuple[int, int, int]) -> str:

@@ -95,8 +95,7 @@ def decide(items: Sequence[Item], records: Mapping[str, Record], attempts: Seque
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
     for item in items:
-        # What was tried before something else was made of it says nothing: a revert is built like any change.
-        since = records[item.name].at if item.name in records else 0.0
+        since = _since(item, records.get(item.name))
         tries = [
             attempt
             for attempt in attempts
@@ -109,6 +108,16 @@ def decide(items: Sequence[Item], records: Mapping[str, Record], attempts: Seque
         else:
             waiting[item.name] = why
     return Decision(wanted, waiting)
+
+
+def _since(item: Item, record: Record | None) -> float:
+    """From when on tries count: those before something else was made say nothing, a revert is built like any change.
+
+    But what was made and did not pass its checks, or was not taken for what it should be, was a try itself.
+    """
+    if record is None or not record.fingerprint or (record.fingerprint == item.fingerprint and not record.passed):
+        return 0.0
+    return record.at
 
 
 def _made(item: Planned, record: Record | None) -> bool:

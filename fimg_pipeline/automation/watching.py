@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, TypeVar
@@ -66,6 +66,8 @@ class Watched:
 
     ``records`` by the asset's key as text; ``engine`` tells what that holds; ``fixed`` the commit of a tag that does
     not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at.
+
+    ``trouble``: why there is no plan, which all platforms of a tag share: whoever does not answer is asked once.
     """
 
     platform: Platform
@@ -77,6 +79,7 @@ class Watched:
     run: dg.DagsterRun | None = None
     fixed: str | None = None
     problem: str = ""
+    trouble: list[FimgError] = field(default_factory=list)
 
     @property
     def partition(self) -> str:
@@ -120,8 +123,18 @@ class Watched:
 
     @cached_property
     def plan(self) -> Plan:
-        """What is wanted, of source and engine as they are; :class:`FimgError` when that can't be said."""
-        return self.pipeline.plan(self.settings)
+        """What is wanted, of source and engine as they are; :class:`FimgError` when that can't be said.
+
+        That all is to be built anew whenever somebody asks (``--no-cache``) says nothing of what is stale.
+        """
+        if self.trouble:
+            raise self.trouble[0]
+        options = tuple(option for option in self.settings.docker_options if option != "--no-cache")
+        try:
+            return self.pipeline.plan(replace(self.settings, docker_options=options))
+        except FimgError as error:
+            self.trouble.append(error)
+            raise
 
 
 def tags(settings: Settings) -> list[str]:
@@ -167,6 +180,7 @@ def survey(
             fixed, problem = _fixed(pipeline, tag, refs[tag], here, memory), ""
         except FimgError as error:
             fixed, problem = None, error.message
+        trouble: list[FimgError] = []
         yield [
             Watched(
                 platform,
@@ -178,6 +192,7 @@ def survey(
                 under_way.get(partition),
                 fixed,
                 problem,
+                trouble,
             )
             for platform in platforms
             for partition in [str(partition_key(platform, tag))]

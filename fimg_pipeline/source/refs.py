@@ -15,7 +15,7 @@ from fimg_pipeline.source.urls import is_safe
 #: What a branch of the repository FATE_DIR was cloned from begins with, as git has it.
 ORIGIN: Final = "origin/"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_VERSION: Final = re.compile(r"\d+\.\d+\.\d+")
+_VERSION: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,11 @@ class FateRefs:
                 hint=f"git -C {self.checkout.folder} remote add origin https://github.com/FederatedAI/FATE.git",
             )
         if not is_safe(url):
-            raise SourceError(f"FATE_DIR={self.checkout.folder}: its origin {url!r} is no URL git may use here")
+            # It may hold a password, wherever that stands in what is no URL.
+            raise SourceError(
+                f"FATE_DIR={self.checkout.folder}: its origin is no URL git may use here",
+                hint=f"git -C {self.checkout.folder} remote get-url origin",
+            )
         return url
 
     def _from_origin(self, url: str, ref: str) -> str | None:

@@ -68,8 +68,10 @@ def standing(settings: Settings, ref: str | None) -> Standing:
     """
     resolver = _Resolver(settings, ref, {})
     fate = resolver.fate
-    (latest,) = commits(resolver.store, fate.commit)
-    return Standing(fate, ref is None or resolver.refs.moves(ref), latest)
+    found = commits(resolver.store, fate.commit)
+    if not found:
+        raise SourceError(f"{fate.ref} of FATE is no commit: {fate.commit[:12]}", hint="a tag may name anything in git")
+    return Standing(fate, ref is None or resolver.refs.moves(ref), found[0])
 
 
 def fixed_commits(settings: Settings, refs: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.state import locked, write_whole
 from fimg_pipeline.values import git_ref, tag_problem
 
-_RELEASE_TAG: Final = re.compile(r"(\d+\.\d+\.\d+)-release")
+_RELEASE_TAG: Final = re.compile(r"([0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9})-release")
 
 
 def ref_by_name(tag: str) -> str | None:

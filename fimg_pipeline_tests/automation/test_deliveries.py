@@ -163,6 +163,19 @@ def test_another_registry_is_another_place(built: Handmade) -> None:
     assert set(asked(tick(built))) == {("publish", "amd64|t"), ("publish", "arm64|t")}
 
 
+def test_bundles_of_another_prefix_or_in_another_folder_are_others(built: Handmade, tmp_path: Path) -> None:
+    built.environ |= {"AFTER_BUILD": "bundle", "WATCHED_PLATFORMS": "amd64"}
+    carry(built, tick(built))
+    assert not asked(tick(built))
+    built.environ["PREFIX"] = "elsewhere"
+    build(built)
+    found = tick(built)
+    assert asked(found) == {("bundle", "amd64|t"): {"bundle/fate"}}
+    carry(built, found)
+    built.environ["BUNDLE_DIR"] = str(tmp_path / "elsewhere")
+    assert asked(tick(built)) == {("bundle", "amd64|t"): BUNDLES}
+
+
 def test_each_goes_on_when_another_fails(built: Handmade) -> None:
     built.environ |= {"AFTER_BUILD": "push, bundle", "WATCHED_PLATFORMS": "amd64"}
     found = tick(built)

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from fimg_pipeline.automation import notifications as notifications_module
 from fimg_pipeline.automation.broken import State
 from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.errors import FimgError
@@ -181,6 +182,35 @@ def test_a_service_that_never_answers_is_given_up(hook: Hook, tmp_path: Path) ->
             assert "could not be told" in told.tick()
         assert told.tick() == "1 broken"
         assert told.cursor is not None and State.model_validate_json(told.cursor).untold == []
+
+
+def test_services_that_take_long_don_t_keep_what_was_told_from_being_remembered(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications_module, "_SENDING", -1.0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(FAILED)
+        for _ in range(7):
+            assert "could not be told" in told.tick()
+        monkeypatch.undo()
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+
+
+def test_what_people_do_by_hand_they_see_themselves(hook: Hook, tmp_path: Path) -> None:
+    pushing = Event("registry", "images", "failed", 1.0, "401")
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(pushing)
+        assert told.tick() == "0 broken"
+        told.run(FAILED)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        told.environ["AFTER_BUILD"] = "push"
+        told.run(BUILT)
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+        told.run(pushing)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert hook.received[-1]["message"].startswith("registry images: 401")
 
 
 def test_what_nobody_wants_any_more_is_forgotten(hook: Hook, tmp_path: Path) -> None:

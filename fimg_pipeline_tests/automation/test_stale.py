@@ -148,3 +148,14 @@ def test_runs_that_end_well_and_make_something_else_come_to_an_end() -> None:
     plan = plan_of()
     records = {name: replace(record, fingerprint="other") for name, record in recorded(plan).items()}
     assert not decided(plan_of(plan), records, [failed(plan)] * ATTEMPTS, NOW).wanted
+
+
+def test_what_is_made_and_does_not_pass_its_checks_is_not_made_for_ever() -> None:
+    plan = plan_of()
+    tries = [failed(plan, minutes_ago=minutes) for minutes in range(2000, 2000 + ATTEMPTS)]
+    # Each of them made it, and the last one's check failed, too.
+    for fingerprint in (plan.image("nginx").fingerprint, ""):
+        records = recorded(plan) | {"nginx": Record(fingerprint, NOW - 60, passed=False)}
+        found = decided(plan_of(plan), records, tries, NOW)
+        assert not found.wanted and found.waiting["nginx"].startswith(f"tried {ATTEMPTS} times")
+        assert decided(plan_of(plan), records, tries[:1], NOW).wanted

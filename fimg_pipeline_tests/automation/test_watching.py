@@ -13,16 +13,18 @@ import pytest
 from fimg_pipeline.assets.partitions import known_tags, partition_key
 from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation import watching
-from fimg_pipeline.automation.run_requests import REQUEST, Look
+from fimg_pipeline.automation.run_requests import REQUEST, Look, look
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.stale import PAUSES
 from fimg_pipeline.automation.status import State, status
 from fimg_pipeline.automation.watching import Memory
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
-from fimg_pipeline.settings import SettingsError
+from fimg_pipeline.settings import Settings, SettingsError
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import NOW, Handmade, environ_of
@@ -120,6 +122,40 @@ def test_a_release_that_only_the_origin_has_is_built_once_too(
     watched.build("1.11.9-release")
     watched.made = []
     assert watched.look()["1.11.9-release"].told.startswith("built at ")
+
+
+def test_a_tag_of_something_else_than_a_commit_keeps_no_other_from_being_looked_at(
+    sample: SampleSource, tmp_path: Path, watched: Handmade
+) -> None:
+    git(tmp_path, "clone", "-q", str(sample.fate), "clone")
+    watched.environ["FATE_DIR"] = str(tmp_path / "clone")
+    git(sample.fate, "tag", "v1.11.9", "HEAD^{tree}")
+    record(watched.settings().home, "1.11.9-release", "v1.11.9")
+    found = watched.look()
+    assert found["t"].request is not None and found["1.11.9-release"].request is None
+    assert "can't be looked at" in found["1.11.9-release"].told
+
+
+def test_what_is_built_without_a_cache_is_not_built_for_ever(watched: Handmade) -> None:
+    watched.environ["Docker_Options"] = "--no-cache"
+    assert watched.look()["t"].request is not None
+    watched.build("t")
+    assert watched.look()["t"].told.startswith("up to date at")
+
+
+def test_who_does_not_answer_is_asked_once_for_all_platforms(watched: Handmade) -> None:
+    watched.environ["WATCHED_PLATFORMS"] = "amd64,arm64"
+    asked: list[str] = []
+
+    def silent(settings: Settings) -> Plan:
+        asked.append(settings.platform)
+        raise FimgError("the origin does not answer")
+
+    watched.plan = silent  # type: ignore[method-assign]
+    for each in watched.survey():
+        assert "the origin does not answer" in look(watched.instance, each, NOW).told
+        assert status(watched.instance, each).problem == "the origin does not answer"
+    assert asked == ["amd64"]
 
 
 def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Handmade) -> None:
