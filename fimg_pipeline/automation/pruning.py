@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,6 +87,9 @@ def prune(
             kept.append(f"{each.kind} {each.what} stays: run {busy[0][:8]} has begun meanwhile")
             log(kept[-1])
             continue
+        if each.kind == "run" and kept:
+            # By it what could not be removed is known to be ours.
+            continue
         try:
             each.remove()
         except (FimgError, OSError) as error:
@@ -112,7 +115,8 @@ def superseded(
     waiting: list[str] = []
     busy = _busy(instance, own_run)
     if busy:
-        waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): images, layers and tags stay")
+        # Runs stay, too: by what is on record of them images are known to be ours.
+        waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): nothing of what they may use goes")
     else:
         found += _of_engine(settings, engine, history, last, gone)
         found += _bundles(history, gone)
@@ -120,7 +124,10 @@ def superseded(
         found += [
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
-    found += _runs(instance, settings, history, last, before)
+        going = {each.what for each in found if each.kind == "image"}
+        left = {image.fingerprint for image in engine.state().images if image.references - going}
+        known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
+        found += _runs(instance, settings, history, last, before, known_by)
     written = sum(each.asset == _OVERVIEW for each in history.made)
     if written > _MOST_WRITTEN:
         wipe = partial(instance.wipe_assets, [OVERVIEW])
@@ -230,14 +237,22 @@ def _remove_bundle(folder: Path) -> None:
 
 
 def _runs(
-    instance: dg.DagsterInstance, settings: Settings, history: History, last: Sequence[Made], before: float
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    history: History,
+    last: Sequence[Made],
+    before: float,
+    known_by: Collection[str],
 ) -> Iterator[Removal]:
-    """Old runs with their logs, but for those that what is on record hangs on; and what runs left that are gone."""
+    """Old runs with their logs, but for those that what is on record hangs on; and what runs left that are gone.
+
+    ``known_by``: those by which it is known that what stays on the engine is ours.
+    """
     ended = {
         record.dagster_run.run_id: record.end_time or record.update_timestamp.timestamp()
         for record in instance.get_run_records(dg.RunsFilter(statuses=_OVER))
     }
-    kept = {each.run for each in last} | {each.run for each in history.made if each.asset in _WHOLE}
+    kept = {each.run for each in last} | set(known_by) | {each.run for each in history.made if each.asset in _WHOLE}
     for run in old_runs(ended, kept, before):
         yield Removal(
             "run",

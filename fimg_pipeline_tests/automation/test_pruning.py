@@ -181,7 +181,8 @@ def test_what_was_pushed_last_stays_however_old(place: Place) -> None:
     for name in ("a2", "a3"):
         place.build(name)
     going = place.going()[0]
-    assert going == {("run", first)} and ("run", pushed) not in going
+    # By the run of the first it is known whose that image is.
+    assert going == set() and {first, pushed} <= {run.run_id for run in place.instance.get_runs()}
 
 
 def test_while_something_runs_images_and_tags_stay(place: Place) -> None:
@@ -194,8 +195,11 @@ def test_while_something_runs_images_and_tags_stay(place: Place) -> None:
 
     under_way = place.instance.create_run_for_job(waiting_job)
     going, _, waiting = place.going()
-    assert {kind for kind, _ in going} == {"run"} and ("run", runs[0]) in going
-    assert waiting == [f"runs are under way ({under_way.run_id[:8]}): images, layers and tags stay"]
+    assert going == set()
+    assert waiting == [f"runs are under way ({under_way.run_id[:8]}): nothing of what they may use goes"]
+    # What it is known by that it is ours stays with it.
+    place.instance.report_run_canceled(under_way)
+    assert ("run", runs[0]) in place.going()[0]
 
 
 def test_what_begins_while_it_goes_stops_it(place: Place) -> None:
@@ -225,9 +229,12 @@ def test_what_something_stands_in_the_way_of_stays_and_is_told(place: Place) -> 
     done = prune(place.instance, removals, lambda _: None)
     assert done.kept == (f"image {name} stays: conflict: a container is using its image",)
     assert name in place.engine.images and done.removed
-    # What is known to be used is not even listed.
+    # What is known to be used is not even listed; once it is not any more it goes.
     place.engine.used.add(name)
     assert place.going()[0] == set()
+    place.engine.used.clear()
+    place.engine.stuck.clear()
+    assert ("image", name) in place.going()[0]
 
 
 def test_names_that_tags_share_stay_with_the_one_that_is_wanted(place: Place) -> None:
