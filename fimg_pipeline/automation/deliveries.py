@@ -165,8 +165,15 @@ def _of_tag(
         return Delivery(f"{where}wait for {', '.join(lacking)} to be pushed")
     if under_way:
         return Delivery(f"{where}a run is under way")
-    # Also of platforms that nobody watches here: what was pushed of them is on the lists.
+    # Also of platforms that nobody watches here: what was pushed of them is on the lists, and what was built has to be.
     by_platform = {platform: ledger.records(str(partition_key(platform, first.tag))) for platform in PLATFORMS}
+    unpushed = [
+        platform
+        for platform, found in by_platform.items()
+        if _PUSHED not in found and any(name in found for name in first.published)
+    ]
+    if unpushed:
+        return Delivery(f"{where}wait for {', '.join(unpushed)}, which was built and not pushed: `fimg push`")
     pushed = {platform: found[_PUSHED].fingerprint for platform, found in by_platform.items() if _PUSHED in found}
     item, records = Item(_LISTED, listed_fingerprint(pushed)), ledger.records(first.tag)
     if is_made(item, records):

@@ -130,6 +130,14 @@ def test_what_was_pushed_by_hand_of_another_platform_is_on_the_lists_too(built: 
     assert not asked(tick(built))
 
 
+def test_lists_wait_for_what_was_built_of_another_platform(built: Handmade) -> None:
+    """They would be refused."""
+    built.environ["WATCHED_PLATFORMS"] = "amd64"
+    carry(built, tick(built))
+    found = tick(built)
+    assert not asked(found) and "wait for arm64, which was built and not pushed" in found[-1].told
+
+
 def test_what_is_carried_is_what_a_plan_would(built: Handmade) -> None:
     """What is on record stands for a plan that need not be made."""
     for features in combinations(Feature, 3):
