@@ -86,8 +86,9 @@ NEUTRAL_OPTIONS: Final = frozenset({"--no-cache", "--cache-from", "--shm-size", 
 
 
 def redacted(text: str) -> str:
-    """``text`` without what stands before the host of the URLs in it: names, passwords, tokens."""
-    return re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+    """``text`` without what stands before the host of the URLs in it, or in their queries: names, passwords, tokens."""
+    without = re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]+", r"\1***", without)
 
 
 def without_credentials(line: str) -> str:

@@ -357,7 +357,15 @@ def test_a_wrong_tag_is_told_once(tmp_path: Path) -> None:
     assert caught.value.message.count("must be a Docker tag") == 1
 
 
-@pytest.mark.parametrize("url", ["https://user:secret@host/x", "https://secret@host/x", "http://u:se/cret@host:1/x y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:secret@host/x",
+        "https://secret@host/x",
+        "http://u:se/cret@host:1/x y",
+        "https://host/x?token=secret",
+    ],
+)
 def test_redacted(url: str) -> None:
     assert "cret" not in redacted(url) and "host" in redacted(url)
 
