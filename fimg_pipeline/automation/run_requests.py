@@ -10,14 +10,14 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import SOURCE
+from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.automation.stale import Attempt, Record, decide, items, stale
 from fimg_pipeline.automation.watching import Watched
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
-from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.progress import outcomes
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.history import commits
@@ -63,7 +63,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         if plan.source.dirty:
             return Look(platform, tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
         attempts = [] if night else attempts_of(instance, watched)
-        decision = decide(items(stale(plan, watched.records)), watched.records, attempts, now)
+        decision = decide(items(_to_make(watched)), watched.records, attempts, now)
         waiting = "; ".join(
             f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for")
         )
@@ -81,6 +81,18 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         return Look(platform, tag, f"can't be looked at: {error.message}")
     told = f"{len(decision.wanted)} to make: {', '.join(decision.wanted)}" + (f"; {waiting}" if waiting else "")
     return Look(platform, tag, told, asked)
+
+
+def _to_make(watched: Watched) -> list[Planned]:
+    """What is stale; of a tag that does not move also what is on record for another commit it stood for.
+
+    That costs nothing where it is the same, and then the tag is known to be built.
+    """
+    plan, records = watched.plan, watched.records
+    outdated = {*map(asset_name, stale(plan, records))}
+    if watched.fixed is not None:
+        outdated |= {name for name in watched.selected if name in records and records[name].commit != watched.fixed}
+    return [item for item in (*plan.packages, *plan.buildable) if asset_name(item) in outdated]
 
 
 def attempts_of(instance: dg.DagsterInstance, watched: Watched, partition: str | None = None) -> list[Attempt]:

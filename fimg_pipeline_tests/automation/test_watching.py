@@ -109,6 +109,22 @@ def test_a_release_is_built_once(sample: SampleSource, watched: Handmade) -> Non
     assert "fateboard" in selected(watched.look()["1.11.2-release"])
 
 
+def test_a_fixed_tag_that_stands_for_something_else_is_built_once_again(
+    sample: SampleSource, watched: Handmade
+) -> None:
+    git(sample.fate, "tag", "v9.0.0")
+    record(watched.settings().home, "mine", "v9.0.0")
+    watched.build("mine")
+    assert watched.look()["mine"].told.startswith("built at")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    git(sample.fate, "tag", "v9.0.1")
+    record(watched.settings().home, "mine", "v9.0.1")
+    # All of it is asked for, of which the most is reused.
+    assert {"nginx", "base-image"} <= selected(watched.look()["mine"])
+    watched.build("mine")
+    assert watched.look()["mine"].told.startswith("built at")
+
+
 def test_a_release_that_only_the_origin_has_is_built_once_too(
     sample: SampleSource, tmp_path: Path, watched: Handmade
 ) -> None:
