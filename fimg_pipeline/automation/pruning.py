@@ -41,7 +41,8 @@ from fimg_pipeline.state import run_folder
 
 _PAGE: Final = 1000
 _DAY: Final = 86_400.0
-#: What of is looked back on as a whole: one push may be of fewer images than another.
+#: What is looked back on, and how far: one push may be of fewer images than another.
+_CARRIED_LATELY: Final = 20
 _WHOLE: Final = ("/".join(PUBLISHED.path), "/".join(LISTS.path), "/".join(REGISTERED.path))
 _OVERVIEW: Final = "/".join(OVERVIEW.path)
 #: So often the table of how all stands is kept; of no run, it does not go with one.
@@ -127,7 +128,9 @@ def superseded(
         going = {each.what for each in found if each.kind == "image"}
         left = {image.fingerprint for image in engine.state().images if image.references - going}
         known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
-        found += _runs(instance, settings, history, last, before, known_by)
+        whole = History([each for each in history.made if each.asset in _WHOLE]).last(_CARRIED_LATELY, without=gone)
+        kept = {each.run for each in (*last, *whole)} | known_by
+        found += _runs(instance, settings, kept, before)
     written = sum(each.asset == _OVERVIEW for each in history.made)
     if written > _MOST_WRITTEN:
         wipe = partial(instance.wipe_assets, [OVERVIEW])
@@ -236,23 +239,12 @@ def _remove_bundle(folder: Path) -> None:
         folder.rmdir()
 
 
-def _runs(
-    instance: dg.DagsterInstance,
-    settings: Settings,
-    history: History,
-    last: Sequence[Made],
-    before: float,
-    known_by: Collection[str],
-) -> Iterator[Removal]:
-    """Old runs with their logs, but for those that what is on record hangs on; and what runs left that are gone.
-
-    ``known_by``: those by which it is known that what stays on the engine is ours.
-    """
+def _runs(instance: dg.DagsterInstance, settings: Settings, kept: Collection[str], before: float) -> Iterator[Removal]:
+    """Old runs with their logs, but for those ``kept``; and what runs left that are gone."""
     ended = {
         record.dagster_run.run_id: record.end_time or record.update_timestamp.timestamp()
         for record in instance.get_run_records(dg.RunsFilter(statuses=_OVER))
     }
-    kept = {each.run for each in last} | set(known_by) | {each.run for each in history.made if each.asset in _WHOLE}
     for run in old_runs(ended, kept, before):
         yield Removal(
             "run",

@@ -185,6 +185,19 @@ def test_what_was_pushed_last_stays_however_old(place: Place) -> None:
     assert going == set() and {first, pushed} <= {run.run_id for run in place.instance.get_runs()}
 
 
+def test_of_pushes_the_last_ones_of_each_tag_stay(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_CARRIED_LATELY", 3)
+    pushes = [
+        place.run(
+            dg.AssetMaterialization(
+                PUBLISHED, partition=partition_key("amd64", "t"), tags={FINGERPRINT: f"push-{number}"}
+            )
+        )
+        for number in range(5)
+    ]
+    assert place.going()[0] == {("run", run) for run in pushes[:2]}
+
+
 def test_while_something_runs_images_and_tags_stay(place: Place) -> None:
     runs = [place.build(name) for name in ("a1", "a2", "a3")]
     place.build("x1", "try")
