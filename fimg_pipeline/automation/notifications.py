@@ -61,7 +61,7 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
     state = _known(context.cursor)
     seen, runs = _ended_since(context.instance, settings, state.seen)
     broken = _still_wanted(state.broken, settings)
-    runs = [counted for run in runs if (counted := _counted(run, settings)) is not None]
+    runs = [_counted(run, settings) for run in runs]
     settled = _settled(context.instance, pipeline, broken) if broken else {}
     broken, messages = after(broken, runs, settings.ui_url, settled)
     until = time.monotonic() + _SENDING
@@ -133,14 +133,14 @@ def _still_wanted(broken: Mapping[str, Broken], settings: Settings) -> dict[str,
     return found
 
 
-def _counted(run: Finished, settings: Settings) -> Finished | None:
-    """A run with those of its failures that people are told of; ``None`` if it says nothing then.
+def _counted(run: Finished, settings: Settings) -> Finished:
+    """A run with those of its failures that people are told of; without any it went well, as far as they care.
 
     Whoever pushes by hand sees how that ends.
     """
-    failed = _asked_for(run.partition, run.failed, settings)
-    told = run.succeeded or failed or (not run.failed and _asked_for(run.partition, {f"job {run.job}": ""}, settings))
-    return replace(run, failed=failed) if told or run.made else None
+    told = _asked_for(run.partition, run.failed or {f"job {run.job}": ""}, settings)
+    failed = {name: why for name, why in told.items() if name in run.failed}
+    return replace(run, failed=failed, succeeded=run.succeeded or not told)
 
 
 def _asked_for(partition: str, failed: Mapping[str, str], settings: Settings) -> dict[str, str]:

@@ -203,6 +203,9 @@ def test_what_people_do_by_hand_they_see_themselves(hook: Hook, tmp_path: Path) 
         told = Told(instance, tmp_path, hook.url)
         told.run(pushing)
         assert told.tick() == "0 broken"
+        # Nor when something else of it was made.
+        told.run(Event("bundle", "fate", "built", 1.0), Event("bundle", "third-party", "failed", 1.0, "no such image"))
+        assert told.tick() == "0 broken"
         told.run(FAILED)
         assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
         told.environ["AFTER_BUILD"] = "push"
