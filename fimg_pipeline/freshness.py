@@ -22,7 +22,7 @@ class Freshness(BaseModel):
 
     ``refreshed``: tag → :func:`moment` since which it is to be built without a cache. Of external bases, by their local
     names: ``newest`` the digest a registry was last seen to have, ``wanted`` the one that builds stand on, ``renewed``
-    when they were last pulled or made.
+    when they were last pulled or made, or that was last tried in vain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,15 +82,26 @@ def renewed(home: Path, base: str, digest: str | None) -> None:
 
     def change(kept: Freshness) -> dict[str, Mapping[str, str]]:
         known = {} if digest is None else {base: digest}
-        # Whatever the clock says: what was decided before this is done by it.
-        now = max([moment(datetime.now(timezone.utc)), *kept.refreshed.values()])
         return {
-            "renewed": {**kept.renewed, base: now},
+            "renewed": {**kept.renewed, base: _now(kept)},
             "wanted": {**_without(kept.wanted, base), **known},
             "newest": {**_without(kept.newest, base), **known},
         }
 
     _change(home, change)
+
+
+def stays(home: Path, base: str) -> None:
+    """Has builds stand on ``base`` as it is, since no newer one could be had, until that is decided again."""
+    _change(
+        home,
+        lambda kept: {"renewed": {**kept.renewed, base: _now(kept)}, "wanted": _without(kept.wanted, base)},
+    )
+
+
+def _now(kept: Freshness) -> str:
+    """Whatever the clock says: what was decided before is done by what comes after."""
+    return max([moment(datetime.now(timezone.utc)), *kept.refreshed.values()])
 
 
 def _without(kept: Mapping[str, str], name: str) -> dict[str, str]:

@@ -32,21 +32,30 @@ def current_plan(
     names: Sequence[str] = (),
     source_key: str | None = None,
     without_engine: bool = False,
+    patience: float | None = None,
+    state: EngineState | None = None,
 ) -> Plan:
     """The plan for ``settings`` as source and engine are now.
 
     ``source_key``: with the source as whoever used that key first saw it (a run, and the plan it was made for).
 
     ``without_engine``: where no engine answers, plan as if one were there and empty, and say so.
+
+    ``patience``: so long (seconds) repositories that have to be fetched are waited for, where no ``source_key`` is;
+    ``state``: what the engine holds, where that was just asked.
     """
     selection = select(settings.features, verb, names)
     # Before source and engine are asked: nothing they say would change it.
     require_buildable(names, settings.platform)
     packages = needed_packages(selection, settings.platform)
-    source = resolve(settings, packages) if source_key is None else resolve_once(settings, packages, source_key)
+    source = (
+        resolve(settings, packages, patience=patience)
+        if source_key is None
+        else resolve_once(settings, packages, source_key)
+    )
     new = freshness.read(settings.home)
     try:
-        state = engine.state()
+        state = state or engine.state()
     except EngineUnreachableError as error:
         if not without_engine:
             raise

@@ -23,11 +23,17 @@ def run_folder(home: Path, run_id: str) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Gives a file its content in one step: nobody finds half of it. For whoever holds a lock, or names it uniquely."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Gives a file its content in one step: nobody finds half of it. For whoever holds a lock, or names it uniquely.
+
+    :class:`FimgError` when it can't be written; then it is as it was.
+    """
     new = path.with_name(path.name + NEW)
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise FimgError(f"{path} can't be written: {error.strerror}") from None
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import IO
 
 import pytest
 
-from fimg_pipeline.state import held, is_left_behind, scratch
+from fimg_pipeline.errors import FimgError
+from fimg_pipeline.state import held, is_left_behind, scratch, write_whole
 
 _HOLDER = """
 import sys
@@ -55,3 +56,11 @@ def test_a_process_that_ends_well_while_one_looks_did_not_die(tmp_path: Path, mo
 
     monkeypatch.setattr(fcntl, "flock", end_first)
     assert not is_left_behind(file)
+
+
+def test_what_can_not_be_written_is_named_and_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "file.new").mkdir()
+    with pytest.raises(FimgError, match=r"/file can't be written: Is a directory"):
+        write_whole(tmp_path / "file", "after")
+    assert (tmp_path / "file").read_text() == "before"

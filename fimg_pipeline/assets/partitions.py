@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Final
 
 import dagster as dg
-from sqlalchemy.exc import IntegrityError
 
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
@@ -29,6 +28,9 @@ def add_tag(instance: dg.DagsterInstance, tag: str) -> None:
     problem = tag_problem(tag)
     if problem:
         raise FimgError(f"{tag!r} can't be a partition: {problem}")
+    # A quarter of a second that loading the definitions can do without.
+    from sqlalchemy.exc import IntegrityError
+
     if not instance.has_dynamic_partition(TAG_PARTITIONS, tag):
         # Somebody else may add it in this moment.
         with suppress(IntegrityError):

@@ -20,6 +20,8 @@ from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.resolve import Standing, fixed_commits, releases, standing
 from fimg_pipeline.source.tags import ref_of
 
+#: So long (seconds) whoever only looks waits for a repository elsewhere: a sensor has to answer within a minute.
+_PATIENCE: Final = 10.0
 #: Tag of a run: the one platform its job selects images for.
 TAG_PLATFORM: Final = "fimg/platform"
 
@@ -79,9 +81,9 @@ class Pipeline(dg.ConfigurableResource):
         """The settings with those ``chosen`` by their variables' names."""
         return load({**self.overrides, **chosen})
 
-    def plan(self, settings: Settings) -> Plan:
-        """What the switches select, from source and engine as they are now."""
-        return current_plan(settings, Engine())
+    def plan(self, settings: Settings, state: EngineState) -> Plan:
+        """What the switches select, from the source as it is now and an engine that holds what ``state`` says."""
+        return current_plan(settings, Engine(), patience=_PATIENCE, state=state)
 
     def engine_state(self) -> EngineState:
         """What the engine holds now."""
@@ -89,7 +91,7 @@ class Pipeline(dg.ConfigurableResource):
 
     def standing(self, settings: Settings) -> Standing:
         """Where FATE is by the ref that ``settings.tag`` stands for."""
-        return standing(settings, ref_of(settings.home, settings.tag))
+        return standing(settings, ref_of(settings.home, settings.tag), patience=_PATIENCE)
 
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         """What registries have of the external bases now: reference → digest, or why that can't be said."""
@@ -97,7 +99,7 @@ class Pipeline(dg.ConfigurableResource):
 
     def releases(self, settings: Settings) -> Mapping[str, str]:
         """FATE's releases, wherever FATE_DIR is from: version → git tag."""
-        return releases(settings)
+        return releases(settings, patience=_PATIENCE)
 
     def fixed_commits(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
         """Of ``refs`` those that don't move, as far as FATE_DIR has them, and the commits they are."""

@@ -80,7 +80,11 @@ def _brought(settings: Settings, snapshot: SourceSnapshot, since: str | None) ->
         )
         for commit in found
     ]
-    return {"commits since then": dg.MetadataValue.table(rows)} if rows else {}
+    page = fate.compared_to(since)
+    return {
+        **({"commits since then": dg.MetadataValue.table(rows)} if rows else {}),
+        **({"compare": dg.MetadataValue.url(page)} if page else {}),
+    }
 
 
 def commit_metadata(repository: RepositorySnapshot) -> dg.MetadataValue:

@@ -22,7 +22,7 @@ from fimg_pipeline.assets.registration import configured_for, registered_fingerp
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.run_requests import attempts_of, request
+from fimg_pipeline.automation.run_requests import attempts, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
@@ -107,7 +107,7 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
             return Delivery(where + why)
         all_of_it, problem = items(watched)
         lacking = [item for item in all_of_it if not is_made(item, watched.records)]
-        decision = decide(lacking, watched.records, attempts_of(instance, watched), now)
+        decision = decide(lacking, watched.records, attempts(instance, watched, lacking), now)
         held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
@@ -179,7 +179,8 @@ def _of_tag(
     if is_made(item, records):
         return Delivery(f"{where}in the registry")
     try:
-        decision = decide([item], records, attempts_of(instance, first, first.tag), now)
+        tried = attempts(instance, first, [item], partition=first.tag, records=records)
+        decision = decide([item], records, tried, now)
         if not decision.wanted:
             return Delivery(f"{where}{decision.waiting[_LISTED]}")
         asked = request(first, decision.wanted, [LISTS], job=PUBLISH_LISTS, partition=first.tag)

@@ -6,6 +6,7 @@ one that is killed is finished by the next.
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.layers import LayerStore
+from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.state import run_folder
 
 _PAGE: Final = 1000
@@ -47,6 +49,10 @@ _WHOLE: Final = ("/".join(PUBLISHED.path), "/".join(LISTS.path), "/".join(REGIST
 _OVERVIEW: Final = "/".join(OVERVIEW.path)
 #: So often the table of how all stands is kept; of no run, it does not go with one.
 _MOST_WRITTEN: Final = 500
+#: So much of what was fetched is kept in pieces: what git itself finds right (gc.auto, gc.autoPackLimit).
+_MOST_OBJECTS: Final = 6700
+_MOST_PACKS: Final = 50
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{40}")
 #: Names of an image in what is recorded of it.
 _NAMES: Final = ("reference", "also tagged")
 
@@ -126,6 +132,7 @@ def superseded(
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
         going = {each.what for each in found if each.kind == "image"}
+        found += _kept_for_runs(settings.home, before)
         left = {image.fingerprint for image in engine.state().images if image.references - going}
         known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
         whole = History([each for each in history.made if each.asset in _WHOLE]).last(_CARRIED_LATELY, without=gone)
@@ -253,11 +260,25 @@ def _runs(instance: dg.DagsterInstance, settings: Settings, kept: Collection[str
             partial(_remove_run, instance, settings.home, run),
             _size(run_folder(settings.home, run)),
         )
-    for folder in (settings.home / "runs", settings.home / "sources", settings.home / "logs"):
+    for folder in (settings.home / "runs", settings.home / "logs"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name not in ended and path.stat().st_mtime < before:
                 remove = partial(shutil.rmtree, path) if path.is_dir() else path.unlink
                 yield Removal("file", f"{folder.name}/{path.name}", "of a run that is gone", remove, _size(path))
+
+
+def _kept_for_runs(home: Path, before: float) -> Iterator[Removal]:
+    """What runs read or lock that no run has for long; and what was fetched piece by piece, as one piece."""
+    for folder in (home / "sources", home / "locks"):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            # Locks of bases are few, and also taken by what is no run.
+            if path.stat().st_mtime < before and (path.is_dir() or _FINGERPRINT.fullmatch(path.name)):
+                remove = partial(shutil.rmtree, path) if path.is_dir() else path.unlink
+                yield Removal(folder.name[:-1], path.name, "no run has used it for long", remove, _size(path))
+    store = ObjectStore.open(home)
+    objects, packs = store.pieces()
+    if objects > _MOST_OBJECTS or packs > _MOST_PACKS:
+        yield Removal("pieces", str(store.git_dir), f"{objects} objects and {packs} packs, kept as one", store.repack)
 
 
 def _remove_run(instance: dg.DagsterInstance, home: Path, run: str) -> None:

@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
-from fimg_pipeline.automation.stale import Attempt, Record, decide, items, stale
-from fimg_pipeline.automation.watching import Watched
+from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, stale
+from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
@@ -28,10 +29,9 @@ from fimg_pipeline.state import write_whole
 #: Tag of a run that was asked for: the name under which its source is pinned, and what it was to make written down.
 REQUEST: Final = "fimg/request"
 
-#: So many runs are looked at for what was tried.
-_LOOKED_BACK: Final = 50
-#: So many commits are told of in a tag of the run, and so many are counted.
+#: So many commits are told of in a tag of the run, each with so much of its subject, and so many are counted.
 _TOLD: Final = 3
+_SUBJECT: Final = 80
 _COUNTED: Final = 100
 
 
@@ -48,7 +48,7 @@ class Look:
 def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: str = "") -> Look:
     """Looks at one of what is watched; ``now`` in seconds since 1970.
 
-    ``night``, by its date: as if nothing had been tried. What failed in the evening, for a registry that did not
+    ``night``, by its date: however often something was tried. What failed in the evening, for a registry that did not
     answer, is to be there in the morning.
     """
     platform, tag = watched.platform, watched.tag
@@ -62,8 +62,9 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         plan = watched.plan
         if plan.source.dirty:
             return Look(platform, tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
-        attempts = [] if night else attempts_of(instance, watched)
-        decision = decide(items(_to_make(watched)), watched.records, attempts, now)
+        to_make = items(_to_make(watched))
+        tried = attempts(instance, watched, to_make)
+        decision = decide(to_make, watched.records, tried, now, once_more=bool(night))
         waiting = "; ".join(
             f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for")
         )
@@ -75,7 +76,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
             [SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
             # A schedule asks once a night; a sensor as often as it has to.
             run_key=f"{night} {tag} {platform}" if night else None,
-            brings=_brought(watched.settings, plan, watched.records.get("/".join(SOURCE.path))),
+            brings=_brings(watched.settings, plan, watched.records.get("/".join(SOURCE.path))),
         )
     except FimgError as error:
         return Look(platform, tag, f"can't be looked at: {error.message}")
@@ -95,20 +96,32 @@ def _to_make(watched: Watched) -> list[Planned]:
     return [item for item in (*plan.packages, *plan.buildable) if asset_name(item) in outdated]
 
 
-def attempts_of(instance: dg.DagsterInstance, watched: Watched, partition: str | None = None) -> list[Attempt]:
-    """The runs that were asked for on this platform's tag (or ``partition``) and are over, the latest first."""
-    where = partition or watched.partition
-    found = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": where}), limit=_LOOKED_BACK)
-    attempts = []
-    for record in found:
+def attempts(
+    instance: dg.DagsterInstance,
+    watched: Watched,
+    items: Sequence[Item],
+    *,
+    partition: str | None = None,
+    records: Mapping[str, Record] | None = None,
+) -> list[Attempt]:
+    """The runs that were asked for on this platform's tag (or ``partition``, with its ``records``) and are over.
+
+    The latest first, as far back as they count for one of ``items``.
+    """
+    if not items:
+        return []
+    known = watched.records if records is None else records
+    since = min(counts_from(item, known.get(item.name)) for item in items)
+    found = []
+    for record in finished(instance, partition or watched.partition, since):
         run = record.dagster_run
         key = run.tags.get(REQUEST)
-        if key and run.is_finished:
+        if key:
             ended = record.end_time or record.update_timestamp.timestamp()
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
             wanted = _wanted(watched.settings, key)
-            attempts.append(Attempt(wanted if cancelled else _tried(watched, run.run_id, wanted), ended, cancelled))
-    return attempts
+            found.append(Attempt(wanted if cancelled else _tried(watched, run.run_id, wanted), ended, cancelled))
+    return found
 
 
 def _tried(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
@@ -132,11 +145,11 @@ def request(
     job: str | None = None,
     partition: str | None = None,
     run_key: str | None = None,
-    brings: str = "",
+    brings: Mapping[str, str] | None = None,
 ) -> dg.RunRequest:
     """A run that makes what is ``wanted`` (asset keys as text → fingerprints), of the source that was looked at.
 
-    ``partition``: of what is made for a tag, not for a platform of it.
+    ``partition``: of what is made for a tag, not for a platform of it. ``brings``: tags that say what is new of it.
     """
     fate = watched.plan.source.fate
     where = partition or watched.partition
@@ -154,11 +167,17 @@ def request(
         tags={
             REQUEST: key,
             "fimg/commit": fate.commit[:12],
-            **({"fimg/brings": brings} if brings else {}),
+            **(brings or {}),
             # It is asked for again by this, not by whatever retries runs.
             "dagster/max_retries": "0",
         },
     )
+
+
+def _brings(settings: Settings, plan: Plan, before: Record | None) -> dict[str, str]:
+    """Tags that say which commits a run brings, and where they can be looked at."""
+    page = plan.source.fate.compared_to(before.commit if before else None)
+    return {"fimg/brings": _brought(settings, plan, before), **({"fimg/compare": page} if page else {})}
 
 
 def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:
@@ -173,7 +192,10 @@ def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:
     found = commits(store, fate.commit, since=before.commit, most=_COUNTED)
     if not found:
         return f"back to {fate.commit[:12]}"
-    told = [f"{commit.commit[:12]} {commit.subject} ({commit.author})" for commit in found[:_TOLD]]
+    told = [
+        f"{commit.commit[:12]} {shorten(commit.subject, _SUBJECT, placeholder=' …')} ({commit.author})"
+        for commit in found[:_TOLD]
+    ]
     more = len(found) - _TOLD
     return "; ".join([*told, *([f"and {more}{'' if len(found) < _COUNTED else ' or'} more"] if more > 0 else [])])
 

@@ -90,19 +90,29 @@ def items(planned: Iterable[Planned]) -> list[Item]:
     return found
 
 
-def decide(items: Sequence[Item], records: Mapping[str, Record], attempts: Sequence[Attempt], now: float) -> Decision:
-    """Which of ``items``, all of them stale, to ask for, after the ``attempts`` on this partition, the latest first."""
+def decide(
+    items: Sequence[Item],
+    records: Mapping[str, Record],
+    attempts: Sequence[Attempt],
+    now: float,
+    *,
+    once_more: bool = False,
+) -> Decision:
+    """Which of ``items``, all of them stale, to ask for, after the ``attempts`` on this partition, the latest first.
+
+    ``once_more``: however often something failed; but not what a person ended.
+    """
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
     for item in items:
-        since = _since(item, records.get(item.name))
+        since = counts_from(item, records.get(item.name))
         tries = [
             attempt
             for attempt in attempts
             if attempt.ended > since and attempt.wanted.get(item.name) == item.fingerprint
         ]
         lacking = next((name for name in item.needs if name in waiting), None)
-        why = _why_not(tries, now) or (None if lacking is None else f"waits for {lacking}")
+        why = _why_not(tries, now, once_more) or (None if lacking is None else f"waits for {lacking}")
         if why is None:
             wanted[item.name] = item.fingerprint
         else:
@@ -110,10 +120,11 @@ def decide(items: Sequence[Item], records: Mapping[str, Record], attempts: Seque
     return Decision(wanted, waiting)
 
 
-def _since(item: Item, record: Record | None) -> float:
-    """From when on tries count: those before something else was made say nothing, a revert is built like any change.
+def counts_from(item: Item, record: Record | None) -> float:
+    """From when on (seconds since 1970) tries count.
 
-    But what was made and did not pass its checks, or was not taken for what it should be, was a try itself.
+    Those before something else was made say nothing, a revert is built like any change. But what was made and did not
+    pass its checks, or was not taken for what it should be, was a try itself.
     """
     if record is None or not record.fingerprint or (record.fingerprint == item.fingerprint and not record.passed):
         return 0.0
@@ -124,11 +135,13 @@ def _made(item: Planned, record: Record | None) -> bool:
     return record is not None and record.passed and record.fingerprint == item.fingerprint
 
 
-def _why_not(tries: Sequence[Attempt], now: float) -> str | None:
+def _why_not(tries: Sequence[Attempt], now: float, once_more: bool) -> str | None:
     if not tries:
         return None
     if tries[0].cancelled:
         return "its run was cancelled: launch it by hand, or change something"
+    if once_more:
+        return None
     if len(tries) >= ATTEMPTS:
         return f"tried {len(tries)} times: launch it by hand, or change something"
     left = tries[0].ended + PAUSES[len(tries) - 1] - now

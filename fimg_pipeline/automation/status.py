@@ -14,8 +14,9 @@ from typing import Any, Final
 import dagster as dg
 
 from fimg_pipeline.assets.keys import asset_name
+from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.stale import Record, stale
-from fimg_pipeline.automation.watching import Watched
+from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.images import lineage, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES
@@ -28,8 +29,6 @@ from fimg_pipeline.progress import Event, Outcomes, outcomes
 
 #: Of an image of a release, which is built once.
 _GONE: Final = "it was built, and is gone from the engine: build it by hand to have it again"
-#: So many runs of a platform and tag are looked at for what failed.
-_LOOKED_BACK: Final = 20
 
 
 class State(str, Enum):
@@ -99,20 +98,29 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
         plan = watched.plan
     except FimgError as error:
         return replace(partition, problem=error.message)
-    home = watched.settings.home
+    home, records = watched.settings.home, watched.records
     now = None
     if watched.run is not None:
-        keys = watched.run.asset_selection or ()
-        now = UnderWay(outcomes(home, watched.run.run_id), frozenset("/".join(key.path) for key in keys))
-    before = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": watched.partition}), limit=_LOOKED_BACK)
-    over = [outcomes(home, record.dagster_run.run_id) for record in before if record.dagster_run.is_finished]
+        now = UnderWay(outcomes(home, watched.run.run_id), _to_be_made(watched, watched.run))
+    lacking = [records.get(asset_name(item)) for item in stale(plan, records)]
+    # What failed before something was made says nothing of it any more.
+    since = min((0.0 if each is None or not each.passed else each.at for each in lacking), default=None)
+    before = [] if since is None else finished(instance, watched.partition, since)
+    over = [outcomes(home, record.dagster_run.run_id) for record in before]
     source = _last(("source", "source"), over)
     return replace(
         partition,
-        images=image_states(plan, watched.records, over, now),
+        images=image_states(plan, records, over, now),
         commit=plan.source.fate.commit,
         problem=f"its source: {_first_line(source[0].message)}" if source and source[0].what == "failed" else "",
     )
+
+
+def _to_be_made(watched: Watched, run: dg.DagsterRun) -> frozenset[str]:
+    """What a run is to make; one of a whole job that builds: all that is selected."""
+    if run.asset_selection is not None:
+        return frozenset("/".join(key.path) for key in run.asset_selection)
+    return frozenset(watched.selected if run.job_name.startswith(BUILD) else ())
 
 
 def image_states(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, TypeVar
@@ -54,6 +55,8 @@ _UNFINISHED: Final = [
 
 #: So long (seconds) tags are looked at in a tick; the next one goes on with the rest.
 _LOOKING: Final = 5.0
+#: So many runs of a partition are looked at, if it had that many since whatever is asked about.
+_LOOKED_BACK: Final = 1000
 #: So long (seconds) an origin is not asked again where a tag of it is.
 _ASKED_AGAIN: Final = 600.0
 
@@ -85,7 +88,7 @@ class Watched:
     def partition(self) -> str:
         return str(partition_key(self.platform, self.tag))
 
-    @property
+    @cached_property
     def selected(self) -> list[str]:
         """The images that the switches select and the platform can have."""
         return [
@@ -94,7 +97,7 @@ class Watched:
             if unbuildable_reason(selected.name, self.platform) is None
         ]
 
-    @property
+    @cached_property
     def published(self) -> list[str]:
         """Those of them that are carried elsewhere: not what was only added below them."""
         return [
@@ -131,7 +134,7 @@ class Watched:
             raise self.trouble[0]
         options = tuple(option for option in self.settings.docker_options if option != "--no-cache")
         try:
-            return self.pipeline.plan(replace(self.settings, docker_options=options))
+            return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine())
         except FimgError as error:
             self.trouble.append(error)
             raise
@@ -226,6 +229,14 @@ def unfinished(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:
 def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """All runs that wait or are under way."""
     return [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))]
+
+
+def finished(instance: dg.DagsterInstance, partition: str, since: float) -> list[dg.RunRecord]:
+    """The runs of a partition that ended since (seconds since 1970), the latest first."""
+    asked = dg.RunsFilter(
+        tags={"dagster/partition": partition}, updated_after=datetime.fromtimestamp(since, timezone.utc)
+    )
+    return [record for record in instance.get_run_records(asked, limit=_LOOKED_BACK) if record.dagster_run.is_finished]
 
 
 def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str], memory: Memory) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ _INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_D
 FETCH_TIMEOUT_SECONDS: Final = 900
 #: For an answer that takes a moment.
 ANSWER_TIMEOUT_SECONDS: Final = 30
+#: The status with which timeout(1) says that it ended something.
+_TIMED_OUT: Final = 124
 
 
 class GitError(FimgError):
@@ -53,29 +57,64 @@ class Git:
     directory: Path | None = None
 
     def run(
-        self, *arguments: str, stdin: bytes | None = None, timeout: float | None = None, inherited: Sequence[int] = ()
+        self, *arguments: str, stdin: bytes | None = None, timeout: float | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """The finished process, whatever its status; :class:`GitError` when git can't be started or takes too long.
-
-        ``inherited``: descriptors that git keeps open.
-        """
+        """The finished process, whatever its status; :class:`GitError` when git can't be started or takes too long."""
+        command = [*self._command, *arguments]
         try:
-            return subprocess.run(
-                [*self._command, *arguments],
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                capture_output=True,
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 env=self._environment,
-                timeout=timeout,
-                check=False,
-                pass_fds=inherited,
                 # Without a terminal of its own ssh has nobody to ask, whatever it would like to know.
                 start_new_session=True,
             )
         except FileNotFoundError:
             raise GitError("git is not installed", hint="apt-get install git") from None
-        except subprocess.TimeoutExpired:
-            raise FetchError(f"git {arguments[0]} did not finish within {timeout:.0f} s") from None
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                raise FetchError(f"git {arguments[0]} did not finish within {timeout:.0f} s") from None
+            except BaseException:
+                _end(process)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+    def fetch(
+        self, *arguments: str, patience: float | None, inherited: Sequence[int]
+    ) -> subprocess.CompletedProcess[bytes] | None:
+        """As :meth:`run` for a fetch (``arguments`` with options before it), which may take long.
+
+        ``None`` when it did not end within ``patience`` seconds: then it goes on by itself, as long as it may.
+        ``inherited``: descriptors that it keeps open for as long as it lives.
+        """
+        command = ["timeout", "--kill-after=10", str(FETCH_TIMEOUT_SECONDS), *self._command, *arguments]
+        with tempfile.TemporaryFile() as errors:
+            # In a session of its own, as in run(); a pipe would end it when nobody reads that any more.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=self._environment,
+                pass_fds=inherited,
+                start_new_session=True,
+            )
+            try:
+                status = process.wait(patience)
+            except subprocess.TimeoutExpired:
+                return None
+            except BaseException:
+                _end(process)
+                raise
+            if status == _TIMED_OUT:
+                raise FetchError(f"git fetch did not finish within {FETCH_TIMEOUT_SECONDS} s")
+            errors.seek(0)
+            return subprocess.CompletedProcess(command, status, b"", errors.read())
 
     @contextmanager
     def start(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -125,6 +164,13 @@ class Git:
         """Standard output as one stripped line, or ``None`` when git fails."""
         done = self.run(*arguments)
         return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a git in a session of its own, with those it started: they would go on, and keep what they inherited."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _safe_directory(path: Path) -> dict[str, str]:

@@ -30,6 +30,12 @@ class RepositorySnapshot:
     web: str | None = None
     location: str = ""
 
+    def compared_to(self, before: str | None) -> str | None:
+        """A page with what came since the commit ``before``, if that is another and there is such a page."""
+        if self.web is None or not before or before == self.commit:
+            return None
+        return f"{self.web}/compare/{before}...{self.commit}"
+
 
 @dataclass(frozen=True)
 class PackagePart:

@@ -41,15 +41,17 @@ def resolve(
     packages: Iterable[str],
     *,
     pins: Mapping[Repository, RepositorySnapshot] | None = None,
+    patience: float | None = None,
 ) -> SourceSnapshot:
     """Resolves FATE for ``settings.tag`` and, of the rest, only what ``packages`` (catalog names) need.
 
     ``pins`` are repositories resolved earlier: they are taken as they were, so that all steps of a run see the same
-    source. Repositories that are not in FATE_DIR are fetched into the state folder. Raises :class:`SourceError`, or
-    :class:`~fimg_pipeline.source.git.FetchError` when a repository can't be reached.
+    source. Repositories that are not in FATE_DIR are fetched into the state folder; ``patience``: so long (seconds)
+    they are waited for. Raises :class:`SourceError`, or :class:`~fimg_pipeline.source.git.FetchError` when a repository
+    can't be reached, or is still being fetched then.
     """
     ref = ref_of(settings.home, settings.tag)
-    return _Resolver(settings, ref, pins or {}).snapshot(sorted(set(packages)))
+    return _Resolver(settings, ref, pins or {}, patience).snapshot(sorted(set(packages)))
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class Standing:
     latest: Commit
 
 
-def standing(settings: Settings, ref: str | None) -> Standing:
+def standing(settings: Settings, ref: str | None, *, patience: float | None = None) -> Standing:
     """Where ``settings.tag`` is or would be when it stands for ``ref`` (``None``: FATE_DIR as it stands).
 
-    Raises what :func:`resolve` does.
+    ``patience`` as for, and raises what :func:`resolve` does.
     """
-    resolver = _Resolver(settings, ref, {})
+    resolver = _Resolver(settings, ref, {}, patience)
     fate = resolver.fate
     found = commits(resolver.store, fate.commit)
     if not found:
@@ -79,18 +81,24 @@ def fixed_commits(settings: Settings, refs: Iterable[str]) -> dict[str, str]:
     return _Resolver(settings, None, {}).refs.fixed(refs)
 
 
-def releases(settings: Settings) -> dict[str, str]:
-    """FATE's releases, in FATE_DIR and where it was cloned from: version → git tag."""
-    return _Resolver(settings, None, {}).refs.releases()
+def releases(settings: Settings, *, patience: float | None = None) -> dict[str, str]:
+    """FATE's releases, in FATE_DIR and where it was cloned from: version → git tag; ``patience`` as for resolve()."""
+    return _Resolver(settings, None, {}, patience).refs.releases()
 
 
 class _Resolver:
-    def __init__(self, settings: Settings, ref: str | None, pins: Mapping[Repository, RepositorySnapshot]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ref: str | None,
+        pins: Mapping[Repository, RepositorySnapshot],
+        patience: float | None = None,
+    ) -> None:
         self.settings = settings
         self.pins = pins
         self.ref = ref
         self.checkout = _fate_checkout(settings.fate_dir)
-        self.store = ObjectStore.open(settings.home, (self.checkout.objects,))
+        self.store = ObjectStore.open(settings.home, (self.checkout.objects,), patience)
 
     def snapshot(self, names: Sequence[str]) -> SourceSnapshot:
         fate, fate_env = self.fate, self._fate_env()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.source.git import (
     ANSWER_TIMEOUT_SECONDS,
-    FETCH_TIMEOUT_SECONDS,
     FetchError,
     Git,
     GitError,
@@ -59,10 +58,14 @@ class TreeEntry:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Objects of every repository involved: fetched ones below ``git_dir``, the others where they already are."""
+    """Objects of every repository involved: fetched ones below ``git_dir``, the others where they already are.
+
+    ``patience``: so long (seconds) a repository elsewhere is waited for, if not for as long as it takes.
+    """
 
     git_dir: Path
     borrowed: tuple[Path, ...] = ()
+    patience: float | None = None
 
     @property
     def git(self) -> Git:
@@ -73,7 +76,7 @@ class ObjectStore:
         return self.git_dir / "objects"
 
     @classmethod
-    def open(cls, home: Path, borrowed: Sequence[Path] = ()) -> ObjectStore:
+    def open(cls, home: Path, borrowed: Sequence[Path] = (), patience: float | None = None) -> ObjectStore:
         """The store below ``home``, created when absent; safe against several processes at once."""
         git_dir = home / "git" / "store.git"
         if not (git_dir / "HEAD").is_file():
@@ -83,11 +86,11 @@ class ObjectStore:
                 raise FimgError(f"FIMG_HOME={home} can't be created: {error.strerror}") from None
             with locked(git_dir.with_suffix(".lock")):
                 Git().output("init", "--quiet", "--bare", str(git_dir))
-        return cls(git_dir, tuple(borrowed))
+        return cls(git_dir, tuple(borrowed), patience)
 
     def borrowing(self, *directories: Path) -> ObjectStore:
         """The same store that also reads the objects in ``directories``."""
-        return ObjectStore(self.git_dir, tuple(dict.fromkeys((*self.borrowed, *directories))))
+        return replace(self, borrowed=tuple(dict.fromkeys((*self.borrowed, *directories))))
 
     def has(self, object_id: str) -> bool:
         return self.git.run("cat-file", "-e", object_id).returncode == 0
@@ -161,22 +164,40 @@ class ObjectStore:
         answers = self.git.output("cat-file", "--batch-check=%(objecttype)", "--buffer", stdin=asked).splitlines()
         return [entry for entry, answer in zip(entries, answers, strict=True) if answer.endswith(b"missing")]
 
+    def pieces(self) -> tuple[int, int]:
+        """In how many objects and packs what was fetched and written is kept."""
+        rows = self.git.output("count-objects", "-v").decode("ascii", "replace").splitlines()
+        counts = {name: int(value) for name, value in (row.split(": ") for row in rows) if value.isdigit()}
+        return counts["count"], counts["packs"]
+
+    def repack(self) -> None:
+        """Makes one pack of all; objects stay, as no ref tells which are needed."""
+        with locked(self.git_dir / "fetch.lock"):
+            self.git.output("repack", "-a", "-d", "--keep-unreachable", "--quiet")
+
     def fetch(self, url: str, ref: str, *, mirror: str | None, whole: bool = False) -> str:
         """Brings ``ref`` (a commit id, tag or branch) from ``url`` and returns its commit id.
 
         ``whole``: with its history, as far as it is nowhere yet. :class:`FetchError` when the repository can't be
-        reached, :class:`GitError` when it has no such ref.
+        reached, or what takes longer than ``patience`` is still under way; :class:`GitError` when it has no such ref.
         """
         rewrite, upload_pack = _transport(url, mirror)
         depth = [] if whole else ["--depth=1"]
-        with locked(self.git_dir / "fetch.lock") as lock:
+
+        def waits() -> None:
+            if self.patience is not None:
+                raise FetchError(f"{redacted(url)} waits for something else that is being fetched")
+
+        with locked(self.git_dir / "fetch.lock", waits=waits) as lock:
             # A git that still lives would have the lock above: these are of one that was killed.
             for left in ("shallow.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"):
                 (self.git_dir / left).unlink(missing_ok=True)
-            done = self.git.run(
+            done = self.git.fetch(
                 *rewrite, "fetch", "--quiet", "--no-tags", *depth, "--no-recurse-submodules", *upload_pack,
-                "--", url, ref, timeout=FETCH_TIMEOUT_SECONDS, inherited=[lock],
+                "--", url, ref, patience=self.patience, inherited=[lock],
             )  # fmt: skip
+            if done is None:
+                raise FetchError(redacted(f"{ref} is being fetched from {url}"))
             if done.returncode != 0:
                 words = complaint(done.stderr)
                 refused = any(
@@ -196,7 +217,9 @@ class ObjectStore:
         """
         rewrite, upload_pack = _transport(url, mirror)
         asked = [asked for pattern in patterns for asked in (pattern, f"{pattern}^{{}}")]
-        done = self.git.run(*rewrite, "ls-remote", *upload_pack, "--", url, *asked, timeout=ANSWER_TIMEOUT_SECONDS)
+        done = self.git.run(
+            *rewrite, "ls-remote", *upload_pack, "--", url, *asked, timeout=self.patience or ANSWER_TIMEOUT_SECONDS
+        )
         if done.returncode != 0:
             raise FetchError(redacted(f"{url} can't be asked for its refs: {complaint(done.stderr)}"))
         rows = [line.partition("\t")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines()]

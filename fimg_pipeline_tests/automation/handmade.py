@@ -62,10 +62,10 @@ class Handmade:
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         return self.registries
 
-    def plan(self, settings: Settings) -> Plan:
+    def plan(self, settings: Settings, state: EngineState | None = None) -> Plan:
         packages = needed_packages(select(settings.features), settings.platform)
         source, new = resolve(settings, packages), freshness.read(settings.home)
-        return make_plan(settings, source, engine_with(*self.made), digest, freshness=new)
+        return make_plan(settings, source, state or self.engine_state(), digest, freshness=new)
 
     def look(self, now: float = NOW) -> dict[str, Look]:
         """What is found, by tag."""

@@ -81,11 +81,11 @@ class Told:
         return {}
 
     def engine_state(self) -> Any:
+        """Nobody knows: what works again is known by runs."""
         raise FimgError("no engine here")
 
-    def plan(self, settings: Any) -> Any:
-        """Nobody knows: what works again is known by runs."""
-        raise FimgError("no source here")
+    def plan(self, settings: Any, state: Any) -> Any:
+        raise AssertionError("there is nothing to plan on")
 
     def tick(self) -> str:
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:

@@ -21,12 +21,14 @@ from fimg_pipeline.automation.watching import KEYS
 from fimg_pipeline.engine.client import EngineError
 from fimg_pipeline.plan.model import EngineState, StoredImage
 from fimg_pipeline.progress import Event, report
+from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.digests import digest_of
 from fimg_pipeline.ship.layers import LayerStore
 from fimg_pipeline.ship.lock import Lock
+from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline_tests.plan.samples import make_settings
 
 LATER = 40 * 86_400.0
@@ -276,9 +278,35 @@ def test_what_runs_left_that_are_gone_goes(place: Place) -> None:
     at = time.time() + LATER
     os.utime(new, (at, at))
     going, removals, _ = place.going()
-    assert going == {("file", "sources/of-a-run")}
+    assert going == {("source", "of-a-run")}
     prune(place.instance, removals, lambda _: None)
     assert not old.exists() and new.exists()
+
+
+def test_locks_that_nobody_takes_any_more_go(place: Place) -> None:
+    (place.home / "locks").mkdir(parents=True)
+    for name in ("ab" * 20, "base-debian-amd64"):
+        (place.home / "locks" / name).touch()
+    assert place.going()[0] == {("lock", "ab" * 20)}
+
+
+def test_what_was_fetched_in_many_pieces_is_kept_as_one(
+    place: Place, sample: SampleSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore.open(place.home)
+    # As a fetch of many objects: few are written one by one.
+    store.git.output("config", "fetch.unpackLimit", "1")
+    fetched = []
+    for number in range(3):
+        commit_change(sample.fate, "note", f"{number}\n", f"Note {number}")
+        fetched.append(store.fetch(str(sample.fate), "HEAD", mirror=None))
+    assert place.going()[0] == set() and store.pieces() == (0, 3)
+    monkeypatch.setattr(pruning, "_MOST_PACKS", 2)
+    going, removals, _ = place.going()
+    assert going == {("pieces", str(store.git_dir))}
+    prune(place.instance, removals, lambda _: None)
+    assert store.pieces() == (0, 1) and all(store.has(f"{commit}^{{tree}}") for commit in fetched)
+    assert store.git.output("cat-file", "blob", f"{fetched[0]}:note") == b"0\n"
 
 
 def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Place) -> None:

@@ -118,11 +118,11 @@ class World:
         fate = replace(found.fate, ref=ref, commit=identity, tree=identity)
         return replace(found, fate=fate, repositories={"fate": fate})
 
-    def plan(self, settings: Settings, source: SourceSnapshot | None = None) -> Plan:
+    def plan(self, settings: Settings, state: EngineState | None = None, source: SourceSnapshot | None = None) -> Plan:
         return make_plan(
             settings,
             source or self.source(settings),
-            self.engine.state(),
+            state or self.engine.state(),
             lambda path: f"{path} {self.recipes[path]}",
         )
 
@@ -155,7 +155,7 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
 
     @dg.op
     def make() -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
-        plan = world.plan(settings, resolve_once(settings, catalog.PACKAGES, key))
+        plan = world.plan(settings, source=resolve_once(settings, catalog.PACKAGES, key))
         items = {asset_name(item): item for item in (*plan.packages, *plan.buildable)}
         try:
             meanwhile()

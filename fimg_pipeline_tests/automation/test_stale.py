@@ -159,3 +159,14 @@ def test_what_is_made_and_does_not_pass_its_checks_is_not_made_for_ever() -> Non
         found = decided(plan_of(plan), records, tries, NOW)
         assert not found.wanted and found.waiting["nginx"].startswith(f"tried {ATTEMPTS} times")
         assert decided(plan_of(plan), records, tries[:1], NOW).wanted
+
+
+def test_once_more_is_for_what_failed_too_often_not_for_what_a_person_ended() -> None:
+    plan = plan_of()
+    to_make = items(stale(plan, {}))
+    often = [failed(plan) for _ in range(ATTEMPTS)]
+    assert not decide(to_make, {}, often, NOW).wanted
+    assert len(decide(to_make, {}, often, NOW, once_more=True).wanted) == len(to_make)
+    ended = [failed(plan, minutes_ago=1, cancelled=True, only=("nginx",)), *often]
+    found = decide(to_make, {}, ended, NOW, once_more=True)
+    assert set(found.waiting) == {"nginx"} and "cancelled" in found.waiting["nginx"]

@@ -19,7 +19,7 @@ from fimg_pipeline.automation.stale import PAUSES
 from fimg_pipeline.automation.status import State, status
 from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.model import Plan
+from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import Event, report
@@ -163,7 +163,7 @@ def test_who_does_not_answer_is_asked_once_for_all_platforms(watched: Handmade) 
     watched.environ["WATCHED_PLATFORMS"] = "amd64,arm64"
     asked: list[str] = []
 
-    def silent(settings: Settings) -> Plan:
+    def silent(settings: Settings, state: EngineState | None = None) -> Plan:
         asked.append(settings.platform)
         raise FimgError("the origin does not answer")
 
@@ -245,6 +245,48 @@ def test_a_run_of_which_nothing_is_known_has_tried_all(watched: Handmade) -> Non
     assert request is not None
     run_of(watched, request)
     assert "nginx tried again in" in watched.look(time.time())["t"].told
+
+
+def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
+    plan = watched.plan(watched.settings())
+    for item in (*plan.packages, *plan.buildable):
+        if item.name != "nginx":
+            watched.made.append(item)
+            watched.recorded(item, plan)
+    request = watched.look()["t"].request
+    assert request is not None and selected(watched.look()["t"]) == {"source", "nginx"}
+    for _ in range(len(PAUSES) + 1):
+        run_of(watched, request, Event("image", "nginx", "failed", 1.0, "no"))
+    for _ in range(60):
+        run_of(watched, dg.RunRequest(partition_key=request.partition_key))
+    found = watched.look(NOW + 10 * DAY)["t"]
+    assert found.request is None and "nginx tried 5 times" in found.told
+    (each,) = watched.survey()
+    states = {image.name: image for image in status(watched.instance, each).images}
+    assert (states["nginx"].state, states["nginx"].why) == (State.FAILED, "no")
+
+
+def test_of_a_run_of_a_whole_job_all_is_being_built(watched: Handmade) -> None:
+    def building(name: str) -> set[State]:
+        job = dg.JobDefinition(name=name, graph_def=dg.GraphDefinition(name=name))
+        run = watched.instance.create_run_for_job(job, tags={"dagster/partition": str(partition_key("amd64", "t"))})
+        (each,) = watched.survey()
+        found = {image.state for image in status(watched.instance, each).images}
+        watched.instance.report_run_canceled(run)
+        return found
+
+    assert building("build_amd64") == {State.BUILDING}
+    assert building("publish") == {State.MISSING}
+
+
+def test_what_a_run_brings_can_be_looked_at(sample: SampleSource, watched: Handmade) -> None:
+    git(sample.fate, "remote", "add", "origin", "https://github.com/FederatedAI/FATE.git")
+    watched.build()
+    before = git(sample.fate, "rev-parse", "HEAD")
+    now = commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note " * 100)
+    request = watched.look()["t"].request
+    assert request is not None and len(request.tags["fimg/brings"]) < 160
+    assert request.tags["fimg/compare"] == f"https://github.com/FederatedAI/FATE/compare/{before}...{now}"
 
 
 def run_of(watched: Handmade, request: dg.RunRequest, *events: Event) -> None:

@@ -16,7 +16,7 @@ from fimg_pipeline import settings as settings_module
 from fimg_pipeline.catalog.bases import BASES, ExternalBase, pulled_name
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine import bases
-from fimg_pipeline.engine.bases import NotNewerError, ensure_base, newest, origin_of, wanted_bases
+from fimg_pipeline.engine.bases import ensure_base, newest, origin_of, wanted_bases
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Made
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.hub import (
@@ -229,14 +229,24 @@ def test_what_is_decided_on_is_pulled_once(plain: Settings) -> None:
     assert not ensure_base(DEBIAN, "amd64", plain, engine, log=print).made
 
 
-def test_what_can_not_be_had_newer_stays_and_is_tried_again(plain: Settings) -> None:
-    engine = FakeEngine(NO_HOST)
+@pytest.mark.parametrize("mirror", [None, "mirror.example:5000"])
+def test_what_can_not_be_had_newer_stays_until_that_is_decided_again(plain: Settings, mirror: str | None) -> None:
+    engine, lines, local = FakeEngine(NO_HOST), list[str](), DEBIAN.local_reference("amd64")
+    plain = replace(plain, docker_hub_mirror=mirror)
     pulled(engine, "sha256:there", "sha256:" + "cd" * 32)
-    freshness.seen(plain.home, {DEBIAN.local_reference("amd64"): DIGEST})
+    freshness.seen(plain.home, {local: DIGEST})
     freshness.accept(plain.home)
-    with pytest.raises(NotNewerError, match="is to be newer than the one that is there: Docker Hub can't be") as failed:
-        ensure_base(DEBIAN, "amd64", plain, engine, log=print)
-    assert failed.value.transient
+    freshness.refresh(plain.home, {plain.tag: "2026-11-29T01:00:00Z"})
+    there = ensure_base(DEBIAN, "amd64", plain, engine, log=lines.append)
+    assert (there.image_id, there.made) == ("sha256:there", False)
+    assert "is to be newer, and " in lines[-1] and lines[-1].endswith("built on the one that is there")
+    asked = len(engine.api.asked)
+    assert not ensure_base(DEBIAN, "amd64", plain, engine, log=lines.append).made
+    assert len(engine.api.asked) == asked, "asked again with every build"
+    # The next night.
+    freshness.accept(plain.home)
+    engine.api.error = None
+    assert ensure_base(DEBIAN, "amd64", plain, engine, log=lines.append).image_id == "sha256:pulled"
 
 
 def test_a_tag_that_is_refreshed_gets_new_bases_once_and_others_do_not(plain: Settings) -> None:

@@ -84,8 +84,8 @@ def test_a_repository_on_this_machine_is_read_where_it_is(sample: SampleSource, 
 
 
 @pytest.fixture
-def server(sample: SampleSource) -> Iterator[str]:
-    """The URL of a git server with the sample's repositories."""
+def daemon(sample: SampleSource) -> Iterator[tuple[str, int]]:
+    """The URL of a git server with the sample's repositories, and its process, which leads its group."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -102,11 +102,39 @@ def server(sample: SampleSource) -> Iterator[str]:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        yield url
+        yield url, daemon.pid
     finally:
         # A process that Dagster ran in may ignore what ends others, and so do those that it starts.
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait()
+
+
+@pytest.fixture
+def server(daemon: tuple[str, int]) -> str:
+    return daemon[0]
+
+
+def test_whoever_only_looks_does_not_wait_for_a_slow_server(
+    sample: SampleSource, tmp_path: Path, daemon: tuple[str, int]
+) -> None:
+    """It is fetched all the same, once, and is there for the next look."""
+    url, process = daemon
+    wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{url}/fate-llm")
+    commit = git(sample.fate_llm, "rev-parse", "v1.2.0^{commit}")
+    os.killpg(process, signal.SIGSTOP)
+    with pytest.raises(FetchError, match=r"v1\.2\.0 is being fetched from git://"):
+        resolve(wanted, ["fate_llm"], patience=0.5)
+    with pytest.raises(FetchError, match="fate-llm waits for something else that is being fetched"):
+        resolve(wanted, ["fate_llm"], patience=0.5)
+    with pytest.raises(FetchError, match="ls-remote did not finish within"):
+        ObjectStore.open(tmp_path / "home", patience=0.5).remote_refs(f"{url}/fate-llm", ["refs/tags/v1"], mirror=None)
+    os.killpg(process, signal.SIGCONT)
+    store = ObjectStore.open(tmp_path / "home")
+    until = time.monotonic() + 30
+    while not store.has(f"{commit}^{{tree}}"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert resolve(wanted, ["fate_llm"], patience=30).repositories["fate_llm"].commit == commit
 
 
 def test_a_release_is_fetched_once(sample: SampleSource, tmp_path: Path, server: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.source.git import Git
+from fimg_pipeline.source.git import FetchError, Git
 
 
 def test_git_never_asks() -> None:
@@ -29,3 +30,15 @@ def test_git_has_nobody_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     done = subprocess.run([sys.executable, "-c", on_a_terminal], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "128"
     assert not (tmp_path / "asked").exists()
+
+
+def test_what_git_started_ends_with_it(tmp_path: Path) -> None:
+    hangs = f"alias.hang=!sleep 600 & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(FetchError, match=r"did not finish within 1 s"):
+        Git().run("-c", hangs, "hang", timeout=1)
+    stat = Path("/proc") / (tmp_path / "pid").read_text().strip() / "stat"
+    until = time.monotonic() + 10
+    # Dead is also what nobody has asked about yet.
+    while stat.exists() and ") Z " not in stat.read_text():
+        assert time.monotonic() < until, "it goes on"
+        time.sleep(0.05)

@@ -7,6 +7,9 @@ Where a base comes from, in this order:
    when it can't be reached or doesn't give the image, that is an error;
 3. from Docker Hub. It was nobody's decision, so when it can't be used for any reason (no network, a rate limit, a
    certificate of the network's own) an equivalent is bootstrapped, and one line says what was taken instead.
+
+One that was pulled and is to be newer stays where neither has it now: nobody's build waits for a registry because a
+night wanted to be up to date.
 """
 
 from __future__ import annotations
@@ -23,16 +26,11 @@ from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.bases.bootstrap import LABEL_ORIGIN, Bootstrap, Ground
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.hub import DOCKER_HUB, Pulled, PullFailure, digest_of, mirror_error, mirrored, pull
-from fimg_pipeline.errors import TransientError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import locked
 
 _UNKNOWN_ORIGIN: Final = "of unknown origin (tagged by hand)"
 _DIGEST_TAG: Final = re.compile(r"-sha256-([0-9a-f]{64})$")
-
-
-class NotNewerError(TransientError):
-    """A base that is to be newer can't be had now; the one that is there stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,8 @@ def ensure_base(
 ) -> BaseState:
     """Makes sure the engine has ``base`` for ``platform`` under its local name, as new as it has to be.
 
-    ``refresh`` pulls or bootstraps again what is there. Two runs at once make it once; a run that is killed leaves
-    nothing under the local name.
+    ``refresh``, which somebody asked for, pulls or bootstraps again what is there. Two runs at once make it once; a run
+    that is killed leaves nothing under the local name.
     """
     if not refresh and (there := _new_enough(base, platform, settings, engine)) is not None:
         return there
@@ -100,13 +98,16 @@ def ensure_base(
             _name(base, platform, answer, engine)
             log(f"{base.reference} ({platform}): pulled from {mirror or DOCKER_HUB}")
         else:
+            there = _existing(base, platform, engine)
+            if there is not None and not refresh and (there.digests or mirror):
+                freshness.stays(settings.home, there.local)
+                log(
+                    f"{base.reference} ({platform}) is to be newer, and {answer.of(mirror or DOCKER_HUB)}: "
+                    "built on the one that is there"
+                )
+                return there
             if mirror is not None:
                 raise mirror_error(base.reference, mirror, answer)
-            there = _existing(base, platform, engine)
-            if there is not None and there.digests and not refresh:
-                raise NotNewerError(
-                    f"{base.reference} ({platform}) is to be newer than the one that is there: {answer.of(DOCKER_HUB)}"
-                )
             _bootstrap(base, platform, settings, engine, answer, refresh=refresh or there is not None, log=log)
         digest = answer.digest if isinstance(answer, Pulled) else None
         freshness.renewed(settings.home, base.local_reference(platform), digest)
