@@ -118,6 +118,17 @@ def test_errors_are_messages_with_a_truthful_status(
     assert "Traceback" not in errors and not output
 
 
+def test_the_doctor_says_what_is_wrong_and_ends_with_that(pristine: SampleSource, tmp_path: Path) -> None:
+    # Nothing leaves this machine.
+    away = dict.fromkeys(("APT_MIRROR", "PIP_INDEX_URL", "NPM_CONFIG_REGISTRY", "MAVEN_MIRROR"), "http://127.0.0.1:1/x")
+    status, output, _ = fimg(pristine, tmp_path, "doctor", PREFIX="127.0.0.1:1/x", **away)
+    assert status == 1 and output.splitlines()[-1] == "1 wrong, 4 warnings"
+    assert f"✗ engine: no Docker engine answers (unix://{tmp_path}/absent.sock)\n    → start it" in output
+    status, output, _ = fimg(pristine, tmp_path, "doctor", "--json", PREFIX="127.0.0.1:1/x", **away)
+    found = {each["part"]: each["verdict"] for each in json.loads(output)}
+    assert status == 1 and (found["engine"], found["source"], found["PyPI"]) == ("wrong", "ok", "warning")
+
+
 def test_no_value_reaches_a_shell(pristine: SampleSource, tmp_path: Path) -> None:
     for name in ("TAG", "PREFIX", "Docker_Options", "Build_LLM_VERSION", "GIT_MIRROR", "FATE_DIR"):
         status, _, errors = fimg(

@@ -278,7 +278,9 @@ def _kept_for_runs(home: Path, before: float) -> Iterator[Removal]:
     store = ObjectStore.open(home)
     objects, packs = store.pieces()
     if objects > _MOST_OBJECTS or packs > _MOST_PACKS:
-        yield Removal("pieces", str(store.git_dir), f"{objects} objects and {packs} packs, kept as one", store.repack)
+        yield Removal(
+            "object store", str(store.git_dir), f"{objects} objects and {packs} packs, kept as one", store.repack
+        )
 
 
 def _remove_run(instance: dg.DagsterInstance, home: Path, run: str) -> None:

@@ -158,6 +158,16 @@ def status(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
 
 @main.command()
 @with_settings
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of what people read.")
+def doctor(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
+    """Look at what builds need (engine, disk, source, registries, nodes) and say how to mend what is wrong."""
+    from fimg_pipeline.cli.doctor import findings, print_findings
+
+    sys.exit(print_findings(findings(settings), Console(), as_json=as_json))
+
+
+@main.command()
+@with_settings
 @click.option("--yes", "really", is_flag=True, help="Remove it; without this it is only listed.")
 def prune(settings: Settings, flags: dict[str, str], really: bool) -> None:
     """List, or remove, what is superseded: images, layers, bundles, tags nobody uses, old runs."""

@@ -15,6 +15,7 @@ from fimg_pipeline.engine.bases import ensure_base
 from fimg_pipeline.engine.client import LABEL_ADAPTATIONS, LABEL_FINGERPRINT, LABEL_INPUTS, LABEL_PLATFORM, Engine
 from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
+from fimg_pipeline.engine.fitness import require_fit
 from fimg_pipeline.engine.secrets import secret_files
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Planned, PlannedImage
@@ -63,6 +64,7 @@ class Builder:
             image_id = None if anew else self._existing(planned)
             built = image_id is None
             if image_id is None:
+                require_fit(self.engine)
                 self._check_inputs(planned)
                 image_id = self._build(planned, origin, version, files, log)
             else:

@@ -93,15 +93,30 @@ class Engine:
                     "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"
                 ) from None
             raise EngineUnreachableError(
-                f"no Docker engine answers ({os.environ.get('DOCKER_HOST', 'unix:///var/run/docker.sock')})",
+                f"no Docker engine answers ({self.address})",
                 hint="start it, or let `make setup` install one",
             ) from None
         return client
 
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+    @cached_property
+    def _version(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._call(self.sdk.version)
+        return found
+
+    @property
+    def version(self) -> str:
+        """As it calls itself: ``20.10.24+dfsg1``."""
+        return str(self._version["Version"])
+
     @cached_property
     def platform(self) -> Platform:
         """The architecture the engine runs on itself."""
-        architecture = str(self.sdk.version()["Arch"])
+        architecture = str(self._version["Arch"])
         try:
             return platform_of(architecture)
         except ValueError:

@@ -81,6 +81,15 @@ class Registry:
         #: What all of it goes by; who gives it up ends what other threads are doing here.
         self.transport = Transport(host, verify)
 
+    @property
+    def user(self) -> str | None:
+        """As whom it is spoken to."""
+        return None if self._login is None else self._login.user
+
+    def answers(self, repository: str) -> None:
+        """Asks once for ``repository``, as whoever pushes to it; :class:`RegistryError` saying what is in the way."""
+        self._ask("GET", repository, "tags/list?n=1", absent=True)
+
     # -- blobs -------------------------------------------------------------------------------------------------------
 
     def blob_problem(self, repository: str, described: Described) -> str | None:

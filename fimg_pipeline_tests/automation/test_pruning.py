@@ -303,7 +303,7 @@ def test_what_was_fetched_in_many_pieces_is_kept_as_one(
     assert place.going()[0] == set() and store.pieces() == (0, 3)
     monkeypatch.setattr(pruning, "_MOST_PACKS", 2)
     going, removals, _ = place.going()
-    assert going == {("pieces", str(store.git_dir))}
+    assert going == {("object store", str(store.git_dir))}
     prune(place.instance, removals, lambda _: None)
     assert store.pieces() == (0, 1) and all(store.has(f"{commit}^{{tree}}") for commit in fetched)
     assert store.git.output("cat-file", "blob", f"{fetched[0]}:note") == b"0\n"

@@ -98,7 +98,7 @@ def ensure_base(
             _name(base, platform, answer, engine)
             log(f"{base.reference} ({platform}): pulled from {mirror or DOCKER_HUB}")
         else:
-            there = _existing(base, platform, engine)
+            there = present(base, platform, engine)
             if there is not None and not refresh and (there.digests or mirror):
                 freshness.stays(settings.home, there.local)
                 log(
@@ -111,7 +111,7 @@ def ensure_base(
             _bootstrap(base, platform, settings, engine, answer, refresh=refresh or there is not None, log=log)
         digest = answer.digest if isinstance(answer, Pulled) else None
         freshness.renewed(settings.home, base.local_reference(platform), digest)
-    made = _existing(base, platform, engine)
+    made = present(base, platform, engine)
     if made is None:
         raise RuntimeError(f"{base.local_reference(platform)} was made, but the engine doesn't have it")
     return replace(made, made=True)
@@ -147,7 +147,7 @@ def newest(settings: Settings, engine: Engine) -> dict[str, str | PullFailure]:
 
 def _new_enough(base: ExternalBase, platform: Platform, settings: Settings, engine: Engine) -> BaseState | None:
     """The one that is there, unless a newer one was decided on, or the tag is refreshed since it was made."""
-    there = _existing(base, platform, engine)
+    there = present(base, platform, engine)
     kept, local = freshness.read(settings.home), base.local_reference(platform)
     if there is None or (local in kept.wanted and kept.wanted[local] not in there.digests):
         return None
@@ -155,7 +155,8 @@ def _new_enough(base: ExternalBase, platform: Platform, settings: Settings, engi
     return None if refreshed is not None and kept.renewed.get(local, "") < refreshed else there
 
 
-def _existing(base: ExternalBase, platform: Platform, engine: Engine) -> BaseState | None:
+def present(base: ExternalBase, platform: Platform, engine: Engine) -> BaseState | None:
+    """The base as the engine has it under its local name, if it is for ``platform``."""
     record = engine.inspect(base.local_reference(platform))
     if record is None or record["Architecture"] != platform:
         return None
