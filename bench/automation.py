@@ -84,7 +84,7 @@ def fill(instance: dg.DagsterInstance, fate: Path) -> int:
 
     for platform in PLATFORMS:
         settings = load({"Platform": platform})
-        plan = Pipeline().plan(settings, Pipeline().engine_state())
+        plan = Pipeline().plan(settings, Pipeline().engine_state(None))
         items = [(SOURCE, ""), *((planned_key(item), item.fingerprint) for item in (*plan.packages, *plan.buildable))]
         carried = {image: plan.image(image).fingerprint for image in plan.bundle}
         pushed[platform] = pushed_fingerprint(carried, settings.prefix)

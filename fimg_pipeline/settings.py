@@ -59,6 +59,9 @@ class Settings:
     notify_urls: tuple[str, ...] = field(repr=False)
     ui_url: str
 
+    docker_host_amd64: str | None
+    docker_host_arm64: str | None
+
     home: Path
     bundle_dir: Path | None
     third_party_images: tuple[str, ...]
@@ -89,6 +92,16 @@ class Settings:
     def no_cache(self) -> bool:
         """Whether the user asked for everything to be built anew."""
         return "--no-cache" in self.docker_options
+
+    @property
+    def engine_address(self) -> str | None:
+        """Where the engine is that builds for ``platform``, if it is not the one the environment names."""
+        return self.docker_host_arm64 if self.platform == "arm64" else self.docker_host_amd64
+
+    @property
+    def engine_addresses(self) -> tuple[str | None, ...]:
+        """Of all engines there are, each once."""
+        return tuple(dict.fromkeys((self.docker_host_amd64, self.docker_host_arm64)))
 
     @property
     def optional_indexes(self) -> frozenset[str]:

@@ -42,6 +42,11 @@ _OWN_NETWORKS: Final = tuple(
 )
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/'\"]+@")
 _SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/+-]+")
+_ENGINE_PATTERN: Final = re.compile(
+    r"unix:///[A-Za-z0-9._~/+-]+"
+    r"|tcp://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?:[0-9]{1,5}"
+    r"|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?"
+)
 _APT_SOURCE_PATTERN: Final = re.compile(
     r"https?://[A-Za-z0-9._~:/@%+-]+ [A-Za-z0-9/][A-Za-z0-9._/-]*(?: [A-Za-z0-9][A-Za-z0-9._-]*)*"
 )
@@ -332,6 +337,13 @@ def apt_source(text: str) -> str:
     place = web_url(text.split(" ")[0])
     if place.startswith("http:") and not _is_near(urlsplit(place).hostname or ""):
         raise ValueError("must begin with https://, which vouches for what comes; http:// only to a private address")
+    return text
+
+
+def engine_address(text: str) -> str:
+    """Where a Docker engine is, as ``DOCKER_HOST`` has it; it goes to docker's client and to ssh."""
+    if len(text) > _MAX_PATH or not _ENGINE_PATTERN.fullmatch(text):
+        raise ValueError("must be unix:///PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT]")
     return text
 
 

@@ -111,6 +111,20 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         secret=True,
     ),
     Variable("UI_URL", "ui_url", "http://127.0.0.1:3000", values.web_url, "the web UI, as messages link to it"),
+    Variable(
+        "DOCKER_HOST_AMD64",
+        "docker_host_amd64",
+        "",
+        values.engine_address,
+        "the Docker engine that builds for amd64; default: DOCKER_HOST",
+    ),
+    Variable(
+        "DOCKER_HOST_ARM64",
+        "docker_host_arm64",
+        "",
+        values.engine_address,
+        "the Docker engine that builds for arm64; default: DOCKER_HOST",
+    ),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
     Variable(

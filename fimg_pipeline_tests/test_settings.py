@@ -417,3 +417,28 @@ def test_bundles_are_never_written_into_what_is_only_read(tmp_path: Path) -> Non
         settings.bundles(str(tmp_path / "fate" / "bundles"))
     with pytest.raises(SettingsError, match="output"):
         settings.bundles("a b;c")
+
+
+def test_each_platform_may_have_an_engine_of_its_own(tmp_path: Path) -> None:
+    assert settings(tmp_path).engine_address is None and settings(tmp_path).engine_addresses == (None,)
+    arm = {"DOCKER_HOST_ARM64": "ssh://build@arm.example:2222"}
+    assert settings(tmp_path, Platform="arm64", **arm).engine_address == "ssh://build@arm.example:2222"
+    assert settings(tmp_path, **arm).engine_address is None
+    assert settings(tmp_path, **arm).engine_addresses == (None, "ssh://build@arm.example:2222")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ssh://-oProxyCommand=x",
+        "ssh://u:secret@host",
+        "tcp://host",
+        "host:2375",
+        "unix://relative",
+        "ssh://a b",
+        "npipe:x",
+    ],
+)
+def test_what_is_no_engines_address_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(SettingsError, match=r"DOCKER_HOST_AMD64=.*must be unix:///PATH, tcp://HOST:PORT or ssh://"):
+        settings(tmp_path, DOCKER_HOST_AMD64=address)

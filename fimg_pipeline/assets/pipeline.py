@@ -75,7 +75,8 @@ class Pipeline(dg.ConfigurableResource):
             chosen = {"TAG": partition["tag"], "Platform": partition["platform"]}
         else:
             chosen = {"TAG": key}
-        return Session(self.settings(**chosen), Engine(), self.source or context.run.run_id)
+        settings = self.settings(**chosen)
+        return Session(settings, Engine(settings.engine_address), self.source or context.run.run_id)
 
     def settings(self, **chosen: str) -> Settings:
         """The settings with those ``chosen`` by their variables' names."""
@@ -83,11 +84,11 @@ class Pipeline(dg.ConfigurableResource):
 
     def plan(self, settings: Settings, state: EngineState) -> Plan:
         """What the switches select, from the source as it is now and an engine that holds what ``state`` says."""
-        return current_plan(settings, Engine(), patience=_PATIENCE, state=state)
+        return current_plan(settings, Engine(settings.engine_address), patience=_PATIENCE, state=state)
 
-    def engine_state(self) -> EngineState:
-        """What the engine holds now."""
-        return Engine().state()
+    def engine_state(self, address: str | None) -> EngineState:
+        """What the engine at ``address``, or as the environment names it, holds now."""
+        return Engine(address).state()
 
     def standing(self, settings: Settings) -> Standing:
         """Where FATE is by the ref that ``settings.tag`` stands for."""
@@ -95,7 +96,7 @@ class Pipeline(dg.ConfigurableResource):
 
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         """What registries have of the external bases now: reference → digest, or why that can't be said."""
-        return newest(settings, Engine())
+        return newest(settings, Engine(settings.engine_address))
 
     def releases(self, settings: Settings) -> Mapping[str, str]:
         """FATE's releases, wherever FATE_DIR is from: version → git tag."""

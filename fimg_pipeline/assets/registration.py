@@ -185,17 +185,17 @@ def _register(
                 )
             taken |= places
             say(f"registering {image.reference} as {request.app_image}")
-            engine_id = partial(_require_platform, image.id, each.platform)
-            registered[_key(each)] = perform(request, session.engine, store, engine_id, say)
+            held = partial(_require_platform, (session.engine, image.id), each.platform)
+            registered[_key(each)] = perform(request, Engine(), store, held, say)
         except FimgError as error:
             problems.append(error)
     return registered, problems
 
 
-def _require_platform(engine_id: str, platform: Platform, nodes: Platform) -> str:
+def _require_platform(held: tuple[Engine, str], platform: Platform, nodes: Platform) -> tuple[Engine, str]:
     if nodes != platform:
         raise RegistrationError(f"the image is for {platform}, and the nodes are {nodes}")
-    return engine_id
+    return held
 
 
 def _key(wanted: AppImage) -> str:

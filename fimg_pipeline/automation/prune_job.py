@@ -20,7 +20,9 @@ def remove_superseded(context: dg.OpExecutionContext, pipeline: Pipeline) -> dg.
     """Removes, and records how much of what."""
     close_abandoned_runs(context.instance)
     try:
-        removals, waiting = superseded(context.instance, pipeline.settings(), Engine(), own_run=context.run_id)
+        settings = pipeline.settings()
+        engines = [Engine(address) for address in settings.engine_addresses]
+        removals, waiting = superseded(context.instance, settings, engines, own_run=context.run_id)
         pruned = prune(context.instance, removals, context.log.info, own_run=context.run_id)
     except FimgError as error:
         raise dg.Failure(str(error), allow_retries=False) from None

@@ -109,7 +109,7 @@ def prune(
 
 
 def superseded(
-    instance: dg.DagsterInstance, settings: Settings, engine: Engine, *, own_run: str = ""
+    instance: dg.DagsterInstance, settings: Settings, engines: Sequence[Engine], *, own_run: str = ""
 ) -> tuple[list[Removal], list[str]]:
     """Everything that goes, and what is not looked at now, with why. ``own_run``: the run that asks."""
     now = time.time()
@@ -125,7 +125,7 @@ def superseded(
         # Runs stay, too: by what is on record of them images are known to be ours.
         waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): nothing of what they may use goes")
     else:
-        found += _of_engine(settings, engine, history, last, gone)
+        found += _of_engines(settings, engines, history, last, gone)
         found += _bundles(history, gone)
         old = f"nothing was built under it for {settings.prune_days} days, and nobody added it"
         found += [
@@ -133,7 +133,8 @@ def superseded(
         ]
         going = {each.what for each in found if each.kind == "image"}
         found += _kept_for_runs(settings.home, before)
-        left = {image.fingerprint for image in engine.state().images if image.references - going}
+        images = [image for engine in engines for image in engine.state().images]
+        left = {image.fingerprint for image in images if image.references - going}
         known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
         whole = History([each for each in history.made if each.asset in _WHOLE]).last(_CARRIED_LATELY, without=gone)
         kept = {each.run for each in (*last, *whole)} | known_by
@@ -195,28 +196,30 @@ def _pushed(made: dg.AssetMaterialization) -> frozenset[str]:
     return frozenset(each["fingerprint"] for each in value.values())
 
 
-def _of_engine(
-    settings: Settings, engine: Engine, history: History, last: Sequence[Made], gone: Sequence[str]
+def _of_engines(
+    settings: Settings, engines: Sequence[Engine], history: History, last: Sequence[Made], gone: Sequence[str]
 ) -> Iterator[Removal]:
-    """Names of images, and the layers that no image on the engine has then."""
-    images = engine.state().images
-    used = engine.used_images()
+    """Names of images, and the layers that no image on any engine has then."""
     # Tags may share names: those of their base images, with one BASE_TAG.
     names = {name for each in history.made if each.tag in gone for name in each.names}
     names -= {name for each in last for name in each.names}
     known = {each.fingerprint for each in history.made if each.fingerprint}
     built = {each.fingerprint for each in history.made if each.fingerprint and each.built}
     kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
-    going = dict(superseded_images((each for each in images if each.image_id not in used), known, built, kept, names))
     local = {base.local_reference(platform) for base in BASES.values() for platform in PLATFORMS}
-    going |= dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
-    for name, why in going.items():
-        yield Removal("image", name, why, partial(engine.remove, name))
     layers: set[str] = set()
-    for image in images:
-        if image.references - going.keys():
-            record = engine.inspect(image.image_id) or {}
-            layers |= set(record.get("RootFS", {}).get("Layers") or ())
+    for engine in engines:
+        images = engine.state().images
+        used = engine.used_images()
+        unused = (each for each in images if each.image_id not in used)
+        going = dict(superseded_images(unused, known, built, kept, names))
+        going |= dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
+        for name, why in going.items():
+            yield Removal("image", name, why, partial(engine.remove, name))
+        for image in images:
+            if image.references - going.keys():
+                record = engine.inspect(image.image_id) or {}
+                layers |= set(record.get("RootFS", {}).get("Layers") or ())
     for diff_id, files in LayerStore(settings.home / "store").superseded(layers).items():
         size = sum(file.stat().st_size for file in files)
         yield Removal("layer", diff_id, "no image on the engine has it any more", partial(_unlink, files), size)

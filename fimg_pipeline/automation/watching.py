@@ -8,10 +8,11 @@ bases that change later don't reach a release unless somebody asks for it.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import cache, cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -70,7 +71,8 @@ class Watched:
     ``records`` by the asset's key as text; ``engine`` tells what that holds; ``fixed`` the commit of a tag that does
     not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at.
 
-    ``trouble``: why there is no plan, which all platforms of a tag share: whoever does not answer is asked once.
+    ``trouble``: why there is no plan, which all of a tag's platforms with one engine share: whoever does not answer is
+    asked once.
     """
 
     platform: Platform
@@ -177,29 +179,48 @@ def survey(
     here = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
     memory.ledger.read(instance, KEYS)
     under_way = unfinished(instance)
-    engine = cache(pipeline.engine_state)
+    engine = _asked_once(pipeline.engine_state)
     for tag in names:
         try:
             fixed, problem = _fixed(pipeline, tag, refs[tag], here, memory), ""
         except FimgError as error:
             fixed, problem = None, error.message
-        trouble: list[FimgError] = []
+        trouble: defaultdict[str | None, list[FimgError]] = defaultdict(list)
         yield [
             Watched(
                 platform,
                 tag,
-                pipeline.settings(TAG=tag, Platform=platform),
+                settings,
                 memory.ledger.records(partition),
                 pipeline,
-                engine,
+                partial(engine, settings.engine_address),
                 under_way.get(partition),
                 fixed,
                 problem,
-                trouble,
+                trouble[settings.engine_address],
             )
             for platform in platforms
+            for settings in [pipeline.settings(TAG=tag, Platform=platform)]
             for partition in [str(partition_key(platform, tag))]
         ]
+
+
+def _asked_once(ask: Callable[[str | None], EngineState]) -> Callable[[str | None], EngineState]:
+    """``ask`` for each address once, also where there is no answer: one that hangs would hang again."""
+    answers: dict[str | None, EngineState | FimgError] = {}
+
+    def answer(address: str | None) -> EngineState:
+        if address not in answers:
+            try:
+                answers[address] = ask(address)
+            except FimgError as error:
+                answers[address] = error
+        found = answers[address]
+        if isinstance(found, FimgError):
+            raise found
+        return found
+
+    return answer
 
 
 def in_time(

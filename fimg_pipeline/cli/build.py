@@ -25,7 +25,12 @@ def build(settings: Settings, flags: Mapping[str, str], verb: Verb, names: Seque
     # Plan and run see the same source, whatever is committed meanwhile; so does a re-execution of the run.
     source_key = uuid.uuid4().hex
     plan = plan_with_bases(
-        settings, Engine(), verb=verb, names=names, source_key=source_key, log=lambda line: console.print(escape(line))
+        settings,
+        Engine(settings.engine_address),
+        verb=verb,
+        names=names,
+        source_key=source_key,
+        log=lambda line: console.print(escape(line)),
     )
     for warning in plan.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")

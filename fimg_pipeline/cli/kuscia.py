@@ -6,10 +6,12 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.kuscia import templates
 from fimg_pipeline.kuscia.deployment import Deployment, DeploymentError, Mode, domains_of
@@ -44,13 +46,18 @@ def register_image(
     )
     # What it is called has to be known to be right before anything is asked.
     app_image = request.app_image
-    settings, engine = load(), Engine()
+    settings = load()
+
+    def found(platform: Platform) -> tuple[Engine, str]:
+        engine = Engine(replace(settings, platform=platform).engine_address)
+        return engine, engine_image(request.image, platform, settings, engine, _say)
+
     click.echo(f"=> register app image: {image}")
     perform(
         request,
-        engine,
+        Engine(),
         LayerStore(settings.home / "store"),
-        lambda platform: engine_image(request.image, platform, settings, engine, _say),
+        found,
         _say,
     )
     click.echo(f"=> finish registering app image: {image}")

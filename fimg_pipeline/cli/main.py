@@ -45,7 +45,7 @@ def plan(settings: Settings, flags: dict[str, str], images: tuple[str, ...], as_
     from fimg_pipeline.engine.client import Engine
     from fimg_pipeline.planning import current_plan
 
-    found = current_plan(settings, Engine(), names=images, without_engine=True)
+    found = current_plan(settings, Engine(settings.engine_address), names=images, without_engine=True)
     if as_json:
         click.echo(json.dumps(plan_as_json(found), indent=2))
     else:
@@ -230,7 +230,7 @@ def bases(settings: Settings, flags: dict[str, str], refresh: bool) -> None:
     from fimg_pipeline.engine.bases import ensure_bases
     from fimg_pipeline.engine.client import Engine
 
-    for state in ensure_bases(settings, Engine(), refresh=refresh, log=click.echo):
+    for state in ensure_bases(settings, Engine(settings.engine_address), refresh=refresh, log=click.echo):
         click.echo(state)
 
 

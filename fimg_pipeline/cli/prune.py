@@ -20,7 +20,8 @@ def prune_superseded(settings: Settings, console: Console, *, really: bool) -> i
     """Lists everything that goes, and has it go if that is ``really`` meant; the process's exit status."""
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
-        removals, waiting = superseded(instance, settings, Engine())
+        engines = [Engine(address) for address in settings.engine_addresses]
+        removals, waiting = superseded(instance, settings, engines)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("kind", "what", "why", "MB"):
             table.add_column(column, overflow="fold", justify="right" if column == "MB" else "left")

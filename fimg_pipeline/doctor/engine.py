@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform
@@ -19,21 +20,28 @@ _AMPLE: Final = 40e9
 
 
 def engine(settings: Settings) -> Iterator[Finding]:
-    """Of an engine that does not answer nothing else is asked."""
-    found = Engine()
+    """Of every engine that builds are for; of one that does not answer nothing else is asked."""
+    by_address: dict[str | None, list[Platform]] = {}
+    for platform in dict.fromkeys((settings.platform, *settings.watched_platforms)):
+        by_address.setdefault(replace(settings, platform=platform).engine_address, []).append(platform)
+    for address, platforms in by_address.items():
+        which = f" for {' and '.join(platforms)}" if len(by_address) > 1 else ""
+        yield from _one(Engine(address), platforms, settings, which)
+
+
+def _one(found: Engine, platforms: Sequence[Platform], settings: Settings, which: str) -> Iterator[Finding]:
     try:
         require_fit(found)
-        yield Finding("engine", Verdict.OK, f"Docker {found.version} on {found.platform}, at {found.address}")
+        yield Finding(f"engine{which}", Verdict.OK, f"Docker {found.version} on {found.platform}, at {found.address}")
     except FimgError as error:
-        yield wrong("engine", error)
+        yield wrong(f"engine{which}", error)
         return
     yield from told("docker client", lambda: f"{found.cli}, with BuildKit")
     yield _disk(found)
-    platforms = dict.fromkeys((settings.platform, *settings.watched_platforms))
     for platform in platforms:
         if platform != found.platform:
             yield _foreign(platform, found, settings)
-    yield from _bases(list(platforms), found, settings)
+    yield from _bases(platforms, found, settings)
 
 
 def _disk(found: Engine) -> Finding:
@@ -66,7 +74,7 @@ def _foreign(platform: Platform, found: Engine, settings: Settings) -> Finding:
     )
 
 
-def _bases(platforms: list[Platform], found: Engine, settings: Settings) -> Iterator[Finding]:
+def _bases(platforms: Sequence[Platform], found: Engine, settings: Settings) -> Iterator[Finding]:
     wanted = dict.fromkeys(each for platform in platforms for each in wanted_bases(platform, found.platform))
     for base, platform in wanted:
         part = f"{base.reference} for {platform}"

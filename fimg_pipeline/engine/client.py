@@ -46,6 +46,8 @@ LABEL_WAITED_FOR: Final = "io.fimg.smoke.until"
 LABEL_PYTHON: Final = "io.fimg.base.python"
 
 _API_TIMEOUT_SECONDS: Final = 120
+_LOCAL: Final = "unix:///var/run/docker.sock"
+_TLS: Final = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 #: Less than a privileged container, which an engine that is in a container itself may not be able to give.
 _ADMINISTRATOR: Final[Mapping[str, Any]] = {
     "cap_add": ["SYS_ADMIN", "SYS_PTRACE"],
@@ -75,18 +77,42 @@ class Saving(NamedTuple):
 
 
 class Engine:
-    """A Docker engine as the environment names it (``DOCKER_HOST``, TLS variables; default: the local socket)."""
+    """A Docker engine at ``address`` (``unix://``, ``tcp://``, ``ssh://``), or as the environment names it.
+
+    As for Docker's own client ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` are for those by ``tcp://``.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._given = address
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return self._given or os.environ.get("DOCKER_HOST") or _LOCAL
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the processes that speak to it."""
+        own = dict(os.environ)
+        if self._given is not None:
+            own["DOCKER_HOST"] = self._given
+            if not self._given.startswith("tcp:"):
+                own = {name: value for name, value in own.items() if name not in _TLS}
+        return own
 
     @cached_property
     def sdk(self) -> docker.DockerClient:
         try:
-            client = docker.from_env(timeout=_API_TIMEOUT_SECONDS)
+            # As docker's client does: with the ssh that people have set up.
+            client = docker.from_env(
+                timeout=_API_TIMEOUT_SECONDS,
+                environment=self.environment,
+                use_ssh_client=self.address.startswith("ssh:"),
+            )
             client.ping()
         except (ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
             logins()  # Says so, if it is these that the SDK can't read.
-            raise EngineError(
-                f"DOCKER_HOST={os.environ.get('DOCKER_HOST')} is no address of an engine: {error}"
-            ) from None
+            raise EngineError(f"DOCKER_HOST={self.address} is no address of an engine: {error}") from None
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             if "permission denied" in str(error).lower():
                 raise EngineError(
@@ -97,11 +123,6 @@ class Engine:
                 hint="start it, or let `make setup` install one",
             ) from None
         return client
-
-    @property
-    def address(self) -> str:
-        """Where it is."""
-        return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
     @cached_property
     def _version(self) -> Mapping[str, Any]:
@@ -142,7 +163,7 @@ class Engine:
     @cached_property
     def disk(self) -> Path | None:
         """The folder of an engine that keeps its images' layers in one on this machine; ``None`` for others."""
-        if not os.environ.get("DOCKER_HOST", "unix:").startswith("unix:"):
+        if not self.address.startswith("unix:"):
             return None
         info = self._call(self.sdk.info)
         folder = Path(str(info.get("DockerRootDir") or "/nowhere"))
@@ -244,6 +265,7 @@ class Engine:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=self.environment,
         )
         assert process.stdout is not None and process.stderr is not None
         try:
@@ -376,7 +398,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
+            env={**self.environment, **environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
         )
         assert process.stdin is not None and process.stdout is not None
         feeder = _Feeder(process, context)

@@ -119,6 +119,7 @@ class Container:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=said,
+                env=self.engine.environment,
                 # What is written is on its way, and closing has nothing to wait for.
                 bufsize=0,
             )

@@ -42,12 +42,13 @@ class Request:
 
 def perform(
     request: Request,
-    engine: Engine,
+    machine: Engine,
     store: LayerStore,
-    image_id: Callable[[Platform], str],
+    image: Callable[[Platform], tuple[Engine, str]],
     say: Callable[[str], None],
 ) -> Registration:
-    """Does what is asked for. ``image_id``: what the engine calls the image, for nodes of a platform.
+    """Does what is asked for. ``machine``: the engine whose containers the nodes are; ``image``: the one that has the
+    image, and what it calls it, for nodes of a platform.
 
     Nothing is sent before the nodes, the image, the template and what the API servers say of it are seen to be right.
     """
@@ -56,8 +57,8 @@ def perform(
         line(request.sign)
     except ValueError as error:
         raise TemplateError(f"sign {error}") from None
-    nodes = find_nodes(engine, request.deployment)
-    engine_id = image_id(nodes.platform)
+    nodes = find_nodes(machine, request.deployment)
+    engine, engine_id = image(nodes.platform)
     template = request.template or _brought(engine, engine_id)
     say(f"template: {template.source}")
     try:

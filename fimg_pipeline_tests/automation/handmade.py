@@ -53,7 +53,7 @@ class Handmade:
     def fixed_commits(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
         return Pipeline().fixed_commits(settings, refs)
 
-    def engine_state(self) -> EngineState:
+    def engine_state(self, address: str | None = None) -> EngineState:
         return engine_with(*self.made)
 
     def standing(self, settings: Settings) -> Standing:

@@ -107,7 +107,7 @@ class Place:
         )
 
     def going(self) -> tuple[set[tuple[str, str]], list[Removal], list[str]]:
-        removals, waiting = superseded(self.instance, self.settings, self.engine)  # type: ignore[arg-type]
+        removals, waiting = superseded(self.instance, self.settings, [self.engine])  # type: ignore[list-item]
         return {(each.kind, each.what) for each in removals}, removals, waiting
 
     def record(self, tag: str = "t") -> str:
@@ -283,6 +283,19 @@ def test_what_runs_left_that_are_gone_goes(place: Place) -> None:
     assert not old.exists() and new.exists()
 
 
+def test_what_any_engine_has_keeps_its_layers(place: Place) -> None:
+    for name in ("a1", "a2", "a3"):
+        place.build(name)
+    other = FakeEngine({"somebodys/copy:1": "a1", "localhost/fimg/image/nginx:a1": "a1"})
+    engines: list[Any] = [place.engine, other]
+    removals, _ = superseded(place.instance, place.settings, engines)
+    assert {(each.kind, each.what) for each in removals if each.kind in ("image", "layer")} == {
+        ("image", "localhost/fimg/image/nginx:a1")
+    }
+    prune(place.instance, removals, lambda _: None)
+    assert "localhost/fimg/image/nginx:a1" not in place.engine.images and len(other.images) == 2
+
+
 def test_locks_that_nobody_takes_any_more_go(place: Place) -> None:
     (place.home / "locks").mkdir(parents=True)
     for name in ("ab" * 20, "base-debian-amd64"):
@@ -335,7 +348,7 @@ def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Plac
 def test_the_job_removes_and_says_what(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a1", "a2", "a3"):
         place.build(name)
-    monkeypatch.setattr(prune_job, "Engine", lambda: place.engine)
+    monkeypatch.setattr(prune_job, "Engine", lambda _: place.engine)
 
     class Settled(dg.ConfigurableResource[Any]):
         def settings(self) -> Settings:

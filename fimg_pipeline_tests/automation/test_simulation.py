@@ -126,7 +126,7 @@ class World:
             lambda path: f"{path} {self.recipes[path]}",
         )
 
-    def engine_state(self) -> EngineState:
+    def engine_state(self, address: str | None = None) -> EngineState:
         return self.engine.state()
 
     def fixed_commits(self, settings: Settings, refs: list[str]) -> Mapping[str, str]:

@@ -28,6 +28,7 @@ from fimg_pipeline.settings import Settings, SettingsError
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import NOW, Handmade, environ_of
+from fimg_pipeline_tests.plan.samples import engine_with
 from fimg_pipeline_tests.source.repositories import git
 
 DAY = 86_400.0
@@ -172,6 +173,23 @@ def test_who_does_not_answer_is_asked_once_for_all_platforms(watched: Handmade) 
         assert "the origin does not answer" in look(watched.instance, each, NOW).told
         assert status(watched.instance, each).problem == "the origin does not answer"
     assert asked == ["amd64"]
+
+
+def test_a_platform_whose_engine_is_away_keeps_no_other_from_being_looked_at(watched: Handmade) -> None:
+    watched.environ |= {"WATCHED_PLATFORMS": "amd64,arm64", "DOCKER_HOST_ARM64": "tcp://arm.example:2376"}
+    record(watched.settings().home, "other", None)
+    asked: list[str | None] = []
+
+    def away(address: str | None = None) -> EngineState:
+        asked.append(address)
+        if address is not None:
+            raise FimgError("no engine there")
+        return engine_with()
+
+    watched.engine_state = away  # type: ignore[method-assign]
+    found = {each.partition: look(watched.instance, each, NOW) for each in watched.survey()}
+    assert found["amd64|t"].request is not None and "no engine there" in found["arm64|other"].told
+    assert asked == [None, "tcp://arm.example:2376"], "one that is away is asked once"
 
 
 def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Handmade) -> None:

@@ -28,7 +28,7 @@ class FakeEngine:
 
 
 def found(monkeypatch: pytest.MonkeyPatch, fake: Any, *, runs: bool = True, **settings: str) -> dict[str, Finding]:
-    monkeypatch.setattr(module, "Engine", lambda: fake)
+    monkeypatch.setattr(module, "Engine", lambda _: fake)
     monkeypatch.setattr(emulation, "runs", lambda *_: runs)
     return {each.part: each for each in module.engine(make_settings((), **settings))}
 
@@ -58,6 +58,13 @@ def test_what_runs_no_other_programs_yet_is_no_fault(monkeypatch: pytest.MonkeyP
     foreign = found(monkeypatch, FakeEngine(), runs=False, WATCHED_PLATFORMS=both)["arm64 on amd64"]
     assert foreign.verdict is Verdict.NOTE and "binfmt --install arm64" in foreign.hint
     assert found(monkeypatch, FakeEngine(), WATCHED_PLATFORMS=both)["arm64 on amd64"].verdict is Verdict.OK
+
+
+def test_engines_of_platforms_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = found(
+        monkeypatch, FakeEngine(), WATCHED_PLATFORMS="amd64,arm64", DOCKER_HOST_ARM64="ssh://build@arm.example"
+    )
+    assert {part for part in both if part.startswith("engine for")} == {"engine for amd64", "engine for arm64"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.client import Engine, EngineUnreachableError
 from fimg_pipeline.engine.failures import TransientBuildError
 
 
@@ -40,3 +40,20 @@ def test_no_password_of_a_mirror_is_told(engine: Engine, tmp_path: Path) -> None
     assert "s3cret" not in str(caught.value) and "503 Service Unavailable" in str(caught.value)
     asked = (tmp_path / "arguments").read_text()
     assert f"--output=type=tar,dest={tmp_path}/out.tar" in asked and "--platform=linux/amd64" in asked
+
+
+def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/mine.sock")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    assert Engine().address == Engine().environment["DOCKER_HOST"] == "unix:///run/mine.sock"
+    away = Engine("tcp://builder.example:2376")
+    assert (away.address, away.environment["DOCKER_HOST"]) == ("tcp://builder.example:2376",) * 2
+    # Certificates are for those by tcp:// alone, whatever the others are asked by.
+    assert away.environment["DOCKER_TLS_VERIFY"] == "1"
+    assert "DOCKER_TLS_VERIFY" not in Engine("ssh://me@builder.example").environment
+    assert away.disk is None
+
+
+def test_an_engine_that_is_away_is_named_by_its_address(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnreachableError, match=f"no Docker engine answers .unix://{tmp_path}/none.sock"):
+        Engine(f"unix://{tmp_path}/none.sock").state()
