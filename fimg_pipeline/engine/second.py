@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from fimg_pipeline.state import held, is_left_behind
 #: Below ``dockerfiles/``.
 RECIPE: Final = "engine"
 _READY_SECONDS: Final = 60
+_PIECE: Final = 1 << 20
 _NAME: Final = "fimg-second-"
 #: What an engine needs to unpack images. Less than a privileged container, which an
 #: engine that is in a container itself may not be able to give.
@@ -59,10 +62,11 @@ class SecondEngine:
 
 @contextmanager
 def second_engine(engine: Engine, image: str, mounts: Mapping[Path, str], home: Path) -> Iterator[SecondEngine]:
-    """Starts one for the block. ``mounts``: folders of the engine's machine by where they are to be read in there.
+    """Starts one for the block. ``mounts``: folders with files, by where they are to be read in there.
 
-    ``home`` keeps which are in use, so that those of killed processes are removed. Raises :class:`EngineError` when it
-    does not start: engines without rights over their machine can't have a second.
+    An engine that is elsewhere is sent their files. ``home`` keeps which are in use, so that those of killed processes
+    are removed. Raises :class:`EngineError` when it does not start: engines without rights over their machine can't have
+    a second.
     """
     kept = home / "second"
     _sweep(engine, kept)
@@ -82,6 +86,8 @@ def _sweep(engine: Engine, kept: Path) -> None:
 
 
 def _started(engine: Engine, image: str, mounts: Mapping[Path, str], name: str) -> Iterator[SecondEngine]:
+    # Where its disk can be seen, it sees ours.
+    shared = mounts if engine.disk is not None else {}
     try:
         container = engine.sdk.containers.create(
             image,
@@ -89,13 +95,16 @@ def _started(engine: Engine, image: str, mounts: Mapping[Path, str], name: str) 
             name=name,
             network_mode="none",
             volumes=[IMAGES_VOLUME],
-            # Unlike volumes, these are refused where the folder is not: the engine may be another machine's.
-            mounts=[Mount(place, str(folder), type="bind", read_only=True) for folder, place in mounts.items()],
+            # Unlike volumes, these are refused where the folder is not.
+            mounts=[Mount(place, str(folder), type="bind", read_only=True) for folder, place in shared.items()],
             **RIGHTS,
         )
     except docker.errors.APIError as error:
         raise EngineError(f"no second engine can be made: {error.explanation or error}") from None
     try:
+        for folder, place in mounts.items():
+            if folder not in shared:
+                container.put_archive("/", _archive(folder, place.strip("/")))
         container.start()
         second = SecondEngine(container)
         deadline = time.monotonic() + _READY_SECONDS
@@ -110,3 +119,22 @@ def _started(engine: Engine, image: str, mounts: Mapping[Path, str], name: str) 
         raise EngineError(f"the second engine did not start: {error.explanation or error}") from None
     finally:
         container.remove(force=True, v=True)
+
+
+def _archive(folder: Path, place: str) -> Iterator[bytes]:
+    """A tar of a folder's files below ``place``, made while it is sent."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as content:
+                member = tarfile.TarInfo(f"{place}/{file.relative_to(folder)}")
+                member.size, member.mode = os.fstat(content.fileno()).st_size, 0o644
+                yield member.tobuf()
+                left = member.size
+                while left:
+                    piece = content.read(min(left, _PIECE))
+                    if not piece:
+                        raise EngineError(f"{file} became shorter while it was sent")
+                    left -= len(piece)
+                    yield piece
+                yield bytes(-member.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -73,3 +74,19 @@ def test_a_folder_the_engine_has_not_is_told(engine: Engine, image: str, tmp_pat
     ):
         raise AssertionError("it started")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_engine_elsewhere_is_sent_the_files(image: str, tmp_path: Path) -> None:
+    class Elsewhere(Engine):
+        """Whose disk is not to be seen from here."""
+
+        disk = None
+
+    (tmp_path / "folder/below").mkdir(parents=True)
+    large = os.urandom((3 << 20) + 5)
+    (tmp_path / "folder/large").write_bytes(large)
+    (tmp_path / "folder/below/small").write_text("x")
+    with second_engine(Elsewhere(), image, {tmp_path / "folder": "/bundle"}, tmp_path / "home") as second:
+        status, output = second.run(["sha256sum", "/bundle/large", "/bundle/below/small"])
+    digests = [hashlib.sha256(content).hexdigest() for content in (large, b"x")]
+    assert (status, [line.split()[0] for line in output.splitlines()]) == (0, digests)
