@@ -65,8 +65,8 @@ def second_engine(engine: Engine, image: str, mounts: Mapping[Path, str], home: 
     """Starts one for the block. ``mounts``: folders with files, by where they are to be read in there.
 
     An engine that is elsewhere is sent their files. ``home`` keeps which are in use, so that those of killed processes
-    are removed. Raises :class:`EngineError` when it does not start: engines without rights over their machine can't have
-    a second.
+    are removed. Raises :class:`EngineError` when it does not start: an engine without rights over its machine can't
+    have a second.
     """
     kept = home / "second"
     _sweep(engine, kept)
