@@ -20,7 +20,7 @@ from fimg_pipeline import values
 from fimg_pipeline.cli.options import checked, containers, with_settings
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import Verb
-from fimg_pipeline.settings import Settings
+from fimg_pipeline.settings import Settings, exported, load
 
 #: Errors of the machine's disks and permissions; any other that gets here is a bug.
 _MACHINES_OWN: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -251,6 +251,18 @@ def ui(settings: Settings, flags: dict[str, str], port: int) -> None:
     from fimg_pipeline.cli.serve import serve
 
     serve(settings, port)
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+def execute(command: tuple[str, ...]) -> None:
+    """Become COMMAND with the settings in its environment, as the deployment's containers do."""
+    load()
+    os.environ.update(exported({}))
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise FimgError(f"{command[0]} can't be run: {error.strerror}") from None
 
 
 @main.command()

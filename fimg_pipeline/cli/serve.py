@@ -19,8 +19,9 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 def prepare(settings: Settings) -> str:
-    """Makes the Dagster instance; a line about it."""
-    with open_instance(settings):
+    """Makes the Dagster instance, with the configured tag as a partition; a line about it."""
+    with open_instance(settings) as instance:
+        add_tag(instance, settings.tag)
         return f"Dagster instance in {os.environ['DAGSTER_HOME']}, {MAX_CONCURRENT} builds at once"
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +31,10 @@ _INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_D
 FETCH_TIMEOUT_SECONDS: Final = 900
 #: For an answer that takes a moment.
 ANSWER_TIMEOUT_SECONDS: Final = 30
-#: The status with which timeout(1) says that it ended something.
-_TIMED_OUT: Final = 124
+#: The statuses with which timeout(1) says that it ended something.
+_TIMED_OUT: Final = (124, 137)
+#: A shell that keeps its standard input open, and nobody else does.
+_HOLDING: Final = '"$@" </dev/null; exit $?'
 
 
 class GitError(FimgError):
@@ -42,6 +43,10 @@ class GitError(FimgError):
 
 class FetchError(GitError, TransientError):
     """A repository could not be reached; may pass."""
+
+
+class AwayError(FetchError):
+    """Nothing can be asked of a repository now."""
 
 
 @dataclass(frozen=True)
@@ -84,37 +89,37 @@ class Git:
                 raise
         return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
-    def fetch(
-        self, *arguments: str, patience: float | None, inherited: Sequence[int]
-    ) -> subprocess.CompletedProcess[bytes] | None:
-        """As :meth:`run` for a fetch (``arguments`` with options before it), which may take long.
+    def fetch(self, *arguments: str, patience: float | None, lock: int, errors: Path) -> int | None:
+        """A fetch (``arguments`` with options before it), which may take long: its status.
 
-        ``None`` when it did not end within ``patience`` seconds: then it goes on by itself, as long as it may.
-        ``inherited``: descriptors that it keeps open for as long as it lives.
+        ``None`` when it did not end within ``patience`` seconds: then it goes on by itself, as long as it may. ``lock``
+        (a descriptor) is held for as long as it lives, though not by what outlives it (git's cache of passwords);
+        ``errors`` gets what it says.
         """
-        command = ["timeout", "--kill-after=10", str(FETCH_TIMEOUT_SECONDS), *self._command, *arguments]
-        with tempfile.TemporaryFile() as errors:
-            # In a session of its own, as in run(); a pipe would end it when nobody reads that any more.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=self._environment,
-                pass_fds=inherited,
-                start_new_session=True,
-            )
+        command = [*self._command, *arguments]
+        # In a session of its own, as in run(). A pipe for what it says would end it when nobody reads that any more.
+        with errors.open("wb") as said:
             try:
-                status = process.wait(patience)
-            except subprocess.TimeoutExpired:
-                return None
-            except BaseException:
-                _end(process)
-                raise
-            if status == _TIMED_OUT:
-                raise FetchError(f"git fetch did not finish within {FETCH_TIMEOUT_SECONDS} s")
-            errors.seek(0)
-            return subprocess.CompletedProcess(command, status, b"", errors.read())
+                process = subprocess.Popen(
+                    ["timeout", "--kill-after=10", str(FETCH_TIMEOUT_SECONDS), "sh", "-c", _HOLDING, "sh", *command],
+                    stdin=lock,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    env=self._environment,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                raise GitError("timeout(1) is not installed", hint="apt-get install coreutils") from None
+        try:
+            status = process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+        except BaseException:
+            _end(process)
+            raise
+        if status in _TIMED_OUT:
+            raise FetchError(f"git fetch did not finish within {FETCH_TIMEOUT_SECONDS} s")
+        return status
 
     @contextmanager
     def start(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:

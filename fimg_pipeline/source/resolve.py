@@ -297,8 +297,14 @@ class _Resolver:
         # A release tag does not move; asking for it again on every plan would make planning need the network.
         if remembered.is_file() and _RELEASE_REF.fullmatch(ref) and self.store.has(remembered.read_text()):
             return self._at(name, ref, remembered.read_text())
+        mirror = self.settings.git_mirror
         try:
-            commit = self.store.fetch(url, ref, mirror=self.settings.git_mirror)
+            # What was fetched while nobody waited for it is known by its commit.
+            names = [] if _COMMIT.fullmatch(ref) else [f"refs/tags/{ref}", f"refs/heads/{ref}"]
+            there = self.store.remote_refs(url, names, mirror=mirror) if names else {}
+            found = next((there[each] for each in names if each in there), None)
+            known = found is not None and self.store.has(f"{found}^{{tree}}")
+            commit = found if found is not None and known else self.store.fetch(url, ref, mirror=mirror)
         except GitError as error:
             version = "Build_LLM_VERSION" if name == "fate_llm" else "IPCL_VERSION"
             hint = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.source.git import (
     ANSWER_TIMEOUT_SECONDS,
+    AwayError,
     FetchError,
     Git,
     GitError,
@@ -24,6 +26,12 @@ _GITHUB: Final = "https://github.com/"
 #: git's other end for a repository on this machine, which may belong to somebody else. That end is started without the
 #: settings of this one, hence the detour.
 _UPLOAD_PACK: Final = "env GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' git-upload-pack"
+#: What is fetched becomes a pack, which is there or not: objects that come one by one would be seen before the rest.
+#: A transfer that does not move any more is given up.
+_WHOLE: Final = (
+    *("-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1"),
+    *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),
+)
 #: git's modes of a folder and of a submodule in a tree or index.
 FOLDER: Final = "040000"
 SUBMODULE: Final = "160000"
@@ -173,7 +181,15 @@ class ObjectStore:
     def repack(self) -> None:
         """Makes one pack of all; objects stay, as no ref tells which are needed."""
         with locked(self.git_dir / "fetch.lock"):
-            self.git.output("repack", "-a", "-d", "--keep-unreachable", "--quiet")
+            old = set((self.objects / "pack").glob("*.pack"))
+            every = self.git.output("cat-file", "--batch-all-objects", "--batch-check=%(objectname)", "--unordered")
+            name = self.git.output("pack-objects", "--quiet", str(self.objects / "pack/pack"), stdin=every)
+            new = self.objects / f"pack/pack-{name.decode('ascii').strip()}.pack"
+            for pack in old - {new}:
+                # Without its index it is no pack any more.
+                for ending in (".idx", ".pack", ".rev", ".bitmap"):
+                    pack.with_suffix(ending).unlink(missing_ok=True)
+            self.git.output("prune-packed", "--quiet")
 
     def fetch(self, url: str, ref: str, *, mirror: str | None, whole: bool = False) -> str:
         """Brings ``ref`` (a commit id, tag or branch) from ``url`` and returns its commit id.
@@ -188,18 +204,24 @@ class ObjectStore:
             if self.patience is not None:
                 raise FetchError(f"{redacted(url)} waits for something else that is being fetched")
 
+        errors = self.git_dir / f"fetch-{hashlib.sha256(f'{url} {ref}'.encode()).hexdigest()[:16]}.log"
         with locked(self.git_dir / "fetch.lock", waits=waits) as lock:
             # A git that still lives would have the lock above: these are of one that was killed.
             for left in ("shallow.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"):
                 (self.git_dir / left).unlink(missing_ok=True)
-            done = self.git.fetch(
-                *rewrite, "fetch", "--quiet", "--no-tags", *depth, "--no-recurse-submodules", *upload_pack,
-                "--", url, ref, patience=self.patience, inherited=[lock],
+            for left_pack in (self.objects / "pack").glob("tmp_*"):
+                left_pack.unlink(missing_ok=True)
+            before = complaint(errors.read_bytes()) if errors.exists() and errors.stat().st_size else None
+            status = self.git.fetch(
+                *rewrite, *_WHOLE, "fetch", "--quiet", "--no-tags", *depth, "--no-recurse-submodules", *upload_pack,
+                "--", url, ref, patience=self.patience, lock=lock, errors=errors,
             )  # fmt: skip
-            if done is None:
-                raise FetchError(redacted(f"{ref} is being fetched from {url}"))
-            if done.returncode != 0:
-                words = complaint(done.stderr)
+            if status is None:
+                failed = f" (the last time: {before})" if before else ""
+                raise FetchError(redacted(f"{ref} is being fetched from {url}{failed}"))
+            words = complaint(errors.read_bytes())
+            errors.unlink()
+            if status != 0:
                 refused = any(
                     text in words for text in ("couldn't find remote ref", "not our ref", "no such remote ref")
                 )
@@ -213,15 +235,17 @@ class ObjectStore:
     def remote_refs(self, url: str, patterns: Sequence[str], *, mirror: str | None) -> dict[str, str]:
         """What the refs of a repository are at, by their whole names (``refs/tags/v1.11.2``): tags at their commits.
 
-        ``patterns``: whole names, or with ``*``. :class:`FetchError` when the repository can't be reached.
+        ``patterns``: whole names, or with ``*``. :class:`AwayError` when the repository can't be reached.
         """
         rewrite, upload_pack = _transport(url, mirror)
         asked = [asked for pattern in patterns for asked in (pattern, f"{pattern}^{{}}")]
-        done = self.git.run(
-            *rewrite, "ls-remote", *upload_pack, "--", url, *asked, timeout=self.patience or ANSWER_TIMEOUT_SECONDS
-        )
+        limit = self.patience or ANSWER_TIMEOUT_SECONDS
+        try:
+            done = self.git.run(*rewrite, "ls-remote", *upload_pack, "--", url, *asked, timeout=limit)
+        except FetchError:
+            raise AwayError(redacted(f"{url} did not say within {limit:.0f} s what it has")) from None
         if done.returncode != 0:
-            raise FetchError(redacted(f"{url} can't be asked for its refs: {complaint(done.stderr)}"))
+            raise AwayError(redacted(f"{url} can't be asked for its refs: {complaint(done.stderr)}"))
         rows = [line.partition("\t")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines()]
         # An annotated tag is told twice: as what it is, and (after it) as what it names.
         return {name.removesuffix("^{}"): object_id for object_id, name in rows}

@@ -7,8 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,8 +86,8 @@ def test_a_repository_on_this_machine_is_read_where_it_is(sample: SampleSource, 
 
 
 @pytest.fixture
-def daemon(sample: SampleSource) -> Iterator[tuple[str, int]]:
-    """The URL of a git server with the sample's repositories, and its process, which leads its group."""
+def server(sample: SampleSource) -> Iterator[str]:
+    """The URL of a git server with the sample's repositories."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -102,39 +104,112 @@ def daemon(sample: SampleSource) -> Iterator[tuple[str, int]]:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        yield url, daemon.pid
+        yield url
     finally:
         # A process that Dagster ran in may ignore what ends others, and so do those that it starts.
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait()
 
 
-@pytest.fixture
-def server(daemon: tuple[str, int]) -> str:
-    return daemon[0]
+class Slow:
+    """A way to a server on which every second connection waits until it is ``free``: questions pass, fetches don't."""
+
+    def __init__(self, server: str) -> None:
+        self.free = threading.Event()
+        self._to = ("127.0.0.1", int(server.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"git://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.count = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return
+            self.count += 1
+            threading.Thread(target=self._relay, args=(client, self.count % 2 == 0), daemon=True).start()
+
+    def _relay(self, client: socket.socket, waits: bool) -> None:
+        if waits:
+            self.free.wait(60)
+        with client, socket.create_connection(self._to) as server:
+            there = threading.Thread(target=_copy, args=(client, server), daemon=True)
+            there.start()
+            _copy(server, client)
+
+    def close(self) -> None:
+        self._listener.close()
 
 
-def test_whoever_only_looks_does_not_wait_for_a_slow_server(
-    sample: SampleSource, tmp_path: Path, daemon: tuple[str, int]
-) -> None:
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_whoever_only_looks_does_not_wait_for_a_slow_server(sample: SampleSource, tmp_path: Path, server: str) -> None:
     """It is fetched all the same, once, and is there for the next look."""
-    url, process = daemon
-    wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{url}/fate-llm")
-    commit = git(sample.fate_llm, "rev-parse", "v1.2.0^{commit}")
-    os.killpg(process, signal.SIGSTOP)
-    with pytest.raises(FetchError, match=r"v1\.2\.0 is being fetched from git://"):
-        resolve(wanted, ["fate_llm"], patience=0.5)
+    slow, branch = Slow(server), git(sample.fate_llm, "rev-parse", "--abbrev-ref", "HEAD")
+    wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{slow.url}/fate-llm", Build_LLM_VERSION=branch)
+    commit = git(sample.fate_llm, "rev-parse", branch)
+    with pytest.raises(FetchError, match=f"{branch} is being fetched from git://"):
+        resolve(wanted, ["fate_llm"], patience=2)
     with pytest.raises(FetchError, match="fate-llm waits for something else that is being fetched"):
-        resolve(wanted, ["fate_llm"], patience=0.5)
-    with pytest.raises(FetchError, match="ls-remote did not finish within"):
-        ObjectStore.open(tmp_path / "home", patience=0.5).remote_refs(f"{url}/fate-llm", ["refs/tags/v1"], mirror=None)
-    os.killpg(process, signal.SIGCONT)
+        resolve(wanted, ["fate_llm"], patience=2)
+    slow.free.set()
     store = ObjectStore.open(tmp_path / "home")
     until = time.monotonic() + 30
     while not store.has(f"{commit}^{{tree}}"):
         assert time.monotonic() < until
         time.sleep(0.05)
-    assert resolve(wanted, ["fate_llm"], patience=30).repositories["fate_llm"].commit == commit
+    count = slow.count
+    assert resolve(wanted, ["fate_llm"], patience=2).repositories["fate_llm"].commit == commit
+    assert slow.count == count + 1, "it is asked, and nothing is fetched again"
+    slow.close()
+
+
+def test_half_of_a_fetch_is_nothing(sample: SampleSource, tmp_path: Path, server: str) -> None:
+    store = ObjectStore.open(tmp_path / "home")
+    assert store.fetch(f"{server}/fate-llm", "v1.2.0", mirror=None)
+    objects, packs = store.pieces()
+    assert (objects, packs) == (0, 1), "objects that come one by one are seen before the rest"
+
+
+def test_what_failed_while_nobody_waited_is_told_the_next_time(sample: SampleSource, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}/x"
+        store = ObjectStore.open(tmp_path / "home", patience=0.5)
+        with pytest.raises(FetchError, match=f"main is being fetched from {url}$"):
+            store.fetch(url, "main", mirror=None)
+        # What it waits for hangs up.
+        silent.accept()[0].close()
+        until = time.monotonic() + 30
+        while True:
+            with pytest.raises(FetchError) as caught:
+                store.fetch(url, "main", mirror=None)
+            if "waits for" not in caught.value.message:
+                break
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    assert "main is being fetched" in caught.value.message and "(the last time: fatal: " in caught.value.message
+
+
+def test_what_git_leaves_running_does_not_keep_others_from_fetching(
+    sample: SampleSource, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cache of passwords does so for a quarter of an hour."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/git-upload-pack"
+    program.write_text('#!/bin/sh\nsleep 30 >/dev/null 2>&1 &\nexec git upload-pack "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("fimg_pipeline.source.store._UPLOAD_PACK", str(program))
+    store = ObjectStore.open(tmp_path / "home", patience=10)
+    assert store.fetch(str(sample.fate_llm), "v1.2.0", mirror=None) == store.fetch(
+        str(sample.fate_llm), "v1.2.0", mirror=None
+    )
 
 
 def test_a_release_is_fetched_once(sample: SampleSource, tmp_path: Path, server: str) -> None:

@@ -1,0 +1,98 @@
+"""The team's deployment, as its operators have it: up, a run in a container of its own, killed, kept, brought back."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.sample import SampleSource
+from fimg_pipeline_tests.rig.deployment import Deployment, deployment
+from fimg_pipeline_tests.rig.web import STATUS, ask, ended, launch, until
+
+pytestmark = pytest.mark.engine
+
+NGINX = (["source"], ["package", "proxy"], ["nginx"])
+TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+
+
+@pytest.fixture(scope="module")
+def team(pristine: SampleSource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployment(pristine, tmp_path_factory.mktemp("team"), TAG="team", TIME_ZONE="Asia/Shanghai") as found:
+        yield found
+
+
+def inspected(containers: list[str]) -> list[dict[str, Any]]:
+    done = subprocess.run([Engine().cli, "inspect", *containers], capture_output=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_a_click_is_a_run_in_a_container_of_its_own_that_is_gone_afterwards(team: Deployment) -> None:
+    run = launch(team.address, "team", *NGINX)
+    (container,) = until(team.runs, 60)
+    (record,) = inspected([container])
+    assert record["Config"]["Labels"]["dagster/run_id"] == run
+    assert ended(team.address, run, 300) == "SUCCESS"
+    until(lambda: not team.runs(), 30)
+    # The command sees the same instance, and the settings of .env.
+    status = json.loads(team("run", "--rm", "-T", "fimg", "status", "--json"))
+    (partition,) = [each for each in status if each["tag"] == "team"]
+    assert {image["name"]: image["state"] for image in partition["images"]}["nginx"] == "built"
+
+
+def test_nobody_but_this_machine_is_let_in_and_no_secret_is_shown(team: Deployment) -> None:
+    records = inspected(team.containers())
+    assert len(records) == 5
+    published = [port for each in records for port in (each["HostConfig"]["PortBindings"] or {}).values()]
+    assert [binding["HostIp"] for ports in published for binding in ports] == ["127.0.0.1"]
+    logs = team("logs")
+    assert team.password not in json.dumps(records) and team.password.encode() not in logs
+    running = [each for each in records if each["State"]["Running"]]
+    assert {each["State"]["Health"]["Status"] for each in running} == {"healthy"} and len(running) == 4
+    for each in running:
+        top = [Engine().cli, "top", each["Id"], "-eo", "pid,user,args"]
+        lines = subprocess.run(top, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        # The init of the container is root's, and what asks for its health; what it does is not.
+        others = [line for line in lines if not re.search(r"docker-init|health|urlopen|pg_isready|liveness", line)]
+        assert others and not [line for line in others if line.split()[1] == "root"], lines
+
+
+def test_runs_that_are_ended_or_killed_say_so_and_leave_nothing(team: Deployment) -> None:
+    run = launch(team.address, "team", *NGINX)
+    until(lambda: ask(team.address, STATUS, id=run)["runOrError"]["status"] == "STARTED", 60)
+    ask(team.address, TERMINATE, id=run)
+    assert ended(team.address, run, 120) == "CANCELED"
+    run = launch(team.address, "team", *NGINX)
+    # One that has not begun is given three minutes to.
+    until(lambda: ask(team.address, STATUS, id=run)["runOrError"]["status"] == "STARTED", 60)
+    (container,) = team.runs()
+    subprocess.run([Engine().cli, "kill", container], check=True, capture_output=True)
+    assert ended(team.address, run, 120) == "FAILURE"
+    until(lambda: not team.runs(), 30)
+    run = launch(team.address, "team", *NGINX)
+    assert ended(team.address, run, 300) == "SUCCESS"
+
+
+def test_what_was_backed_up_is_brought_back(team: Deployment, tmp_path: Path) -> None:
+    """The commands of docs/deployment.md."""
+    team("run", "--rm", "-T", "fimg", "tag", "add", "mine")
+    dump = team("exec", "-T", "postgres", "pg_dump", "--username=dagster", "--format=custom", "dagster")
+    pack = ("--create", "--gzip", "--directory=/var/lib/fimg", "--exclude=./store", "--exclude=./scratch", ".")
+    state = team("run", "--rm", "-T", "--entrypoint", "tar", "fimg", *pack)
+    team("down", "--volumes", "--timeout", "10")
+    team("up", "--detach", "--wait", "postgres")
+    restore = ("pg_restore", "--username=dagster", "--dbname=dagster", "--clean", "--if-exists")
+    team("exec", "-T", "postgres", *restore, given=dump)
+    unpack = ("--extract", "--gzip", "--directory=/var/lib/fimg")
+    team("run", "--rm", "-T", "--entrypoint", "tar", "fimg", *unpack, given=state)
+    tags = json.loads(team("run", "--rm", "-T", "fimg", "tag", "list", "--json"))
+    assert [tag["tag"] for tag in tags] == ["team", "mine"]
+    status = json.loads(team("run", "--rm", "-T", "fimg", "status", "--json", "--tag", "team"))
+    assert {image["name"]: image["state"] for image in status[0]["images"]}["nginx"] == "built"
