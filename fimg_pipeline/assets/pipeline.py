@@ -17,8 +17,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
-from fimg_pipeline.source.resolve import Standing, fixed_commits, releases, standing
-from fimg_pipeline.source.tags import ref_of
+from fimg_pipeline.source.resolve import absent_refs, fixed_commits, origin_tags, releases
 
 #: So long (seconds) whoever only looks waits for a repository elsewhere: a sensor has to answer within a minute.
 _PATIENCE: Final = 10.0
@@ -90,9 +89,13 @@ class Pipeline(dg.ConfigurableResource):
         """What the engine at ``address``, or as the environment names it, holds now."""
         return Engine(address).state()
 
-    def standing(self, settings: Settings) -> Standing:
-        """Where FATE is by the ref that ``settings.tag`` stands for."""
-        return standing(settings, ref_of(settings.home, settings.tag), patience=_PATIENCE)
+    def absent_refs(self, settings: Settings, refs: Iterable[str]) -> list[str]:
+        """Those of ``refs`` that FATE_DIR has no commit by."""
+        return absent_refs(settings, refs)
+
+    def origin_tags(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
+        """Those of ``refs`` that are tags where FATE_DIR was cloned from, and the commits they are."""
+        return origin_tags(settings, refs, patience=_PATIENCE)
 
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         """What registries have of the external bases now: reference → digest, or why that can't be said."""

@@ -127,14 +127,17 @@ def _breakage(partition: str, found: Broken, address: str) -> Message:
         lines.append(f"and {len(found.failed) - _TOLD} more")
     if found.brings or found.commit:
         lines.append(f"with {found.brings or found.commit}")
-    return Message(
-        title=f"fimg: {_spoken(partition)} is broken", body="\n".join([*lines, f"{address}/runs/{found.run}"])
-    )
+    return Message(title=f"fimg: {_spoken(partition)} is broken", body="\n".join([*lines, _page(address, found.run)]))
 
 
 def _recovery(partition: str, run: Finished | None, address: str) -> Message:
-    body = f"{address}/runs/{run.run_id}" if run else "what broke it was taken back, or made under another tag"
+    body = _page(address, run.run_id) if run else "what broke it was taken back, or made under another tag"
     return Message(title=f"fimg: {_spoken(partition)} works again", body=body)
+
+
+def _page(address: str, run: str) -> str:
+    """Where more is to be seen: of no run, how all stands."""
+    return f"{address}/runs/{run}" if run else f"{address}/assets/overview"
 
 
 def _spoken(partition: str) -> str:

@@ -17,7 +17,7 @@ from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import identity, metadata, written
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, unfinished
 from fimg_pipeline.settings import Settings
 
 #: What has been read of the instance stays with the process: another one reads it again.
@@ -51,7 +51,9 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
 
     looks, left = in_time(watched, looks_at)
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
-    requests = [found.request for found in looks if found.request is not None]
+    # Somebody may have launched one meanwhile.
+    busy = unfinished(instance)
+    requests = [each.request for each in looks if each.request is not None and each.partition not in busy]
     if requests:
         for line in told:
             context.log.info(line)

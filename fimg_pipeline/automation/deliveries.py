@@ -128,8 +128,8 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
 
 
 def _why_not_yet(watched: Watched) -> str | None:
-    if watched.problem:
-        return f"can't be looked at: {watched.problem}"
+    if watched.problem is not None:
+        return f"can't be looked at: {watched.problem.message}"
     if watched.run is not None:
         return "a run is under way"
     if watched.built_once:
@@ -211,7 +211,9 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         found, left = in_time(
             watched, lambda platforms: deliveries(context.instance, platforms, _MEMORY.ledger, busy, at)
         )
-        requests = [asked for each in found for asked in each.requests]
+        # Somebody may have launched one meanwhile.
+        now_busy = unfinished(context.instance)
+        requests = [asked for each in found for asked in each.requests if str(asked.partition_key) not in now_busy]
         told = [each.told for each in found]
         if requests:
             for line in told:

@@ -19,6 +19,7 @@ from fimg_pipeline.automation.broken import Broken, Finished, Message, State, af
 from fimg_pipeline.automation.deliveries import is_made, items
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.overview import problems
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
@@ -39,6 +40,8 @@ _CARRIED: Final = {
     "bundle": ("bundle ", f"job {BUNDLE}"),
     "register": ("kuscia ", f"job {REGISTER}"),
 }
+#: What failed, as it is called, where nobody can say what is to be built.
+_UNKNOWN: Final = "what it is built from"
 #: So often a message is tried to be sent.
 _TRIES: Final = 5
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
@@ -62,10 +65,15 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
     seen, runs = _ended_since(context.instance, settings, state.seen)
     broken = _still_wanted(state.broken, settings)
     runs = [_counted(run, settings) for run in runs]
+    stuck = problems(context.instance)
+    runs += [_stuck(where, why) for where, why in stuck.items() if where not in broken]
     settled = _settled(context.instance, pipeline, broken) if broken else {}
+    for where, each in broken.items():
+        if _UNKNOWN in each.failed and where not in stuck:
+            settled[where] = [*settled.get(where, ()), _UNKNOWN]
     broken, messages = after(broken, runs, settings.ui_url, settled)
     until = time.monotonic() + _SENDING
-    tried = [_send(settings.notify_urls, message, until) for message in [*state.untold, *messages]]
+    tried = [_send(settings.notify_urls, message, until) for message in [*messages, *state.untold]]
     sent = [message.title for message in tried if not message.left]
     left = [message for message in tried if message.left]
     for title in sent:
@@ -117,6 +125,12 @@ def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
         commit=run.tags.get("fimg/commit", ""),
         brings=run.tags.get("fimg/brings", ""),
     )
+
+
+def _stuck(partition: str, why: str) -> Finished:
+    """That nothing of a partition can be built, as people are told of a run."""
+    first = next(iter(why.splitlines()), "no reason was given")
+    return Finished("", partition, "", {_UNKNOWN: first}, frozenset(), succeeded=False)
 
 
 def _name(event: Event) -> str:

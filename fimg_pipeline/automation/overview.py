@@ -1,12 +1,14 @@
 """The web UI's table of how everything watched stands: an asset without partitions, written by whoever looks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.keys import OVERVIEW
+from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.status import PartitionStatus, State, status
@@ -14,6 +16,8 @@ from fimg_pipeline.automation.watching import Memory, survey
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
 
+#: In what is recorded: why nothing can be said of partitions, as far as that does not pass by itself.
+PROBLEMS: Final = "can't be looked at"
 #: So many images are listed that are not as they should be: a page that never ends helps nobody.
 _MOST: Final = 200
 
@@ -39,8 +43,9 @@ def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
 
 
 def identity(found: Sequence[PartitionStatus]) -> str:
-    """Equal as long as all stands as it did."""
-    return fingerprint({f"{each.platform} {each.tag}": repr(each) for each in found})
+    """Equal as long as all stands as it did, whatever is said of what passes."""
+    lasting = (replace(each, problem="") if each.passing else each for each in found)
+    return fingerprint({f"{each.platform} {each.tag}": repr(each) for each in lasting})
 
 
 def written(instance: dg.DagsterInstance) -> str | None:
@@ -50,8 +55,17 @@ def written(instance: dg.DagsterInstance) -> str | None:
     return None if made is None else (made.tags or {}).get(FINGERPRINT)
 
 
+def problems(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Why nothing could be said of partitions when it was last looked, as far as that does not pass by itself."""
+    found = instance.fetch_materializations(OVERVIEW, limit=1).records
+    made = found[0].asset_materialization if found else None
+    value = None if made is None else made.metadata.get(PROBLEMS)
+    return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
+
+
 def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:
     """The tables: a row for each platform's tag, a row for each image that is not as it should be."""
+    stuck = [each for each in found if each.problem and not each.passing]
     lacking = [(partition, image) for partition in found for image in partition.wanting]
     rows = [
         dg.TableRecord(
@@ -71,6 +85,7 @@ def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:
         "tags": dg.MetadataValue.table([_row(each) for each in found]) if found else "none is watched",
         "not built": dg.MetadataValue.table(rows) if rows else "nothing: all is as it should be",
         **({"not listed": len(lacking) - _MOST} if len(lacking) > _MOST else {}),
+        PROBLEMS: dg.MetadataValue.json({str(partition_key(each.platform, each.tag)): each.problem for each in stuck}),
         **{state.value: sum(each.count(state) for each in found) for state in State},
     }
 

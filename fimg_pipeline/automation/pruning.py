@@ -22,6 +22,7 @@ from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED, REGISTERED
 from fimg_pipeline.assets.partitions import known_tags, remove_tag
 from fimg_pipeline.assets.publishing import DIGESTS
 from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.superseded import (
     History,
     Made,
@@ -49,6 +50,8 @@ _WHOLE: Final = ("/".join(PUBLISHED.path), "/".join(LISTS.path), "/".join(REGIST
 _OVERVIEW: Final = "/".join(OVERVIEW.path)
 #: So often the table of how all stands is kept; of no run, it does not go with one.
 _MOST_WRITTEN: Final = 500
+#: So many runs that failed or were cancelled are kept of each partition.
+_IN_VAIN: Final = 20
 #: So much of what was fetched is kept in pieces: what git itself finds right (gc.auto, gc.autoPackLimit).
 _MOST_OBJECTS: Final = 6700
 _MOST_PACKS: Final = 50
@@ -132,12 +135,13 @@ def superseded(
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
         going = {each.what for each in found if each.kind == "image"}
-        found += _kept_for_runs(settings.home, before)
+        vain = _in_vain(instance, tags(settings))
+        found += _kept_for_runs(settings.home, before, {run.tags[REQUEST] for run in vain})
         images = [image for engine in engines for image in engine.state().images]
         left = {image.fingerprint for image in images if image.references - going}
         known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
         whole = History([each for each in history.made if each.asset in _WHOLE]).last(_CARRIED_LATELY, without=gone)
-        kept = {each.run for each in (*last, *whole)} | known_by
+        kept = {each.run for each in (*last, *whole)} | known_by | {run.run_id for run in vain}
         found += _runs(instance, settings, kept, before)
     written = sum(each.asset == _OVERVIEW for each in history.made)
     if written > _MOST_WRITTEN:
@@ -270,12 +274,31 @@ def _runs(instance: dg.DagsterInstance, settings: Settings, kept: Collection[str
                 yield Removal("file", f"{folder.name}/{path.name}", "of a run that is gone", remove, _size(path))
 
 
-def _kept_for_runs(home: Path, before: float) -> Iterator[Removal]:
-    """What runs read or lock that no run has for long; and what was fetched piece by piece, as one piece."""
+def _in_vain(instance: dg.DagsterInstance, wanted: Collection[str]) -> list[dg.DagsterRun]:
+    """The last runs that were asked for and made nothing, of each partition of a tag that is wanted.
+
+    By them it is known what was tried too often, or was ended by a person: neither comes back by itself.
+    """
+    asked = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    found: dict[str, list[dg.DagsterRun]] = {}
+    for record in instance.get_run_records(asked):
+        run = record.dagster_run
+        partition = run.tags.get("dagster/partition", "")
+        if REQUEST in run.tags and partition.rpartition("|")[2] in wanted:
+            found.setdefault(partition, []).append(run)
+    return [run for runs in found.values() for run in runs[:_IN_VAIN]]
+
+
+def _kept_for_runs(home: Path, before: float, needed: Collection[str]) -> Iterator[Removal]:
+    """What runs read or lock that no run has for long; and what was fetched piece by piece, as one piece.
+
+    ``needed``: sources that stay.
+    """
     for folder in (home / "sources", home / "locks"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             # Locks of bases are few, and also taken by what is no run.
-            if path.stat().st_mtime < before and (path.is_dir() or _FINGERPRINT.fullmatch(path.name)):
+            ours = path.is_dir() or _FINGERPRINT.fullmatch(path.name)
+            if ours and path.name not in needed and path.stat().st_mtime < before:
                 remove = partial(shutil.rmtree, path) if path.is_dir() else path.unlink
                 yield Removal(folder.name[:-1], path.name, "no run has used it for long", remove, _size(path))
     store = ObjectStore.open(home)

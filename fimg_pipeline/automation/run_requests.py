@@ -44,6 +44,10 @@ class Look:
     told: str
     request: dg.RunRequest | None = None
 
+    @property
+    def partition(self) -> str:
+        return str(partition_key(self.platform, self.tag))
+
 
 def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: str = "") -> Look:
     """Looks at one of what is watched; ``now`` in seconds since 1970.
@@ -52,8 +56,8 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
     answer, is to be there in the morning.
     """
     platform, tag = watched.platform, watched.tag
-    if watched.problem:
-        return Look(platform, tag, f"can't be looked at: {watched.problem}")
+    if watched.problem is not None:
+        return Look(platform, tag, f"can't be looked at: {watched.problem.message}")
     if watched.run is not None:
         return Look(platform, tag, "a run is under way")
     if watched.built_once:
@@ -120,7 +124,8 @@ def attempts(
             ended = record.end_time or record.update_timestamp.timestamp()
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
             wanted = _wanted(watched.settings, key)
-            found.append(Attempt(wanted if cancelled else _tried(watched, run.run_id, wanted), ended, cancelled))
+            came_to = _left if cancelled else _tried
+            found.append(Attempt(came_to(watched, run.run_id, wanted), ended, cancelled))
     return found
 
 
@@ -135,6 +140,13 @@ def _tried(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[
     if not failed or "source/source" in failed:
         return wanted
     return {name: value for name, value in wanted.items() if name in failed or f"image/{name}" in failed}
+
+
+def _left(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
+    """Of what a run was to make that a person ended what was not made in it."""
+    events = outcomes(watched.settings.home, run_id).events.values()
+    made = {"/".join((event.kind, event.name)) for event in events if event.what in ("built", "reused")}
+    return {name: value for name, value in wanted.items() if name not in made and f"image/{name}" not in made}
 
 
 def request(

@@ -9,12 +9,12 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline import freshness
-from fimg_pipeline.assets.partitions import add_tag, partition_key
+from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.prune_job import PRUNE
-from fimg_pipeline.automation.run_requests import Look, look
+from fimg_pipeline.automation.run_requests import look
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, unfinished
 from fimg_pipeline.settings import Settings
 
@@ -37,7 +37,8 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     )
     def nightly(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         now = pipeline.settings()
-        if now.base_updates == "nightly":
+        # What runs stand on is not changed below them: another night takes it.
+        if now.base_updates == "nightly" and not unfinished(context.instance):
             freshness.accept(now.home)
         return _asked(context, pipeline)
 
@@ -53,9 +54,14 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         since = freshness.moment(context.scheduled_execution_time)
         # Of a release that can't be looked at nobody knows that it is one.
-        looked_at = (each for of_tag in _followed(context, pipeline) for each in of_tag if not each.problem)
-        followed = {each.tag: since for each in looked_at}
-        freshness.refresh(pipeline.settings().home, followed)
+        followed = [of_tag for of_tag in _followed(context, pipeline) if of_tag[0].problem is None]
+        # Nor is what a run makes changed under it.
+        busy = [of_tag[0].tag for of_tag in followed if any(each.run is not None for each in of_tag)]
+        freshness.refresh(
+            pipeline.settings().home, {of_tag[0].tag: since for of_tag in followed if of_tag[0].tag not in busy}
+        )
+        for tag in busy:
+            context.log.warning(f"{tag} is not refreshed this week: a run for it is under way")
         return _asked(context, pipeline)
 
     @dg.schedule(
@@ -76,9 +82,11 @@ def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> Iter
     """What is watched and not built once only, a tag at a time."""
     close_abandoned_runs(context.instance)
     settings = pipeline.settings()
-    for tag in tags(settings):
+    names = tags(settings)
+    for tag in names:
         add_tag(context.instance, tag)
-    for platforms in survey(context.instance, pipeline, Memory(), settings.watched_platforms):
+    first = names[context.scheduled_execution_time.toordinal() % len(names)]
+    for platforms in survey(context.instance, pipeline, Memory(), settings.watched_platforms, first=first):
         if platforms[0].fixed is None:
             yield platforms
 
@@ -93,19 +101,15 @@ def _asked(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg
     )
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
     if left:
-        told.append(f"there was no time for {left} and those after it: the sensor `commits` looks at all of them")
+        told.append(f"there was no time for {left} and those after it: another night begins with others")
     # The sensor may have asked meanwhile.
     busy = unfinished(context.instance)
-    requests = [each.request for each in looks if each.request is not None and _partition(each) not in busy]
+    requests = [each.request for each in looks if each.request is not None and each.partition not in busy]
     if not requests:
         return dg.SkipReason("\n".join(told) or "no tag follows anything")
     for line in told:
         context.log.info(line)
     return requests
-
-
-def _partition(found: Look) -> str:
-    return str(partition_key(found.platform, found.tag))
 
 
 def _weekly(at: tuple[int, int, int]) -> str:

@@ -104,13 +104,20 @@ def decide(
     """
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
-    for item in items:
-        since = counts_from(item, records.get(item.name))
-        tries = [
+    tried = {
+        item.name: [
             attempt
             for attempt in attempts
-            if attempt.ended > since and attempt.wanted.get(item.name) == item.fingerprint
+            if attempt.ended > counts_from(item, records.get(item.name))
+            and attempt.wanted.get(item.name) == item.fingerprint
         ]
+        for item in items
+    }
+    needed = _needed_by_what_is_new(items, tried)
+    for item in items:
+        tries = tried[item.name]
+        if item.name in needed:
+            tries = [attempt for attempt in tries if not attempt.cancelled]
         lacking = next((name for name in item.needs if name in waiting), None)
         why = _why_not(tries, now, once_more) or (None if lacking is None else f"waits for {lacking}")
         if why is None:
@@ -118,6 +125,16 @@ def decide(
         else:
             waiting[item.name] = why
     return Decision(wanted, waiting)
+
+
+def _needed_by_what_is_new(items: Sequence[Item], tried: Mapping[str, Sequence[Attempt]]) -> set[str]:
+    """What has to be there for something that changed since a person ended a run: it is wanted again."""
+    needed: set[str] = set()
+    # Parents come first.
+    for item in reversed(items):
+        if item.name in needed or not tried[item.name]:
+            needed |= set(item.needs)
+    return needed
 
 
 def counts_from(item: Item, record: Record | None) -> float:

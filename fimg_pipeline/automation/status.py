@@ -59,13 +59,17 @@ class ImageStatus:
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """A platform's tag: its images in build order, or why nothing can be said. ``commit``: what it stands for."""
+    """A platform's tag: its images in build order, or why nothing can be said. ``commit``: what it stands for.
+
+    ``passing``: that may be over by itself, as when a repository does not answer.
+    """
 
     platform: Platform
     tag: str
     images: tuple[ImageStatus, ...] = ()
     commit: str = ""
     problem: str = ""
+    passing: bool = False
 
     def count(self, state: State) -> int:
         return sum(image.state is state for image in self.images)
@@ -87,17 +91,17 @@ class UnderWay:
 def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
     """How one of what is watched stands, by its plan, its records and its last runs."""
     partition = PartitionStatus(watched.platform, watched.tag)
-    if watched.problem:
-        return replace(partition, problem=watched.problem)
+    if watched.problem is not None:
+        return _unknown(partition, watched.problem)
     if watched.built_once and watched.run is None:
         try:
             return replace(partition, images=_built_once(watched), commit=watched.fixed or "")
         except FimgError as error:
-            return replace(partition, problem=error.message)
+            return _unknown(partition, error)
     try:
         plan = watched.plan
     except FimgError as error:
-        return replace(partition, problem=error.message)
+        return _unknown(partition, error)
     home, records = watched.settings.home, watched.records
     now = None
     if watched.run is not None:
@@ -114,6 +118,10 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
         commit=plan.source.fate.commit,
         problem=f"its source: {_first_line(source[0].message)}" if source and source[0].what == "failed" else "",
     )
+
+
+def _unknown(partition: PartitionStatus, error: FimgError) -> PartitionStatus:
+    return replace(partition, problem=error.message, passing=error.transient)
 
 
 def _to_be_made(watched: Watched, run: dg.DagsterRun) -> frozenset[str]:

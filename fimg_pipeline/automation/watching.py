@@ -31,6 +31,8 @@ from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship.folder import BUNDLES
+from fimg_pipeline.source.git import AwayError
+from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.refs import ORIGIN
 from fimg_pipeline.source.tags import recorded, ref_of
 
@@ -58,8 +60,9 @@ _UNFINISHED: Final = [
 _LOOKING: Final = 5.0
 #: So many runs of a partition are looked at, if it had that many since whatever is asked about.
 _LOOKED_BACK: Final = 1000
-#: So long (seconds) an origin is not asked again where a tag of it is.
+#: So long (seconds) an origin is not asked again where a tag of it is, and whoever did not answer is not asked at all.
 _ASKED_AGAIN: Final = 600.0
+_AWAY: Final = 300.0
 
 T = TypeVar("T")
 
@@ -71,8 +74,8 @@ class Watched:
     ``records`` by the asset's key as text; ``engine`` tells what that holds; ``fixed`` the commit of a tag that does
     not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at.
 
-    ``trouble``: why there is no plan, which all of a tag's platforms with one engine share: whoever does not answer is
-    asked once.
+    ``trouble``: why there is no plan, which all of a tag's platforms with one engine share; ``away``: which repository
+    does not answer, of :class:`Memory`. Whoever does not answer is asked once.
     """
 
     platform: Platform
@@ -83,8 +86,9 @@ class Watched:
     engine: Callable[[], EngineState]
     run: dg.DagsterRun | None = None
     fixed: str | None = None
-    problem: str = ""
+    problem: FimgError | None = None
     trouble: list[FimgError] = field(default_factory=list)
+    away: list[tuple[float, FimgError]] = field(default_factory=list)
 
     @property
     def partition(self) -> str:
@@ -134,9 +138,14 @@ class Watched:
         """
         if self.trouble:
             raise self.trouble[0]
+        if self.away:
+            raise self.away[0][1]
         options = tuple(option for option in self.settings.docker_options if option != "--no-cache")
         try:
             return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine())
+        except AwayError as error:
+            self.away.append((time.monotonic(), error))
+            raise
         except FimgError as error:
             self.trouble.append(error)
             raise
@@ -152,11 +161,18 @@ class Memory:
     """What a process remembers between two looks, to be quicker: all of it can be had anew.
 
     ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has, and when it was asked: a tag can be
-    moved, too.
+    moved, too. ``away``: of what only the origin has (``True``), and of all else, which repository did not answer, and
+    when: others that need it don't wait for it as well.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     fixed: dict[tuple[Path, str], tuple[str, float]] = field(default_factory=dict)
+    away: dict[bool, list[tuple[float, FimgError]]] = field(default_factory=lambda: {False: [], True: []})
+
+    def forget(self) -> None:
+        """Has repositories that did not answer be asked again after a while."""
+        for found in self.away.values():
+            found[:] = [each for each in found if time.monotonic() - each[0] < _AWAY]
 
 
 def survey(
@@ -176,15 +192,13 @@ def survey(
     start = names.index(first) if first in names else 0
     names = names[start:] + names[:start]
     refs = {tag: ref_of(configured.home, tag) for tag in names}
-    here = pipeline.fixed_commits(configured, [ref for ref in refs.values() if ref and not ref.startswith(ORIGIN)])
+    memory.forget()
+    at = _fixed(pipeline, configured, refs.values(), memory)
     memory.ledger.read(instance, KEYS)
     under_way = unfinished(instance)
     engine = _asked_once(pipeline.engine_state)
     for tag in names:
-        try:
-            fixed, problem = _fixed(pipeline, tag, refs[tag], here, memory), ""
-        except FimgError as error:
-            fixed, problem = None, error.message
+        ref = refs[tag] or ""
         trouble: defaultdict[str | None, list[FimgError]] = defaultdict(list)
         yield [
             Watched(
@@ -195,9 +209,10 @@ def survey(
                 pipeline,
                 partial(engine, settings.engine_address),
                 under_way.get(partition),
-                fixed,
-                problem,
+                at.fixed.get(ref),
+                at.problems.get(ref),
                 trouble[settings.engine_address],
+                memory.away[ref.startswith(ORIGIN) or ref in at.absent],
             )
             for platform in platforms
             for settings in [pipeline.settings(TAG=tag, Platform=platform)]
@@ -260,21 +275,43 @@ def finished(instance: dg.DagsterInstance, partition: str, since: float) -> list
     return [record for record in instance.get_run_records(asked, limit=_LOOKED_BACK) if record.dagster_run.is_finished]
 
 
-def _fixed(pipeline: Pipeline, tag: str, ref: str | None, here: Mapping[str, str], memory: Memory) -> str | None:
-    """The commit a tag stands for that does not move; ``None`` for one that is followed.
-
-    ``here`` are those in FATE_DIR; a release that only its origin has is asked for there.
+@dataclass(frozen=True)
+class _Refs:
+    """What refs come to: commits of those that don't move, of which nothing can be said and why, which are ``absent``
+    from FATE_DIR.
     """
-    if ref is None or ref.startswith(ORIGIN):
-        return None
-    if ref in here:
-        return here[ref]
-    settings = pipeline.settings(TAG=tag)
-    key = (settings.fate_dir, ref)
-    known = memory.fixed.get(key)
-    if known is None or time.monotonic() - known[1] > _ASKED_AGAIN:
-        at = pipeline.standing(settings)
-        if at.followed:
-            return None
-        known = memory.fixed[key] = (at.fate.commit, time.monotonic())
-    return known[0]
+
+    fixed: Mapping[str, str]
+    problems: Mapping[str, FimgError]
+    absent: frozenset[str]
+
+
+def _fixed(pipeline: Pipeline, settings: Settings, refs: Iterable[str | None], memory: Memory) -> _Refs:
+    """Tags and commits in FATE_DIR, and tags that only its origin has: that is asked for all of them at once."""
+    asked = [ref for ref in dict.fromkeys(refs) if ref and not ref.startswith(ORIGIN)]
+    fixed = dict(pipeline.fixed_commits(settings, asked))
+    absent = pipeline.absent_refs(settings, [ref for ref in asked if ref not in fixed])
+    now = time.monotonic()
+    known = {ref: memory.fixed[settings.fate_dir, ref] for ref in absent if (settings.fate_dir, ref) in memory.fixed}
+    due = [ref for ref in absent if ref not in known or now - known[ref][1] > _ASKED_AGAIN]
+    problems: dict[str, FimgError] = {}
+    if due:
+        away = memory.away[True]
+        try:
+            if away:
+                raise away[0][1]
+            found = pipeline.origin_tags(settings, due)
+        except FimgError as error:
+            if isinstance(error, AwayError) and not away:
+                away.append((now, error))
+            problems = {ref: error for ref in due if ref not in known}
+        else:
+            known |= {ref: (commit, now) for ref, commit in found.items()}
+            memory.fixed.update({(settings.fate_dir, ref): known[ref] for ref in found})
+            problems = {
+                ref: SourceError(f"neither FATE_DIR nor its origin has the git ref {ref}")
+                for ref in due
+                if ref not in found
+            }
+    fixed |= {ref: commit for ref, (commit, _) in known.items()}
+    return _Refs(fixed, problems, frozenset(absent))

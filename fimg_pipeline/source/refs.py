@@ -53,6 +53,24 @@ class FateRefs:
         rows = zip(asked, answers.decode("ascii", "replace").splitlines(), strict=True)
         return {ref: answer for ref, answer in rows if not answer.endswith(" missing")}
 
+    def absent(self, refs: Iterable[str]) -> list[str]:
+        """Those of ``refs`` that FATE_DIR has no commit by, whatever they are; by one process."""
+        asked = list(refs)
+        if not asked:
+            return []
+        lines = "\n".join(f"{ref}^{{commit}}" for ref in asked).encode()
+        answers = self.checkout.git.output("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=lines)
+        rows = zip(asked, answers.decode("ascii", "replace").splitlines(), strict=True)
+        return [ref for ref, answer in rows if answer.endswith(" missing")]
+
+    def of_origin(self, refs: Iterable[str]) -> dict[str, str]:
+        """Those of ``refs`` that are tags of the origin, if there is one, and the commits they are; by one question."""
+        asked = {f"refs/tags/{ref}": ref for ref in refs}
+        if not asked or "remote.origin.url" not in self.checkout.urls:
+            return {}
+        found = self.store.remote_refs(self.origin, list(asked), mirror=self.mirror)
+        return {asked[name]: commit for name, commit in found.items() if name in asked}
+
     def moves(self, ref: str) -> bool:
         """Whether ``ref`` may stand for another commit tomorrow: all but tags and commits, whatever it is called."""
         if ref.startswith(ORIGIN):

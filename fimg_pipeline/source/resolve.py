@@ -63,12 +63,12 @@ class Standing:
     latest: Commit
 
 
-def standing(settings: Settings, ref: str | None, *, patience: float | None = None) -> Standing:
+def standing(settings: Settings, ref: str | None) -> Standing:
     """Where ``settings.tag`` is or would be when it stands for ``ref`` (``None``: FATE_DIR as it stands).
 
-    ``patience`` as for, and raises what :func:`resolve` does.
+    Raises what :func:`resolve` does.
     """
-    resolver = _Resolver(settings, ref, {}, patience)
+    resolver = _Resolver(settings, ref, {})
     fate = resolver.fate
     found = commits(resolver.store, fate.commit)
     if not found:
@@ -79,6 +79,19 @@ def standing(settings: Settings, ref: str | None, *, patience: float | None = No
 def fixed_commits(settings: Settings, refs: Iterable[str]) -> dict[str, str]:
     """Of ``refs`` those that don't move, tags and commits in FATE_DIR, and the commits they are; by one process."""
     return _Resolver(settings, None, {}).refs.fixed(refs)
+
+
+def absent_refs(settings: Settings, refs: Iterable[str]) -> list[str]:
+    """Those of ``refs`` that FATE_DIR has no commit by; by one process."""
+    return _Resolver(settings, None, {}).refs.absent(refs)
+
+
+def origin_tags(settings: Settings, refs: Iterable[str], *, patience: float | None = None) -> dict[str, str]:
+    """Those of ``refs`` that are tags where FATE_DIR was cloned from, and the commits they are; by one question.
+
+    :class:`~fimg_pipeline.source.git.AwayError` when nothing can be asked there; ``patience`` as for resolve().
+    """
+    return _Resolver(settings, None, {}, patience).refs.of_origin(refs)
 
 
 def releases(settings: Settings, *, patience: float | None = None) -> dict[str, str]:

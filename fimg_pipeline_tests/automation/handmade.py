@@ -23,7 +23,7 @@ from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import Settings, load
-from fimg_pipeline.source.resolve import Standing, resolve
+from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline_tests.plan.samples import digest, engine_with
 from fimg_pipeline_tests.rig.command import switches
 
@@ -56,8 +56,11 @@ class Handmade:
     def engine_state(self, address: str | None = None) -> EngineState:
         return engine_with(*self.made)
 
-    def standing(self, settings: Settings) -> Standing:
-        return Pipeline().standing(settings)
+    def absent_refs(self, settings: Settings, refs: Sequence[str]) -> list[str]:
+        return Pipeline().absent_refs(settings, refs)
+
+    def origin_tags(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
+        return Pipeline().origin_tags(settings, refs)
 
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         return self.registries

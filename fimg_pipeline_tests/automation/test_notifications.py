@@ -80,6 +80,9 @@ class Told:
     def fixed_commits(self, *_: Any) -> dict[str, str]:
         return {}
 
+    def absent_refs(self, *_: Any) -> list[str]:
+        return []
+
     def engine_state(self, address: str | None) -> Any:
         """Nobody knows: what works again is known by runs."""
         raise FimgError("no engine here")

@@ -101,6 +101,7 @@ class World:
     features: tuple[Feature, ...] = (Feature.BASIC,)
     broken: set[str] = field(default_factory=set)
     elapsed: float = 0.0
+    cancelled: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def settings(self, **chosen: str) -> Settings:
@@ -129,6 +130,9 @@ class World:
     def engine_state(self, address: str | None = None) -> EngineState:
         return self.engine.state()
 
+    def absent_refs(self, settings: Settings, refs: list[str]) -> list[str]:
+        return []
+
     def fixed_commits(self, settings: Settings, refs: list[str]) -> Mapping[str, str]:
         released = replace(settings, tag="1.11.2-release")
         return {ref: self.source(released).fate.commit for ref in refs if ref == "v1.11.2"}
@@ -154,7 +158,7 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
     wanted = ["/".join(asset.path) for asset in request.asset_selection or ()]
 
     @dg.op
-    def make() -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+    def make(context) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:  # type: ignore[no-untyped-def]
         plan = world.plan(settings, source=resolve_once(settings, catalog.PACKAGES, key))
         items = {asset_name(item): item for item in (*plan.packages, *plan.buildable)}
         try:
@@ -165,7 +169,11 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
         stops = world.chance.randrange(len(wanted)) if ends != "well" else len(wanted)
         for place, name in enumerate(wanted):
             if place == stops:
-                raise KeyboardInterrupt if ends == "cancelled" else RuntimeError("the machine went away")
+                if ends != "cancelled":
+                    raise RuntimeError("the machine went away")
+                # As the web UI does before it interrupts the process.
+                instance.report_run_canceling(context.run)
+                raise KeyboardInterrupt
             if name == "source":
                 yield dg.AssetMaterialization(SOURCE, partition=str(partition), tags={COMMIT: plan.source.fate.commit})
                 continue
@@ -209,6 +217,9 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
     }
     with suppress(KeyboardInterrupt):
         build.execute_in_process(instance=instance, tags=tags, raise_on_error=False, run_config=_QUIET)
+    if ends == "cancelled":
+        (last,) = instance.get_runs(limit=1)
+        world.cancelled += last.status is dg.DagsterRunStatus.CANCELED
 
 
 @dataclass
@@ -343,3 +354,4 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
                 simulation.settle()
                 simulation.require_all_built()
                 assert not world.wrong
+        assert world.cancelled, "no run was cancelled"

@@ -170,3 +170,14 @@ def test_once_more_is_for_what_failed_too_often_not_for_what_a_person_ended() ->
     ended = [failed(plan, minutes_ago=1, cancelled=True, only=("nginx",)), *often]
     found = decide(to_make, {}, ended, NOW, once_more=True)
     assert set(found.waiting) == {"nginx"} and "cancelled" in found.waiting["nginx"]
+
+
+def test_what_something_new_needs_is_wanted_again_though_a_person_ended_it() -> None:
+    """A tag that is followed is kept up to date: a change is not held up by what was cancelled before it."""
+    before = plan_of()
+    cancelled = [failed(before, cancelled=True)]
+    assert not decided(before, {}, cancelled, NOW).wanted
+    after = plan_of(fateflow="changed")
+    found = decided(after, {}, cancelled, NOW)
+    assert {"package/fateflow", "base-image", "fateflow"} <= set(found.wanted)
+    assert "nginx" in found.waiting and "package/proxy" in found.waiting

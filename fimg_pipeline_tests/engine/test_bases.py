@@ -249,6 +249,29 @@ def test_what_can_not_be_had_newer_stays_until_that_is_decided_again(plain: Sett
     assert ensure_base(DEBIAN, "amd64", plain, engine, log=lines.append).image_id == "sha256:pulled"
 
 
+def test_one_that_was_made_here_is_not_made_again_because_a_registry_has_another(
+    plain: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def debian(self: Bootstrap, base: ExternalBase, platform: Platform) -> Made:
+        assert isinstance(self.engine, FakeEngine)
+        made.append(base.name)
+        self.engine.images[base.local_reference(platform)] = record("sha256:again", platform)
+        return Made("made here", "took what was made here")
+
+    monkeypatch.setattr(Bootstrap, "debian", debian)
+    engine, local = FakeEngine("manifest unknown"), DEBIAN.local_reference("amd64")
+    engine.images[local] = record("sha256:made", "amd64")
+    for _ in range(3):
+        freshness.seen(plain.home, {local: DIGEST})
+        freshness.accept(plain.home)
+        assert ensure_base(DEBIAN, "amd64", plain, engine, log=print).image_id == "sha256:made"
+    assert made == []
+    freshness.refresh(plain.home, {plain.tag: "2026-11-29T01:00:00Z"})
+    assert ensure_base(DEBIAN, "amd64", plain, engine, log=print).image_id == "sha256:again"
+
+
 def test_a_tag_that_is_refreshed_gets_new_bases_once_and_others_do_not(plain: Settings) -> None:
     engine = FakeEngine()
     pulled(engine, "sha256:there", DIGEST)

@@ -99,7 +99,9 @@ def ensure_base(
             log(f"{base.reference} ({platform}): pulled from {mirror or DOCKER_HUB}")
         else:
             there = present(base, platform, engine)
-            if there is not None and not refresh and (there.digests or mirror):
+            # One that was made here is made anew when its tag is refreshed, not because a registry has another.
+            made_anew = mirror is None and there is not None and not there.digests and _is_due(there.local, settings)
+            if there is not None and not refresh and not made_anew:
                 freshness.stays(settings.home, there.local)
                 log(
                     f"{base.reference} ({platform}) is to be newer, and {answer.of(mirror or DOCKER_HUB)}: "
@@ -151,8 +153,14 @@ def _new_enough(base: ExternalBase, platform: Platform, settings: Settings, engi
     kept, local = freshness.read(settings.home), base.local_reference(platform)
     if there is None or (local in kept.wanted and kept.wanted[local] not in there.digests):
         return None
+    return None if _is_due(local, settings) else there
+
+
+def _is_due(local: str, settings: Settings) -> bool:
+    """Whether the tag is to be refreshed since the base was last renewed."""
+    kept = freshness.read(settings.home)
     refreshed = kept.refreshed.get(settings.tag)
-    return None if refreshed is not None and kept.renewed.get(local, "") < refreshed else there
+    return refreshed is not None and kept.renewed.get(local, "") < refreshed
 
 
 def present(base: ExternalBase, platform: Platform, engine: Engine) -> BaseState | None:
