@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Repository, hold_requirements
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.checkout import Checkout, configured
-from fimg_pipeline.source.git import Git, GitError
+from fimg_pipeline.source.git import AwayError, Git, GitError
 from fimg_pipeline.source.history import Commit, commits
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError, SourceSnapshot
 from fimg_pipeline.source.packages import package_sources
@@ -150,6 +150,9 @@ class _Resolver:
         settings = self.settings
         try:
             commit = self.refs.commit(self.ref)
+        except AwayError:
+            # It says so of all that is asked there.
+            raise
         except (GitError, SourceError) as error:
             raise type(error)(f"TAG={settings.tag} stands for {self.ref}: {error.message}", hint=error.hint) from None
         if commit is None:

@@ -11,9 +11,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.automation import notifications as notifications_module
 from fimg_pipeline.automation.broken import State
 from fimg_pipeline.automation.notifications import notifications
+from fimg_pipeline.automation.overview import metadata
+from fimg_pipeline.automation.status import PartitionStatus
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
@@ -270,3 +273,24 @@ def test_what_a_revert_mends_is_told(hook: Hook, sample: SampleSource, tmp_path:
         assert tick() == "1 broken"
         git(sample.fate, *AUTHOR, "revert", "--no-edit", "HEAD")
         assert tick() == "0 broken; told: fimg: t for amd64 works again"
+
+
+def test_a_tag_of_which_nothing_can_be_said_is_told_until_something_can(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+
+        def looked(problem: str, *, passing: bool = False) -> None:
+            found = PartitionStatus("amd64", "t", problem=problem, passing=passing)
+            instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([found])))
+
+        looked("the origin did not say what it has", passing=True)
+        assert told.tick() == "0 broken"
+        looked("fate.env at main has no line FATE=…")
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert told.tick() == "1 broken"
+        (message,) = hook.received
+        assert "fate.env at main has no line FATE=…" in str(message) and "http://ui:3000/assets/overview" in str(
+            message
+        )
+        looked("")
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"

@@ -17,6 +17,7 @@ from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import prune_job, pruning
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.pruning import Removal, prune, superseded
+from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.watching import KEYS
 from fimg_pipeline.engine.client import EngineError
 from fimg_pipeline.plan.model import EngineState, StoredImage
@@ -294,6 +295,28 @@ def test_what_any_engine_has_keeps_its_layers(place: Place) -> None:
     }
     prune(place.instance, removals, lambda _: None)
     assert "localhost/fimg/image/nginx:a1" not in place.engine.images and len(other.images) == 2
+
+
+def test_what_was_tried_in_vain_is_remembered(place: Place) -> None:
+    """What a person ended, or failed too often, does not come back by itself because its run is old."""
+
+    @dg.job
+    def job() -> None:
+        pass
+
+    def ended(partition: str, key: str) -> str:
+        tags = {"dagster/partition": partition, REQUEST: key}
+        run = place.instance.create_run_for_job(job, tags=tags)
+        place.instance.report_run_canceled(run)
+        folder = place.home / "sources" / key
+        folder.mkdir(parents=True)
+        (folder / "wanted.json").write_text("{}")
+        return run.run_id
+
+    kept, gone = ended("amd64|t", "aa"), ended("amd64|nobodys", "bb")
+    going = place.going()[0]
+    assert ("run", gone) in going and ("source", "bb") in going
+    assert ("run", kept) not in going and ("source", "aa") not in going
 
 
 def test_locks_that_nobody_takes_any_more_go(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, SettingsError
 from fimg_pipeline.source.pins import resolve_once
+from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import NOW, Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import engine_with
@@ -190,6 +192,58 @@ def test_a_platform_whose_engine_is_away_keeps_no_other_from_being_looked_at(wat
     found = {each.partition: look(watched.instance, each, NOW) for each in watched.survey()}
     assert found["amd64|t"].request is not None and "no engine there" in found["arm64|other"].told
     assert asked == [None, "tcp://arm.example:2376"], "one that is away is asked once"
+
+
+def test_an_origin_that_is_away_is_asked_once_for_all_and_keeps_no_other_waiting(
+    sample: SampleSource, watched: Handmade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(sample.fate, "remote", "add", "origin", "http://127.0.0.1:1/fate.git")
+    for tag, ref in (("a", "origin/a"), ("b", "origin/b"), ("1.11.9-release", "v1.11.9"), ("mine", "HEAD")):
+        record(watched.settings().home, tag, ref)
+    asked: list[str] = []
+    ask = ObjectStore.remote_refs
+
+    def counted(self: ObjectStore, url: str, patterns: Sequence[str], *, mirror: str | None) -> dict[str, str]:
+        asked.extend(patterns)
+        return ask(self, url, patterns, mirror=mirror)
+
+    monkeypatch.setattr(ObjectStore, "remote_refs", counted)
+    for _ in range(2):
+        found = watched.look()
+        assert found["t"].request is not None and found["mine"].request is not None
+        for tag in ("a", "b", "1.11.9-release"):
+            assert "can't be asked for its refs" in found[tag].told
+    assert asked == ["refs/tags/v1.11.9"], "asked again, or for each"
+    # After a while it is asked again.
+    monkeypatch.setattr(watching, "_AWAY", 0.0)
+    watched.look()
+    assert len(asked) == 2
+
+
+def test_releases_that_only_the_origin_has_are_asked_for_at_once(
+    sample: SampleSource, tmp_path: Path, watched: Handmade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "clone", "-q", "--no-tags", str(sample.fate), "clone")
+    watched.environ["FATE_DIR"] = str(tmp_path / "clone")
+    for number in range(5):
+        git(sample.fate, "tag", f"v1.12.{number}")
+        record(watched.settings().home, f"1.12.{number}-release", f"v1.12.{number}")
+    record(watched.settings().home, "1.13.0-release", "v1.13.0")
+    asked: list[list[str]] = []
+    ask = watched.origin_tags
+
+    def counted(settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
+        asked.append(list(refs))
+        return ask(settings, refs)
+
+    monkeypatch.setattr(watched, "origin_tags", counted)
+    found = {each.tag: each for each in watched.survey()}
+    commit = git(sample.fate, "rev-parse", "HEAD")
+    assert {found[f"1.12.{number}-release"].fixed for number in range(5)} == {commit} and len(asked) == 1
+    problem = found["1.13.0-release"].problem
+    assert problem is not None and "neither FATE_DIR nor its origin has" in problem.message
+    watched.survey()
+    assert asked[1:] == [["v1.13.0"]]
 
 
 def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Handmade) -> None:
