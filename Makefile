@@ -1,6 +1,6 @@
 # Every target is safe to run again. What a target installs, it says before it does.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint ui bench fate-dir fate-1.11.2 fate-party
+.PHONY: help setup demo test test-unit test-deployment lint ui bench fate-dir fate-1.11.2 fate-party
 
 VENV := .venv
 FIMG := $(VENV)/bin/fimg
@@ -22,6 +22,7 @@ help:
 	@echo "make demo         all 34 images from a bundled sample source"
 	@echo "make test         all tests, from a bare machine"
 	@echo "make test-unit    the tests that need no engine"
+	@echo "make test-deployment  brings up the team's deployment, kills runs in it, backs it up and brings it back"
 	@echo "make lint         ruff and mypy"
 	@echo "make ui           the web UI on http://127.0.0.1:3000"
 	@echo "make bench        measures, and writes docs/performance.md"
@@ -44,7 +45,10 @@ test: setup test-unit
 	@$(VENV)/bin/python -m pytest -m engine --durations=25 --durations-min=20
 
 test-unit: $(VENV)/.complete
-	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not simulation and not engine and not release and not party" --numprocesses auto
+	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not simulation and not engine and not deployment and not release and not party" --numprocesses auto
+
+test-deployment: setup
+	@$(VENV)/bin/python -m pytest -m deployment
 
 lint: $(VENV)/.complete
 	@$(VENV)/bin/ruff check .

@@ -16,7 +16,7 @@ from fimg_pipeline.sample import SampleSource
 from fimg_pipeline_tests.rig.deployment import Deployment, deployment
 from fimg_pipeline_tests.rig.web import STATUS, ask, ended, launch, until
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.deployment
 
 NGINX = (["source"], ["package", "proxy"], ["nginx"])
 TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
