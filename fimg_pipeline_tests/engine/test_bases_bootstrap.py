@@ -54,10 +54,10 @@ def own(name: str) -> OwnBase:
 def engine() -> Iterator[Engine]:
     engine = Engine()
     yield engine
-    for image in engine.sdk.images.list():
-        for tag in image.tags:
-            if tag.startswith(f"localhost/fimg-test/{os.getpid()}/"):
-                engine.remove(tag)
+    # By one listing: others may remove theirs meanwhile.
+    for tag in engine.state().by_reference:
+        if tag.startswith(f"localhost/fimg-test/{os.getpid()}/"):
+            engine.remove(tag)
 
 
 @pytest.fixture(scope="module")
