@@ -50,17 +50,20 @@ def identity(found: Sequence[PartitionStatus]) -> str:
 
 def written(instance: dg.DagsterInstance) -> str | None:
     """The :func:`identity` of what was written last."""
-    found = instance.fetch_materializations(OVERVIEW, limit=1).records
-    made = found[0].asset_materialization if found else None
+    made = _last(instance)
     return None if made is None else (made.tags or {}).get(FINGERPRINT)
 
 
 def problems(instance: dg.DagsterInstance) -> dict[str, str]:
     """Why nothing could be said of partitions when it was last looked, as far as that does not pass by itself."""
-    found = instance.fetch_materializations(OVERVIEW, limit=1).records
-    made = found[0].asset_materialization if found else None
+    made = _last(instance)
     value = None if made is None else made.metadata.get(PROBLEMS)
     return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
+
+
+def _last(instance: dg.DagsterInstance) -> dg.AssetMaterialization | None:
+    found = instance.fetch_materializations(OVERVIEW, limit=1).records
+    return found[0].asset_materialization if found else None
 
 
 def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:

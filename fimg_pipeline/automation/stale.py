@@ -113,7 +113,7 @@ def decide(
         ]
         for item in items
     }
-    needed = _needed_by_what_is_new(items, tried)
+    needed = _needed_by_what_is_new(items, tried, now, once_more)
     for item in items:
         tries = tried[item.name]
         if item.name in needed:
@@ -127,12 +127,22 @@ def decide(
     return Decision(wanted, waiting)
 
 
-def _needed_by_what_is_new(items: Sequence[Item], tried: Mapping[str, Sequence[Attempt]]) -> set[str]:
-    """What has to be there for something that changed since a person ended a run: it is wanted again."""
+def _needed_by_what_is_new(
+    items: Sequence[Item], tried: Mapping[str, Sequence[Attempt]], now: float, once_more: bool
+) -> set[str]:
+    """What has to be there for something that changed since a person ended a run: it is wanted again.
+
+    What was never begun because something else keeps it waiting is not new.
+    """
+    held: set[str] = set()
+    for item in items:
+        failed = [attempt for attempt in tried[item.name] if not attempt.cancelled]
+        if held & set(item.needs) or _why_not(failed, now, once_more) is not None:
+            held.add(item.name)
     needed: set[str] = set()
     # Parents come first.
     for item in reversed(items):
-        if item.name in needed or not tried[item.name]:
+        if item.name in needed or not (tried[item.name] or item.name in held):
             needed |= set(item.needs)
     return needed
 

@@ -336,13 +336,15 @@ def test_what_was_fetched_in_many_pieces_is_kept_as_one(
     for number in range(3):
         commit_change(sample.fate, "note", f"{number}\n", f"Note {number}")
         fetched.append(store.fetch(str(sample.fate), "HEAD", mirror=None))
-    assert place.going()[0] == set() and store.pieces() == (0, 3)
+    # What was written here comes one by one.
+    note = store.git.output("hash-object", "-w", "--stdin", stdin=b"a note").decode().strip()
+    assert place.going()[0] == set() and store.pieces() == (1, 3)
     monkeypatch.setattr(pruning, "_MOST_PACKS", 2)
     going, removals, _ = place.going()
     assert going == {("object store", str(store.git_dir))}
     prune(place.instance, removals, lambda _: None)
     assert store.pieces() == (0, 1) and all(store.has(f"{commit}^{{tree}}") for commit in fetched)
-    assert store.git.output("cat-file", "blob", f"{fetched[0]}:note") == b"0\n"
+    assert store.git.output("cat-file", "blob", f"{fetched[0]}:note") == b"0\n" and store.blob(note) == b"a note"
 
 
 def test_bundles_of_a_tag_that_is_gone_go_without_what_else_is_there(place: Place) -> None:

@@ -181,3 +181,15 @@ def test_what_something_new_needs_is_wanted_again_though_a_person_ended_it() -> 
     found = decided(after, {}, cancelled, NOW)
     assert {"package/fateflow", "base-image", "fateflow"} <= set(found.wanted)
     assert "nginx" in found.waiting and "package/proxy" in found.waiting
+
+
+def test_what_waits_for_something_else_does_not_bring_back_what_a_person_ended() -> None:
+    plan = plan_of()
+    # The package fails, so that its image was never begun; then the run of the base alone is ended.
+    attempts = [
+        failed(plan, minutes_ago=1, cancelled=True, only=("base-image",)),
+        *[failed(plan, minutes_ago=2, only=("package/fateflow",)) for _ in range(ATTEMPTS)],
+    ]
+    some = [item for item in items(stale(plan, {})) if item.name in ("package/fateflow", "base-image", "fateflow")]
+    found = decide(some, {}, attempts, NOW)
+    assert not found.wanted and "cancelled" in found.waiting["base-image"]
