@@ -42,7 +42,8 @@ demo: setup
 
 test: setup test-unit
 	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m simulation --numprocesses auto
-	@$(VENV)/bin/python -m pytest -m engine --durations=25 --durations-min=20
+	@# Much of it waits for daemons and nodes; what one file's tests share is made once, so a file stays with one worker.
+	@$(VENV)/bin/python -m pytest -m engine --numprocesses 2 --dist loadfile --durations=25 --durations-min=20
 
 test-unit: $(VENV)/.complete
 	@TMPDIR=$(QUICK_TMP) $(VENV)/bin/python -m pytest -m "not simulation and not engine and not deployment and not release and not party" --numprocesses auto
