@@ -129,6 +129,17 @@ def test_a_registry_that_is_not_there_fails_the_run_with_what_to_do(basic: Fimg,
     assert "Traceback" not in result.output
 
 
+def test_a_gate_that_stays_closed_fails_the_run_and_is_told_once(basic: Fimg, hub: Registry) -> None:
+    layer = manifest(hub, "fateboard", "demo-amd64")["layers"][-1]
+    hub.damage(layer["digest"], "truncate --size=10")
+    result = basic("push")
+    told = f"has 10 bytes of {layer['digest']}, which has {layer['size']}: its storage is damaged"
+    assert result.status == 1 and result.output.count(told) == 1, result.output
+    assert f"failed  images: fateboard:demo-amd64 {told}" in result.output
+    hub.damage(layer["digest"], "rm")
+    basic.succeeds("push")
+
+
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_push_that_ends_early_is_completed_by_the_next(
     basic: Fimg, engine: Engine, hub: Registry, sent: signal.Signals

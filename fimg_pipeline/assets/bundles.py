@@ -18,7 +18,7 @@ from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, Log, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.plan.model import Plan
-from fimg_pipeline.progress import Event, log_path, report, telling
+from fimg_pipeline.progress import Event, What, log_path, report, telling
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import trial
@@ -98,10 +98,12 @@ def bundle_asset(
             )
             say(f"trying to load {name} into an empty engine")
             check = _loads(session, folder, name, saved, lock, log)
-            report(settings.home, run_id, Event("bundle", name, "reused" if saved.reused else "built", saved.seconds))
+            refused = not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+            what: What = "failed" if refused else "reused" if saved.reused else "built"
+            message = check.description or "" if refused else ""
+            report(settings.home, run_id, Event("bundle", name, what, saved.seconds, message))
             # The whole one, where bundles are, which an engine did not refuse.
             usual = base is None and folder.parent == settings.bundles()
-            refused = not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
             made_of = {image: plan.image(image).fingerprint for image in plan.bundle}
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(_version(saved)),

@@ -18,7 +18,7 @@ from fimg_pipeline.assets.steps import POOL, step
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.model import Plan
-from fimg_pipeline.progress import Event, log_path, report, telling
+from fimg_pipeline.progress import Event, What, log_path, report, telling
 from fimg_pipeline.ship.collect import collect
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.ship.layers import LayerStore, ShipError
@@ -82,7 +82,9 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         }
         seconds = time.monotonic() - started
         reused = sent.present == len(publications)
-        report(settings.home, run_id, Event("registry", "images", "reused" if reused else "built", seconds))
+        description = "; ".join(told[:5]) if told else f"{len(publications)} images, every layer of them"
+        what: What = "failed" if told else "reused" if reused else "built"
+        report(settings.home, run_id, Event("registry", "images", what, seconds, description if told else ""))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(_version({each.name: each.digest for each in publications})),
             # What did not get there whole is not on record as delivered.
@@ -102,13 +104,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
                 "log": dg.MetadataValue.url(log_page(run_id, PUBLISHED)),
                 "log file": dg.MetadataValue.path(str(log_path(settings.home, run_id, "registry-images"))),
             },
-            check_results=[
-                dg.AssetCheckResult(
-                    passed=not wrong,
-                    check_name=GATE,
-                    description="; ".join(told[:5]) if told else f"{len(publications)} images, every layer of them",
-                )
-            ],
+            check_results=[dg.AssetCheckResult(passed=not wrong, check_name=GATE, description=description)],
         )
 
 

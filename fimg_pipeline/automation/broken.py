@@ -111,10 +111,11 @@ def _without(failed: Mapping[str, str], names: Collection[str]) -> dict[str, str
 
 
 def _failures(run: Finished) -> dict[str, str]:
-    if run.succeeded:
-        return {}
+    # A bundle that does not load fails no run.
+    if run.failed or run.succeeded:
+        return dict(run.failed)
     # A run that failed without a step of it saying so: it was killed, or never began.
-    return dict(run.failed) or {f"job {run.job}": "the run failed; its page says why"}
+    return {f"job {run.job}": "the run failed; its page says why"}
 
 
 def _mended(run: Finished) -> frozenset[str]:

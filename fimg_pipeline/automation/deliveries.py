@@ -107,7 +107,7 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
             return Delivery(where + why)
         all_of_it, problem = items(watched)
         lacking = [item for item in all_of_it if not is_made(item, watched.records)]
-        decision = decide(lacking, watched.records, attempts(instance, watched, lacking), now)
+        decision = decide(lacking, watched.records, attempts(instance, watched, lacking, now), now)
         held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
@@ -179,7 +179,7 @@ def _of_tag(
     if is_made(item, records):
         return Delivery(f"{where}in the registry")
     try:
-        tried = attempts(instance, first, [item], partition=first.tag, records=records)
+        tried = attempts(instance, first, [item], now, partition=first.tag, records=records)
         decision = decide([item], records, tried, now)
         if not decision.wanted:
             return Delivery(f"{where}{decision.waiting[_LISTED]}")

@@ -97,7 +97,13 @@ def _known(cursor: str | None) -> State:
 
 
 def _ended_since(instance: dg.DagsterInstance, settings: Settings, seen: float) -> tuple[float, list[Finished]]:
-    """The runs that ended since ``seen``, and until when that is known now."""
+    """The runs that ended since ``seen``, and until when that is known now.
+
+    Of a clock that was ahead nobody hears less: what is of later than now is looked at when it is its time.
+    """
+    now = time.time()
+    if seen > now:
+        seen = now - _AT_FIRST_SECONDS
     found = instance.get_run_records(
         dg.RunsFilter(
             statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
@@ -107,6 +113,7 @@ def _ended_since(instance: dg.DagsterInstance, settings: Settings, seen: float) 
         order_by="update_timestamp",
         ascending=True,
     )
+    found = [record for record in found if record.update_timestamp.timestamp() <= now]
     ended = [record for record in found if "dagster/partition" in record.dagster_run.tags]
     last = max((record.update_timestamp.timestamp() for record in found), default=seen)
     return last, [_finished(record.dagster_run, settings) for record in ended]

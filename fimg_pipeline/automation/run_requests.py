@@ -67,7 +67,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         if plan.source.dirty:
             return Look(platform, tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
         to_make = items(_to_make(watched))
-        tried = attempts(instance, watched, to_make)
+        tried = attempts(instance, watched, to_make, now)
         decision = decide(to_make, watched.records, tried, now, once_more=bool(night))
         waiting = "; ".join(
             f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for")
@@ -104,6 +104,7 @@ def attempts(
     instance: dg.DagsterInstance,
     watched: Watched,
     items: Sequence[Item],
+    now: float,
     *,
     partition: str | None = None,
     records: Mapping[str, Record] | None = None,
@@ -115,7 +116,7 @@ def attempts(
     if not items:
         return []
     known = watched.records if records is None else records
-    since = min(counts_from(item, known.get(item.name)) for item in items)
+    since = min(counts_from(item, known.get(item.name), now) for item in items)
     found = []
     for record in finished(instance, partition or watched.partition, since):
         run = record.dagster_run

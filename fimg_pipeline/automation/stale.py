@@ -108,7 +108,7 @@ def decide(
         item.name: [
             attempt
             for attempt in attempts
-            if attempt.ended > counts_from(item, records.get(item.name))
+            if attempt.ended > counts_from(item, records.get(item.name), now)
             and attempt.wanted.get(item.name) == item.fingerprint
         ]
         for item in items
@@ -147,13 +147,16 @@ def _needed_by_what_is_new(
     return needed
 
 
-def counts_from(item: Item, record: Record | None) -> float:
+def counts_from(item: Item, record: Record | None, now: float) -> float:
     """From when on (seconds since 1970) tries count.
 
     Those before something else was made say nothing, a revert is built like any change. But what was made and did not
-    pass its checks, or was not taken for what it should be, was a try itself.
+    pass its checks, or was not taken for what it should be, was a try itself. What is on record of later than ``now``,
+    by a clock that was ahead, hides none.
     """
     if record is None or not record.fingerprint or (record.fingerprint == item.fingerprint and not record.passed):
+        return 0.0
+    if record.at > now:
         return 0.0
     return record.at
 
@@ -171,5 +174,7 @@ def _why_not(tries: Sequence[Attempt], now: float, once_more: bool) -> str | Non
         return None
     if len(tries) >= ATTEMPTS:
         return f"tried {len(tries)} times: launch it by hand, or change something"
-    left = tries[0].ended + PAUSES[len(tries) - 1] - now
-    return f"tried again in {left / 60:.0f} min" if left > 0 else None
+    ended = tries[0].ended
+    left = ended + PAUSES[len(tries) - 1] - now
+    # By a clock that was ahead nobody waits.
+    return f"tried again in {left / 60:.0f} min" if left > 0 and ended <= now else None

@@ -5,6 +5,7 @@ The web UI's own badges don't say it: of partitions they only know that somethin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ import dagster as dg
 
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.stale import Record, stale
+from fimg_pipeline.automation.stale import Record, counts_from, items, stale
 from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.images import lineage, unbuildable_reason
@@ -29,6 +30,9 @@ from fimg_pipeline.progress import Event, Outcomes, outcomes
 
 #: Of an image of a release, which is built once.
 _GONE: Final = "it was built, and is gone from the engine: build it by hand to have it again"
+
+#: Of what a run was to make that failed by none of its steps.
+_KILLED: Final = "its run was killed, or never began: its page says why"
 
 
 class State(str, Enum):
@@ -102,19 +106,19 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
         plan = watched.plan
     except FimgError as error:
         return _unknown(partition, error)
-    home, records = watched.settings.home, watched.records
-    now = None
+    records = watched.records
+    under_way = None
     if watched.run is not None:
-        now = UnderWay(outcomes(home, watched.run.run_id), _to_be_made(watched, watched.run))
-    lacking = [records.get(asset_name(item)) for item in stale(plan, records)]
+        under_way = UnderWay(outcomes(watched.settings.home, watched.run.run_id), _to_be_made(watched, watched.run))
     # What failed before something was made says nothing of it any more.
-    since = min((0.0 if each is None or not each.passed else each.at for each in lacking), default=None)
+    lacking, now = items(stale(plan, records)), time.time()
+    since = min((counts_from(item, records.get(item.name), now) for item in lacking), default=None)
     before = [] if since is None else finished(instance, watched.partition, since)
-    over = [outcomes(home, record.dagster_run.run_id) for record in before]
+    over = [_ended(watched, record.dagster_run) for record in before]
     source = _last(("source", "source"), over)
     return replace(
         partition,
-        images=image_states(plan, records, over, now),
+        images=image_states(plan, records, over, under_way),
         commit=plan.source.fate.commit,
         problem=f"its source: {_first_line(source[0].message)}" if source and source[0].what == "failed" else "",
     )
@@ -126,9 +130,21 @@ def _unknown(partition: PartitionStatus, error: FimgError) -> PartitionStatus:
 
 def _to_be_made(watched: Watched, run: dg.DagsterRun) -> frozenset[str]:
     """What a run is to make; one of a whole job that builds: all that is selected."""
-    if run.asset_selection is not None:
+    if run.asset_selection:
         return frozenset("/".join(key.path) for key in run.asset_selection)
     return frozenset(watched.selected if run.job_name.startswith(BUILD) else ())
+
+
+def _ended(watched: Watched, run: dg.DagsterRun) -> Outcomes:
+    """What became of what a run was to make; of one that failed without a step of it saying so, that it did."""
+    found = outcomes(watched.settings.home, run.run_id)
+    silent = not any(event.what == "failed" for event in found.events.values())
+    if run.status is dg.DagsterRunStatus.FAILURE and silent:
+        for name in _to_be_made(watched, run):
+            kind, _, item = name.rpartition("/")
+            if kind in ("", "package"):
+                found.add_failure("package" if kind else "image", item, _KILLED)
+    return found
 
 
 def image_states(

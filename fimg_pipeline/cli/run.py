@@ -125,16 +125,19 @@ class Ended:
 
     def print_failures_and_checks(self, console: Console) -> int:
         """What failed, in full, and what the checks found; 1 when a check failed."""
+        told = set()
         for (_, name), event in self.outcomes.events.items():
             if event.what == "failed":
                 console.print(f"[red]failed[/]  {name}: {escape(event.message)}")
+                told.add(event.message)
         status = 0
         for dagster_event in self.result.all_events:
             if dagster_event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
                 continue
             found = dagster_event.asset_check_evaluation_data
             style = "green" if found.passed else "yellow" if found.severity is dg.AssetCheckSeverity.WARN else "red"
-            console.print(f"[{style}]{escape(found.description or found.check_name)}[/]")
+            if found.description not in told:
+                console.print(f"[{style}]{escape(found.description or found.check_name)}[/]")
             status |= not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
         return status
 

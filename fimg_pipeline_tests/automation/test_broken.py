@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from fimg_pipeline.automation.broken import Broken, Finished, Message, after
 
@@ -75,6 +76,14 @@ def test_a_run_that_was_killed_is_mended_by_one_of_its_job() -> None:
     broken, messages = look(broken, run(2, "registry images", job="publish"))
     assert messages == []
     assert titles(look(broken, run(3, "eggroll"))[1]) == ["fimg: nightly for amd64 works again"]
+
+
+def test_what_failed_in_a_run_that_went_well_is_told() -> None:
+    """A bundle that no engine loads."""
+    refused = replace(run(1, job="bundle", failed={"bundle fate": "nginx has another id"}), succeeded=True)
+    broken, messages = look({}, refused)
+    assert titles(messages) == ["fimg: nightly for amd64 is broken"]
+    assert titles(look(broken, run(2, "bundle fate", job="bundle"))[1]) == ["fimg: nightly for amd64 works again"]
 
 
 def test_partitions_are_told_of_each_for_itself_and_those_of_tags_too() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -158,6 +159,21 @@ def test_what_broke_before_it_was_switched_on_is_told(hook: Hook, tmp_path: Path
         # A cursor that is lost, or of another version of this, costs a message and nothing else.
         told.cursor = '{"seen": "x"}'
         assert "told: fimg: t for amd64 is broken" in told.tick()
+
+
+def test_a_clock_that_was_ahead_silences_nobody(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.cursor = State(seen=time.time() + 86_400).model_dump_json()
+        told.run(FAILED)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        # What ended tomorrow, when it is its time.
+        told.run(BUILT)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 86_400)
+        assert told.tick() == "1 broken"
+        monkeypatch.undo()
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
 
 
 def test_a_service_that_does_not_answer_gets_it_later_and_the_others_once(

@@ -143,6 +143,17 @@ def test_a_revert_is_built_like_any_change(ended: float) -> None:
     assert set(decided(plan_of(after), recorded(after), attempts, NOW).wanted) == {"package/proxy", "nginx"}
 
 
+def test_clocks_that_were_ahead_keep_nothing_waiting_and_hide_nothing() -> None:
+    before = plan_of()
+    plan = plan_of(before, proxy="changed")
+    tomorrow = [failed(plan, minutes_ago=-1440 - number) for number in range(ATTEMPTS)]
+    assert decided(plan, recorded(before), tomorrow[:1], NOW).wanted
+    assert not decided(plan, recorded(before), tomorrow, NOW).wanted
+    records = {name: replace(record, at=NOW + 86_400) for name, record in recorded(before).items()}
+    tries = [failed(plan, minutes_ago=minutes) for minutes in range(2000, 2000 + ATTEMPTS)]
+    assert not decided(plan, records, tries, NOW).wanted
+
+
 def test_runs_that_end_well_and_make_something_else_come_to_an_end() -> None:
     """Where runs find other settings than the sensor, for instance: each would be asked for by the next look."""
     plan = plan_of()

@@ -317,6 +317,9 @@ def test_a_run_of_which_nothing_is_known_has_tried_all(watched: Handmade) -> Non
     assert request is not None
     run_of(watched, request)
     assert "nginx tried again in" in watched.look(time.time())["t"].told
+    (each,) = watched.survey()
+    found = {image.state: image.why for image in status(watched.instance, each).images}
+    assert found.keys() == {State.FAILED} and found[State.FAILED].startswith("its run was killed, or never began")
 
 
 def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
@@ -330,7 +333,7 @@ def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
     for _ in range(len(PAUSES) + 1):
         run_of(watched, request, Event("image", "nginx", "failed", 1.0, "no"))
     for _ in range(60):
-        run_of(watched, dg.RunRequest(partition_key=request.partition_key))
+        run_of(watched, dg.RunRequest(partition_key=request.partition_key), name="publish")
     found = watched.look(NOW + 10 * DAY)["t"]
     assert found.request is None and "nginx tried 5 times" in found.told
     (each,) = watched.survey()
@@ -361,7 +364,7 @@ def test_what_a_run_brings_can_be_looked_at(sample: SampleSource, watched: Handm
     assert request.tags["fimg/compare"] == f"https://github.com/FederatedAI/FATE/compare/{before}...{now}"
 
 
-def run_of(watched: Handmade, request: dg.RunRequest, *events: Event) -> None:
+def run_of(watched: Handmade, request: dg.RunRequest, *events: Event, name: str = "build") -> None:
     """A run that was asked for and fails, after its steps have said so."""
 
     @dg.op
@@ -370,7 +373,7 @@ def run_of(watched: Handmade, request: dg.RunRequest, *events: Event) -> None:
             report(watched.settings().home, context.run_id, event)
         raise RuntimeError("it failed")
 
-    @dg.job
+    @dg.job(name=name)
     def job() -> None:
         work()
 
