@@ -16,7 +16,7 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import PUBLISHING_ASSETS
 from fimg_pipeline.assets.registration import registration_assets
 from fimg_pipeline.assets.source import source
-from fimg_pipeline.automation.executor import EXECUTOR
+from fimg_pipeline.automation.executor import executor
 from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
 from fimg_pipeline.automation.overview import overview
 from fimg_pipeline.automation.prune_job import prune_job
@@ -25,8 +25,16 @@ from fimg_pipeline.automation.sensors import sensors
 from fimg_pipeline.settings import Settings, load
 
 
-def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Fresh definitions; ``resources`` replace the real ones, for tests."""
+def build_defs(
+    settings: Settings | None = None,
+    *,
+    resources: Mapping[str, Any] | None = None,
+    steps_by: dg.ExecutorDefinition | None = None,
+) -> dg.Definitions:
+    """Fresh definitions; ``resources`` replace the real ones, for tests.
+
+    ``steps_by``: the executor, for code locations of others whose steps run elsewhere (docs/deployment.md).
+    """
     settings = settings or load()
     registration = registration_assets(settings)
     jobs = build_jobs(settings)
@@ -46,7 +54,7 @@ def build_defs(settings: Settings | None = None, *, resources: Mapping[str, Any]
         sensors=sensors(jobs),
         schedules=schedules(settings),
         resources={"pipeline": Pipeline(), **(resources or {})},
-        executor=EXECUTOR,
+        executor=steps_by or executor(settings),
     )
 
 

@@ -61,6 +61,8 @@ class Settings:
 
     docker_host_amd64: str | None
     docker_host_arm64: str | None
+    shared_registry: str | None
+    steps: str
 
     home: Path
     bundle_dir: Path | None

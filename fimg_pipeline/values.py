@@ -347,6 +347,21 @@ def engine_address(text: str) -> str:
     return text
 
 
+def steps(text: str) -> str:
+    """What the steps of a run are: ``processes`` of it, or ``containers`` beside it."""
+    if text not in ("processes", "containers"):
+        raise ValueError("must be processes or containers")
+    return text
+
+
+def registry_folder(text: str) -> str:
+    """A namespace in a registry that is named: nothing goes to Docker Hub because a host was left out."""
+    found = prefix(text)
+    if not is_host(found.split("/")[0]) or "/" not in found:
+        raise ValueError("must be HOST[:PORT]/NAMESPACE of a registry")
+    return found
+
+
 def mirror(text: str) -> str:
     if len(text) > MAX_NAME or not re.fullmatch(rf"{HOST}(?:/{COMPONENT})*", text):
         raise ValueError("must be HOST[:PORT][/PATH] of a registry that mirrors Docker Hub")

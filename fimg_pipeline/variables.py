@@ -125,6 +125,20 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         values.engine_address,
         "the Docker engine that builds for arm64; default: DOCKER_HOST",
     ),
+    Variable(
+        "SHARED_REGISTRY",
+        "shared_registry",
+        "",
+        values.registry_folder,
+        "HOST[:PORT]/NAMESPACE where engines keep for each other what they built; default: each has its own only",
+    ),
+    Variable(
+        "STEPS",
+        "steps",
+        "processes",
+        values.steps,
+        "a run's steps are processes of it, or containers, where the instance starts runs as such (docs/deployment.md)",
+    ),
     Variable("FIMG_HOME", "home", _HOME_DEFAULT, values.path, "state folder: fetched sources, locks, logs"),
     Variable("BUNDLE_DIR", "bundle_dir", "", values.path, "where bundles are written; default: FIMG_HOME/bundles"),
     Variable(

@@ -6,15 +6,19 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import trustme
 
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource
-from fimg_pipeline_tests.rig.deployment import Deployment, deployment
-from fimg_pipeline_tests.rig.web import STATUS, ask, ended, launch, until
+from fimg_pipeline_tests.rig.deployment import PROJECT, Deployment, deployment
+from fimg_pipeline_tests.rig.web import STATUS, ask, ended, free_port, launch, until
 
 pytestmark = pytest.mark.deployment
 
@@ -78,6 +82,67 @@ def test_runs_that_are_ended_or_killed_say_so_and_leave_nothing(team: Deployment
     until(lambda: not team.runs(), 30)
     run = launch(team.address, "team", *NGINX)
     assert ended(team.address, run, 300) == "SUCCESS"
+
+
+def test_the_proxy_of_the_docs_asks_who_is_there(team: Deployment, tmp_path: Path) -> None:
+    (server,) = re.findall(r"^```nginx\n(.*?)^```", (PROJECT / "docs/deployment.md").read_text(), re.M | re.S)
+    certificate = trustme.CA().issue_cert("fimg.example")
+    (tmp_path / "fimg.example.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    (tmp_path / "fimg.example.key").write_bytes(certificate.private_key_pem.bytes())
+    (tmp_path / "fimg.users").write_text("somebody:{PLAIN}a-pass-word\n")
+    for named, here in {
+        "/etc/ssl/": "/etc/proxy/",
+        "/etc/nginx/fimg.users": "/etc/proxy/fimg.users",
+        "127.0.0.1:3000": f"127.0.0.1:{team.port}",
+        "listen 443": f"listen 127.0.0.1:{(port := free_port())}",
+    }.items():
+        assert named in server
+        server = server.replace(named, here)
+    (tmp_path / "nginx.conf").write_text(f"events {{}}\nhttp {{\nerror_log stderr;\naccess_log off;\n{server}}}\n")
+    nginx = Engine().sdk.containers.run(
+        f"{team.name}.invalid/federatedai/nginx:team",
+        entrypoint=["nginx", "-g", "daemon off; user root;", "-c", "/etc/proxy/nginx.conf"],
+        network_mode="host",
+        volumes=[f"{tmp_path}:/etc/proxy:ro"],
+        detach=True,
+    )
+    try:
+        place = f"https://127.0.0.1:{port}"
+        answers = partial(requests.get, verify=False, timeout=30)
+
+        def listens() -> bool:
+            with suppress(requests.ConnectionError):
+                return bool(answers(place).status_code)
+            return False
+
+        until(listens, 30)
+        assert answers(place).status_code == 401
+        login = ("somebody", "a-pass-word")
+        assert "Dagster" in answers(place, auth=login).text
+        # Live pages: the web server takes the connection for a WebSocket.
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        upgrade |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "graphql-ws"}
+        taken = answers(f"{place}/graphql", auth=login, headers=upgrade, stream=True)
+        assert taken.status_code == 101, nginx.logs().decode()
+        taken.close()
+    finally:
+        nginx.remove(force=True)
+
+
+def test_steps_may_be_containers_of_their_own(team: Deployment) -> None:
+    with (team.folder / ".env").open("a") as file:
+        file.write("STEPS=containers\n")
+    team("up", "--detach", "--wait", "--force-recreate")
+    run = launch(team.address, "team", *NGINX)
+    seen: set[str] = set()
+
+    def over() -> bool:
+        seen.update(each for each in team.all_of_ours() if each.startswith("dagster-step-"))
+        return ask(team.address, STATUS, id=run)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED")
+
+    until(over, 300)
+    assert ended(team.address, run, 10) == "SUCCESS" and len(seen) == len(NGINX)
+    until(lambda: not [each for each in team.all_of_ours() if each.startswith("dagster-")], 30)
 
 
 def test_what_was_backed_up_is_brought_back(team: Deployment, tmp_path: Path) -> None:

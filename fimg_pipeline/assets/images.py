@@ -58,6 +58,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                 session.builder.discard(planned)
             else:
                 session.builder.name(planned, outcome.image_id)
+                session.builder.share(planned, outcome.image_id, log)
             what: What = "failed" if failed else "built" if outcome.built else "reused"
             message = failed[0].description or "" if failed else ""
             report(

@@ -40,6 +40,7 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
             outcome = session.builder.make(
                 planned, origin, source.version, context_files(session.settings.home, planned, source), log
             )
+            session.builder.share(planned, outcome.image_id, log)
             what: What = "built" if outcome.built else "reused"
             report(session.settings.home, context.run.run_id, Event("package", package.name, what, outcome.seconds))
             record = session.engine.inspect(outcome.image_id) or {}

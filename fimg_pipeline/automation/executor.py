@@ -1,4 +1,4 @@
-"""How steps are run: a process each, from a server that has everything imported already.
+"""How steps are run: a process each, from a server that has everything imported already; or a container each.
 
 Dagster's default starts an interpreter per step, which costs more than most steps here do when nothing changed.
 """
@@ -6,12 +6,13 @@ Dagster's default starts an interpreter per step, which costs more than most ste
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
 
 from fimg_pipeline.automation.liveness import alive
+from fimg_pipeline.settings import Settings
 
 #: Builds wait for the network about as long as they compute: two steps per core keep both busy.
 MAX_CONCURRENT: Final = max(2, 2 * (os.cpu_count() or 1))
@@ -37,20 +38,23 @@ class ShownAlive(dg.Executor):
             yield from self._executor.execute(plan_context, execution_plan)
 
 
-def _create(init_context: dg.InitExecutorContext) -> dg.Executor:
-    create = dg.multiprocess_executor.executor_creation_fn
+def executor(settings: Settings) -> dg.ExecutorDefinition:
+    """The executor of all jobs."""
+    if settings.steps == "containers":
+        from dagster_docker import docker_executor  # brings the Docker SDK, which else only builds need
+
+        return _shown_alive(docker_executor, {"max_concurrent": MAX_CONCURRENT})
+    preloaded = {"preload_modules": ["fimg_pipeline.automation.preload"]}
+    config = {"max_concurrent": MAX_CONCURRENT, "start_method": {"forkserver": preloaded}}
+    return _shown_alive(dg.multiprocess_executor, config)
+
+
+def _shown_alive(definition: dg.ExecutorDefinition, config: Mapping[str, Any]) -> dg.ExecutorDefinition:
+    create = definition.executor_creation_fn
     assert create is not None
-    return ShownAlive(create(init_context))
-
-
-EXECUTOR: Final = dg.ExecutorDefinition(
-    name="multiprocess",
-    config_schema=dg.multiprocess_executor.config_schema.as_field(),
-    requirements=dg.multiple_process_executor_requirements(),
-    executor_creation_fn=_create,
-).configured(
-    {
-        "max_concurrent": MAX_CONCURRENT,
-        "start_method": {"forkserver": {"preload_modules": ["fimg_pipeline.automation.preload"]}},
-    }
-)
+    return dg.ExecutorDefinition(
+        name=definition.name,
+        config_schema=definition.config_schema.as_field(),
+        requirements=dg.multiple_process_executor_requirements(),
+        executor_creation_fn=lambda init_context: ShownAlive(create(init_context)),
+    ).configured(dict(config))

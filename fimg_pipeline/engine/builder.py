@@ -17,6 +17,7 @@ from fimg_pipeline.engine.context import ContextFile, file_from_disk, tar_stream
 from fimg_pipeline.engine.emulation import ensure_emulation
 from fimg_pipeline.engine.fitness import require_fit
 from fimg_pipeline.engine.secrets import secret_files
+from fimg_pipeline.engine.shared import Shared
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Planned, PlannedImage
 from fimg_pipeline.plan.planner import REFRESHED
@@ -61,7 +62,7 @@ class Builder:
         started = time.monotonic()
         with locked(self.settings.home / "locks" / planned.fingerprint):
             anew = self.settings.no_cache and isinstance(planned, PlannedImage)
-            image_id = None if anew else self._existing(planned)
+            image_id = None if anew else self._existing(planned) or self._shared_with_others(planned, log)
             built = image_id is None
             if image_id is None:
                 require_fit(self.engine)
@@ -75,6 +76,12 @@ class Builder:
         """Gives an image that passed its checks the names people know."""
         for name in planned.names:
             self.engine.tag(image_id, name)
+
+    def share(self, planned: Planned, image_id: str, log: Callable[[str], None]) -> None:
+        """Has other engines find what is finished, where there is a registry for that (``SHARED_REGISTRY``)."""
+        if self.settings.shared_registry is not None:
+            with locked(self.settings.home / "locks" / planned.fingerprint):
+                Shared(self.engine, self.settings, self.settings.shared_registry).put(planned, image_id, log)
 
     def discard(self, planned: PlannedImage) -> None:
         """Forgets an image that failed a check: no later run may take it for finished. Its layers stay cached."""
@@ -94,6 +101,11 @@ class Builder:
         if labels.get(LABEL_FINGERPRINT) != planned.fingerprint or f"{record['Os']}/{record['Architecture']}" != wanted:
             return None
         return str(record["Id"])
+
+    def _shared_with_others(self, planned: Planned, log: Callable[[str], None]) -> str | None:
+        if self.settings.shared_registry is None:
+            return None
+        return Shared(self.engine, self.settings, self.settings.shared_registry).get(planned, log)
 
     def _check_inputs(self, planned: Planned) -> None:
         """The names a recipe gets must stand for exactly what the fingerprint was made of."""

@@ -27,6 +27,8 @@ from typing import IO, Any, Final, NamedTuple
 import docker
 import docker.errors
 import requests.exceptions
+import requests.utils
+from docker.constants import MINIMUM_DOCKER_API_VERSION
 
 from fimg_pipeline.catalog.platforms import Platform, platform_of
 from fimg_pipeline.engine.failures import build_failure, engine_is_gone, engines_own_hint
@@ -48,6 +50,7 @@ LABEL_PYTHON: Final = "io.fimg.base.python"
 _API_TIMEOUT_SECONDS: Final = 120
 _LOCAL: Final = "unix:///var/run/docker.sock"
 _TLS: Final = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+_TLS_HINT: Final = "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to a folder with ca.pem, cert.pem and key.pem"
 #: Less than a privileged container, which an engine that is in a container itself may not be able to give.
 _ADMINISTRATOR: Final[Mapping[str, Any]] = {
     "cap_add": ["SYS_ADMIN", "SYS_PTRACE"],
@@ -79,7 +82,7 @@ class Saving(NamedTuple):
 class Engine:
     """A Docker engine at ``address`` (``unix://``, ``tcp://``, ``ssh://``), or as the environment names it.
 
-    As for Docker's own client ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` are for those by ``tcp://``.
+    ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` are for those by ``tcp://``.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -93,36 +96,57 @@ class Engine:
     @property
     def environment(self) -> dict[str, str]:
         """Of the processes that speak to it."""
-        own = dict(os.environ)
-        if self._given is not None:
-            own["DOCKER_HOST"] = self._given
-            if not self._given.startswith("tcp:"):
-                own = {name: value for name, value in own.items() if name not in _TLS}
-        return own
+        own = {**os.environ, "DOCKER_HOST": self.address}
+        # Nor would docker's client take the socket where they are set and nothing else.
+        return own if self.address.startswith("tcp:") else {k: v for k, v in own.items() if k not in _TLS}
 
     @cached_property
     def sdk(self) -> docker.DockerClient:
         try:
-            # As docker's client does: with the ssh that people have set up.
-            client = docker.from_env(
-                timeout=_API_TIMEOUT_SECONDS,
-                environment=self.environment,
-                use_ssh_client=self.address.startswith("ssh:"),
-            )
-            client.ping()
-        except (ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
+            with contextlib.closing(self._connected(MINIMUM_DOCKER_API_VERSION)) as asking:
+                found: Any = asking.version(api_version=False)
+            return self._connected(str(found["ApiVersion"]))
+        except docker.errors.TLSParameterError as error:
+            raise EngineError(f"the certificates for {self.address} can't be used: {error}", hint=_TLS_HINT) from None
+        except (KeyError, ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
             logins()  # Says so, if it is these that the SDK can't read.
             raise EngineError(f"DOCKER_HOST={self.address} is no address of an engine: {error}") from None
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            if "permission denied" in str(error).lower():
-                raise EngineError(
-                    "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"
-                ) from None
-            raise EngineUnreachableError(
-                f"no Docker engine answers ({self.address})",
-                hint="start it, or let `make setup` install one",
-            ) from None
+            raise self._unreachable(str(error)) from None
+
+    def _connected(self, version: str) -> docker.DockerClient:
+        """A client that speaks ``version`` of the API. Nothing is asked yet."""
+        # As docker's client does: with the ssh that people have set up.
+        client = docker.from_env(
+            version=version,
+            timeout=_API_TIMEOUT_SECONDS,
+            environment=self.environment,
+            use_ssh_client=self.address.startswith("ssh:"),
+        )
+        # Or the CAs that the environment has for everything else would take the place of the engine's own.
+        client.api.trust_env = False
+        client.api.proxies.update(requests.utils.get_environ_proxies(client.api.base_url))
         return client
+
+    def _unreachable(self, told: str) -> EngineError:
+        """Why an engine does not let us in, by what was ``told``, and what to do about it."""
+        if "certificate" in told.lower():
+            return EngineError(f"the engine at {self.address} and we don't trust each other: {told}", hint=_TLS_HINT)
+        if "HTTP request to an HTTPS server" in told:
+            return EngineError(f"the engine at {self.address} speaks TLS alone", hint=_TLS_HINT)
+        if self.address.startswith("ssh:"):
+            return EngineUnreachableError(
+                f"no Docker engine answers ({self.address})",
+                hint=f"`docker --host {self.address} version` has to work without being asked anything",
+            )
+        if "permission denied" in told.lower():
+            return EngineError(
+                "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"
+            )
+        return EngineUnreachableError(
+            f"no Docker engine answers ({self.address})",
+            hint="start it, or let `make setup` install one",
+        )
 
     @cached_property
     def _version(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -116,21 +116,28 @@ def mirror_error(reference: str, mirror: str, problem: PullFailure) -> MirrorErr
     )
 
 
-def pull(engine: Engine, reference: str, platform: Platform, log: Callable[[str], None]) -> Pulled | PullFailure:
+def pull(
+    engine: Engine,
+    reference: str,
+    platform: Platform,
+    log: Callable[[str], None],
+    *,
+    login: Mapping[str, str] | None = None,
+) -> Pulled | PullFailure:
     """Brings ``reference`` (``NAME:TAG`` or ``NAME@sha256:…``) for ``platform`` to the engine, without a name.
 
-    Or says why the registry gives none.
+    Or says why the registry gives none. ``login``, in the SDK's words; default: what ``docker login`` keeps.
     """
     api: Any = engine.sdk.api
     try:
-        found = watched(lambda _: api.inspect_distribution(reference), _ASK_SECONDS)
+        found = watched(lambda _: api.inspect_distribution(reference, auth_config=login), _ASK_SECONDS)
         digest = str(found["Descriptor"]["digest"])
         if not _offers(found, platform):
             return PullFailure(True, f"it doesn't have the image for {platform}")
         repository = reference.partition("@")[0] if "@" in reference else reference.rpartition(":")[0]
         _free_digest(engine, f"{repository}@{digest}", platform)
         log(f"pulling {reference} for {platform} ({digest})")
-        watched(lambda beat: _pull(engine, repository, digest, platform, beat), _SILENCE_SECONDS)
+        watched(lambda beat: _pull(engine, repository, digest, platform, login, beat), _SILENCE_SECONDS)
     except docker.errors.APIError as error:
         return failure(str(error.explanation or error))
     except (TimeoutError, requests.exceptions.Timeout):
@@ -141,11 +148,11 @@ def pull(engine: Engine, reference: str, platform: Platform, log: Callable[[str]
     return Pulled(str(record["Id"]), digest)
 
 
-def digest_of(engine: Engine, reference: str) -> str | PullFailure:
+def digest_of(engine: Engine, reference: str, *, login: Mapping[str, str] | None = None) -> str | PullFailure:
     """The digest of ``reference`` in its registry now, or why that can't be said."""
     api: Any = engine.sdk.api
     try:
-        found = watched(lambda _: api.inspect_distribution(reference), _ASK_SECONDS)
+        found = watched(lambda _: api.inspect_distribution(reference, auth_config=login), _ASK_SECONDS)
         return str(found["Descriptor"]["digest"])
     except docker.errors.APIError as error:
         return failure(str(error.explanation or error))
@@ -200,9 +207,17 @@ def _free_digest(engine: Engine, name: str, platform: Platform) -> None:
         engine.remove(name)
 
 
-def _pull(engine: Engine, repository: str, digest: str, platform: Platform, beat: Callable[[], None]) -> None:
-    events = engine.sdk.api.pull(repository, tag=digest, platform=docker_platform(platform), stream=True, decode=True)
-    for event in events:
+def _pull(
+    engine: Engine,
+    repository: str,
+    digest: str,
+    platform: Platform,
+    login: Mapping[str, str] | None,
+    beat: Callable[[], None],
+) -> None:
+    api: Any = engine.sdk.api
+    given = {"platform": docker_platform(platform), "auth_config": login}
+    for event in api.pull(repository, tag=digest, stream=True, decode=True, **given):
         if "error" in event:
             raise docker.errors.APIError(str(event["error"]))
         beat()

@@ -51,6 +51,10 @@ def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPa
     # Certificates are for those by tcp:// alone, whatever the others are asked by.
     assert away.environment["DOCKER_TLS_VERIFY"] == "1"
     assert "DOCKER_TLS_VERIFY" not in Engine("ssh://me@builder.example").environment
+    # Where nothing is said the client would take another one for them, or because of its context.
+    monkeypatch.delenv("DOCKER_HOST")
+    assert Engine().environment["DOCKER_HOST"] == Engine().address == "unix:///var/run/docker.sock"
+    assert "DOCKER_TLS_VERIFY" not in Engine().environment
     assert away.disk is None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -22,6 +21,7 @@ from fimg_pipeline.engine.bases import ensure_base
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import DEBIAN, load
+from fimg_pipeline_tests.rig.web import free_port
 
 PROJECT = Path(__file__).parents[2]
 #: Debian 12 has Compose 1 alone; this one, of Debian 13, brings all it needs.
@@ -87,6 +87,10 @@ class Deployment:
             "ps", "--all", "--quiet", "--filter", f"ancestor=fimg:{self.name}", "--filter", "label=dagster/run_id"
         )
 
+    def all_of_ours(self) -> list[str]:
+        """The names of all containers of the project's image: services, runs, steps."""
+        return _docker("ps", "--all", "--format={{.Names}}", "--filter", f"ancestor=fimg:{self.name}")
+
     def containers(self) -> list[str]:
         return _docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}")
 
@@ -115,9 +119,7 @@ def deployment(sample: SampleSource, folder: Path, **settings: str) -> Iterator[
     secret = deploy / "secrets/POSTGRES_PASSWORD"
     secret.touch(mode=0o600)
     secret.write_text(uuid.uuid4().hex)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     base = ensure_base(BASES["debian"], Engine().platform, load(), Engine(), log=print)
     mirror = load().apt_mirror
     lines = {

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import io
 import ssl
-import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +15,7 @@ import trustme
 
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.engine.client import Engine
+from fimg_pipeline_tests.rig.archive import archive
 from fimg_pipeline_tests.rig.standins import standin
 
 _READY_SECONDS = 30
@@ -94,7 +93,7 @@ def registry(*, login: tuple[str, str] | None = None, tls: bool = False, disk: s
         tmpfs={"/var/lib/registry": f"size={disk}"} if disk else {},
     )
     try:
-        container.put_archive("/etc/docker/registry", _archive(files))
+        container.put_archive("/etc/docker/registry", archive(files))
         container.start()
         container.reload()
         found: Any = container.ports
@@ -104,16 +103,6 @@ def registry(*, login: tuple[str, str] | None = None, tls: bool = False, disk: s
         yield Registry(f"127.0.0.1:{port}", engine, ca, container)
     finally:
         container.remove(force=True, v=True)
-
-
-def _archive(files: Mapping[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
 
 
 def _wait(port: int, tls: bool) -> None:

@@ -15,12 +15,17 @@ from typing import Any
 from fimg_pipeline_tests.rig.command import Fimg
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def web_ui(fimg: Fimg, *flags: str) -> Iterator[tuple[str, int]]:
     """``fimg ui`` while the block runs; its address and process group."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = fimg.start("ui", "--port", str(port), *flags)
     try:
         yield f"http://127.0.0.1:{port}", process.pid

@@ -1,0 +1,131 @@
+"""A tag's images on two engines: amd64 on this one, arm64 on another, and what they share by a registry."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.engine.bases import ensure_base, wanted_bases
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.sample import commit_change, create_sample
+from fimg_pipeline.settings import load
+from fimg_pipeline.ship.registry import MANIFEST_LIST
+from fimg_pipeline_tests.rig.command import Fimg, environment, switches
+from fimg_pipeline_tests.rig.demo import remove_names
+from fimg_pipeline_tests.rig.elsewhere import Elsewhere, elsewhere
+from fimg_pipeline_tests.rig.registry import Registry, registry
+
+pytestmark = pytest.mark.deployment
+
+BASIC = ("fateflow", "fateboard", "eggroll")
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Registry]:
+    with registry() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def other(hub: Registry, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    """Has the same base images: they are made here from packages, where other machines pull them."""
+    settings = load()
+    bases = [
+        ensure_base(base, platform, settings, engine, log=print).local
+        for base, platform in wanted_bases("arm64", engine.platform)
+    ]
+    with elsewhere(hub, tmp_path_factory.mktemp("keys"), environment()) as started:
+        saved = subprocess.run([engine.cli, "save", *bases], stdout=subprocess.PIPE, check=True)
+        started("load", given=saved.stdout)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def fimg(hub: Registry, other: Elsewhere, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fimg]:
+    """The command whose images for arm64 are built on the other engine."""
+    folder = tmp_path_factory.mktemp("engines")
+    names = {"PREFIX": f"{hub.name}/fate", "SHARED_REGISTRY": f"{hub.name}/build", "TAG": "two", "BASE_TAG": "two"}
+    own = {name: other.environment[name] for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")}
+    settings = {**names, **own, "DOCKER_HOST_ARM64": other.tcp, **switches(Feature.BASIC)}
+    yield Fimg(folder, create_sample(folder / "src"), settings)
+    remove_names(engine, hub.name)
+
+
+def ids(listed: str) -> dict[str, str]:
+    """Of ``docker images``: id by name."""
+    lines = (json.loads(line) for line in listed.splitlines())
+    return {f"{line['Repository']}:{line['Tag']}": line["ID"] for line in lines}
+
+
+LIST = ("images", "--no-trunc", "--format", "{{json .}}")
+
+
+def test_a_tags_images_are_spread_over_both_and_one_tag(
+    fimg: Fimg, other: Elsewhere, engine: Engine, hub: Registry
+) -> None:
+    for platform in ("amd64", "arm64"):
+        fimg.succeeds("build", "all", Platform=platform)
+        fimg.succeeds("push", Platform=platform)
+    here, there = engine.state().by_reference, ids(other(*LIST))
+    for name in BASIC:
+        reference = f"{hub.name}/fate/{name}:two"
+        request = urllib.request.Request(
+            f"http://{hub.name}/v2/fate/{name}/manifests/two", headers={"Accept": MANIFEST_LIST}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            entries = {each["platform"]["architecture"]: each for each in json.load(answer)["manifests"]}
+        built = {"amd64": here[reference].image_id, "arm64": there[reference]}
+        assert engine.inspect(built["arm64"]) is None, "what is for the other engine is only there"
+        assert entries.keys() == built.keys() and here[reference].platform == "amd64"
+        for platform, image_id in built.items():
+            engine.sdk.images.pull(f"{hub.name}/fate/{name}", tag=entries[platform]["digest"])
+            record = engine.inspect(f"{hub.name}/fate/{name}@{entries[platform]['digest']}")
+            assert record is not None and (record["Id"], record["Architecture"]) == (image_id, platform)
+
+
+def test_an_engine_that_lacks_something_has_it_from_the_registry(fimg: Fimg, other: Elsewhere) -> None:
+    before = ids(other(*LIST))
+    ours = [name for name in before if "/base/" not in name]
+    other("rmi", "--force", *ours)
+    fimg.builds()
+    assert "0 built" in fimg.succeeds("build", "all", Platform="arm64")
+    after = ids(other(*LIST))
+    assert {name: after[name] for name in ours} == before and fimg.builds() == []
+
+
+def test_what_stands_on_something_from_the_registry_is_built_on_it(fimg: Fimg, other: Elsewhere) -> None:
+    """Of a new engine only what changed is built."""
+    before = ids(other(*LIST))
+    other("rmi", "--force", *(name for name in before if "/base/" not in name))
+    commit_change(fimg.sample.fate, "python/fate_arch/note.py", "NOTE = 1\n", "A note")
+    output = fimg.succeeds("build", "--image", "fateflow", Platform="arm64")
+    print(output, fimg.builds(), ids(other(*LIST)))
+
+
+def test_the_results_are_those_of_one_engine(fimg: Fimg, other: Elsewhere, hub: Registry, tmp_path: Path) -> None:
+    """Another machine, whose one engine builds for both, has the same fingerprints and gets the same images."""
+    alone = {name: value for name, value in fimg.settings.items() if name != "DOCKER_HOST_ARM64"}
+    one = replace(fimg, folder=tmp_path, settings={**alone, "PREFIX": f"{hub.name}/alone"})
+    plans: list[Any] = [json.loads(each.succeeds("plan", "--json", Platform="arm64"))["images"] for each in (fimg, one)]
+    fingerprints = [{image["name"]: image["fingerprint"] for image in plan} for plan in plans]
+    assert fingerprints[0] == fingerprints[1]
+    assert "0 built" in one.succeeds("build", "all", Platform="arm64") and one.builds() == []
+    here, there = Engine().state().by_reference, ids(other(*LIST))
+    for name in BASIC:
+        assert here[f"{hub.name}/alone/{name}:two"].image_id == there[f"{hub.name}/fate/{name}:two"]
+
+
+def test_it_is_the_same_by_ssh(fimg: Fimg, other: Elsewhere) -> None:
+    path = f"{other.environment['DOCKER_CERT_PATH']}/bin:{fimg.environment['PATH']}"
+    own = {"DOCKER_HOST_ARM64": other.ssh, "Platform": "arm64", "PATH": path}
+    by_ssh = replace(fimg, settings={**fimg.settings, **own})
+    assert "0 built" in by_ssh.succeeds("build", "all")
+    print(by_ssh("doctor", "--json").output)
