@@ -34,6 +34,7 @@ from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.sample import create_sample
 from fimg_pipeline.settings import load
 from fimg_pipeline.ship.folder import BUNDLES
+from fimg_pipeline.source.store import Remotes
 from fimg_pipeline.source.tags import record
 
 TAGS = 200
@@ -84,7 +85,7 @@ def fill(instance: dg.DagsterInstance, fate: Path) -> int:
 
     for platform in PLATFORMS:
         settings = load({"Platform": platform})
-        plan = Pipeline().plan(settings, Pipeline().engine_state(None))
+        plan = Pipeline().plan(settings, Pipeline().engine_state(None), Remotes())
         items = [(SOURCE, ""), *((planned_key(item), item.fingerprint) for item in (*plan.packages, *plan.buildable))]
         carried = {image: plan.image(image).fingerprint for image in plan.bundle}
         pushed[platform] = pushed_fingerprint(carried, settings.prefix)

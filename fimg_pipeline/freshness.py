@@ -20,7 +20,8 @@ from fimg_pipeline.state import locked, write_whole
 class Freshness(BaseModel):
     """What is kept.
 
-    ``refreshed``: tag → :func:`moment` since which it is to be built without a cache. Of external bases, by their local
+    ``refreshed``: tag → :func:`moment` since which it is to be built without a cache; ``due``: likewise, once nothing
+    is under way. Of external bases, by their local
     names: ``newest`` the digest a registry was last seen to have, ``wanted`` the one that builds stand on, ``renewed``
     when they were last pulled or made, or that was last tried in vain.
     """
@@ -28,6 +29,7 @@ class Freshness(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     refreshed: Mapping[str, str] = {}
+    due: Mapping[str, str] = {}
     newest: Mapping[str, str] = {}
     wanted: Mapping[str, str] = {}
     renewed: Mapping[str, str] = {}
@@ -62,9 +64,19 @@ def refresh(home: Path, tags: Mapping[str, str]) -> None:
     _change(home, lambda kept: {"refreshed": {**kept.refreshed, **tags}})
 
 
+def refresh_later(home: Path, tags: Mapping[str, str]) -> None:
+    """Keeps that ``tags`` are to be refreshed, when :func:`refresh_due` is called."""
+    _change(home, lambda kept: {"due": {**kept.due, **tags}})
+
+
+def refresh_due(home: Path) -> None:
+    """Refreshes what is due."""
+    _change(home, lambda kept: {"refreshed": {**kept.refreshed, **kept.due}, "due": {}})
+
+
 def forget(home: Path, tag: str) -> None:
     """Has ``tag`` stand for what it is built from alone again."""
-    _change(home, lambda kept: {"refreshed": _without(kept.refreshed, tag)})
+    _change(home, lambda kept: {"refreshed": _without(kept.refreshed, tag), "due": _without(kept.due, tag)})
 
 
 def seen(home: Path, newest: Mapping[str, str]) -> None:

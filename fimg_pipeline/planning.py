@@ -22,6 +22,7 @@ from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline.source.store import Remotes
 
 
 def current_plan(
@@ -32,7 +33,7 @@ def current_plan(
     names: Sequence[str] = (),
     source_key: str | None = None,
     without_engine: bool = False,
-    patience: float | None = None,
+    remotes: Remotes | None = None,
     state: EngineState | None = None,
 ) -> Plan:
     """The plan for ``settings`` as source and engine are now.
@@ -41,15 +42,15 @@ def current_plan(
 
     ``without_engine``: where no engine answers, plan as if one were there and empty, and say so.
 
-    ``patience``: so long (seconds) repositories that have to be fetched are waited for, where no ``source_key`` is;
-    ``state``: what the engine holds, where that was just asked.
+    ``remotes``: by whoever only looks, where no ``source_key`` is; ``state``: what the engine holds, where that was
+    just asked.
     """
     selection = select(settings.features, verb, names)
     # Before source and engine are asked: nothing they say would change it.
     require_buildable(names, settings.platform)
     packages = needed_packages(selection, settings.platform)
     source = (
-        resolve(settings, packages, patience=patience)
+        resolve(settings, packages, remotes=remotes)
         if source_key is None
         else resolve_once(settings, packages, source_key)
     )

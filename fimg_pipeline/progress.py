@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -92,13 +92,26 @@ class Outcomes:
         return self.events.get(("package" if isinstance(item, PlannedPackage) else "image", item.name))
 
 
-def outcomes(home: Path, run_id: str) -> Outcomes:
-    """What became of a run's images and packages so far."""
+def outcomes(home: Path, run_id: str, *, failed: bool = False) -> Outcomes:
+    """What became of a run's images and packages so far.
+
+    ``failed``: the run is over, and did; what it had begun, and does not say how that ended, was killed.
+    """
     found = Outcomes(run_id)
     for event in Follower(home, run_id).new():
         if event.what != "working":
             found.add(event)
+    if failed:
+        for key, event in found.events.items():
+            if event.what == "started":
+                found.events[key] = replace(event, what="failed", message="its process was killed")
     return found
+
+
+def first_line(message: str) -> str:
+    """The first line with something in it, without what would steer a terminal."""
+    lines = ("".join(letter for letter in line if letter.isprintable()).strip() for line in message.splitlines())
+    return next((line for line in lines if line), "no reason was given")
 
 
 def log_path(home: Path, run_id: str, name: str) -> Path:

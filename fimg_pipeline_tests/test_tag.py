@@ -54,6 +54,29 @@ def test_tags_come_and_go(fimg: Fimg) -> None:
     assert "nightly" not in fimg.succeeds("tag", "list")
 
 
+def test_what_stays_is_kept_by_its_whole_name(fimg: Fimg) -> None:
+    commit = git(fimg.sample.fate, "rev-parse", "HEAD")
+    for ref in (commit[:10], commit.upper(), commit):
+        assert f"{commit} (fixed)" in fimg.succeeds("tag", "add", "mine", "--ref", ref)
+    for ref in ("refs/tags/v1.11.2", "tags/v1.11.2", "v1.11.2"):
+        assert "v1.11.2 (fixed)" in fimg.succeeds("tag", "add", "mine", "--ref", ref)
+    changed = fimg.succeeds("tag", "add", "mine", "--ref", "develop")
+    assert "develop (followed)" in changed and "mine stood for v1.11.2 until now" in changed
+
+
+def test_a_tag_that_is_being_built_stays(fimg: Fimg) -> None:
+    fimg.succeeds("tag", "add", "mine")
+    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
+        job = dg.JobDefinition(name="build", graph_def=dg.GraphDefinition(name="build"))
+        run = instance.create_run_for_job(job, tags={"dagster/partition": "amd64|mine"})
+    result = fimg("tag", "remove", "mine")
+    assert result.status == 1 and f"a run for mine is waiting or under way ({run.run_id[:8]})" in result.output
+    assert "mine" in partitions(fimg)
+    with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
+        instance.report_run_canceled(run)
+    fimg.succeeds("tag", "remove", "mine")
+
+
 def test_what_is_built_under_a_tag_is_what_it_stands_for(fimg: Fimg) -> None:
     fimg.succeeds("tag", "add", "nightly", "--ref", "origin/develop")
     commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")

@@ -11,16 +11,17 @@ from pydantic import Field
 
 from fimg_pipeline.engine.bases import newest
 from fimg_pipeline.engine.builder import Builder
-from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.engine.hub import PullFailure
+from fimg_pipeline.engine.client import Engine, EngineUnreachableError
+from fimg_pipeline.engine.hub import PullFailure, watched
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
-from fimg_pipeline.source.resolve import absent_refs, fixed_commits, origin_tags, releases
+from fimg_pipeline.source.resolve import absent_refs, fate_location, fixed_commits, origin_tags, releases
+from fimg_pipeline.source.store import Remotes
 
-#: So long (seconds) whoever only looks waits for a repository elsewhere: a sensor has to answer within a minute.
-_PATIENCE: Final = 10.0
+#: So long (seconds) whoever only looks waits for an engine: a sensor has to answer within a minute.
+_PATIENCE: Final = 15.0
 #: Tag of a run: the one platform its job selects images for.
 TAG_PLATFORM: Final = "fimg/platform"
 
@@ -81,21 +82,27 @@ class Pipeline(dg.ConfigurableResource):
         """The settings with those ``chosen`` by their variables' names."""
         return load({**self.overrides, **chosen})
 
-    def plan(self, settings: Settings, state: EngineState) -> Plan:
+    def plan(self, settings: Settings, state: EngineState, remotes: Remotes) -> Plan:
         """What the switches select, from the source as it is now and an engine that holds what ``state`` says."""
-        return current_plan(settings, Engine(settings.engine_address), patience=_PATIENCE, state=state)
+        return current_plan(settings, Engine(settings.engine_address), remotes=remotes, state=state)
 
     def engine_state(self, address: str | None) -> EngineState:
         """What the engine at ``address``, or as the environment names it, holds now."""
-        return Engine(address).state()
+        engine = Engine(address)
+        try:
+            return watched(lambda _: engine.state(), _PATIENCE)
+        except TimeoutError:
+            raise EngineUnreachableError(
+                f"the Docker engine ({engine.address}) did not say within {_PATIENCE:.0f} s what it holds"
+            ) from None
 
     def absent_refs(self, settings: Settings, refs: Iterable[str]) -> list[str]:
         """Those of ``refs`` that FATE_DIR has no commit by."""
         return absent_refs(settings, refs)
 
-    def origin_tags(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
+    def origin_tags(self, settings: Settings, refs: Iterable[str], remotes: Remotes) -> Mapping[str, str]:
         """Those of ``refs`` that are tags where FATE_DIR was cloned from, and the commits they are."""
-        return origin_tags(settings, refs, patience=_PATIENCE)
+        return origin_tags(settings, refs, remotes)
 
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         """What registries have of the external bases now: reference → digest, or why that can't be said."""
@@ -103,7 +110,11 @@ class Pipeline(dg.ConfigurableResource):
 
     def releases(self, settings: Settings) -> Mapping[str, str]:
         """FATE's releases, wherever FATE_DIR is from: version → git tag."""
-        return releases(settings, patience=_PATIENCE)
+        return releases(settings, Remotes())
+
+    def fate_location(self, settings: Settings) -> str:
+        """Where FATE_DIR is from."""
+        return fate_location(settings)
 
     def fixed_commits(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
         """Of ``refs`` those that don't move, as far as FATE_DIR has them, and the commits they are."""

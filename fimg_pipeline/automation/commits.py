@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import dagster as dg
@@ -24,6 +25,11 @@ from fimg_pipeline.settings import Settings
 _MEMORY: Final = Memory()
 #: How everything stood when it was last looked at, by tag and platform.
 _STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
+
+#: Since when (seconds since 1970) nothing can be said of them, for a reason that should pass by itself.
+_SINCE: Final[dict[tuple[str, str], float]] = {}
+#: So long (seconds) that is left to itself: a night's maintenance tells nobody.
+_LONG: Final = 3 * 3600.0
 
 
 @dg.sensor(
@@ -46,7 +52,8 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
 
     def looks_at(platforms: Sequence[Watched]) -> list[Look]:
         found = [look(instance, each, now) for each in platforms]
-        _STATUSES.update({(each.tag, each.platform): status(instance, each) for each in platforms})
+        for each in platforms:
+            _STATUSES[each.tag, each.platform] = _lasting(status(instance, each), now)
         return found
 
     looks, left = in_time(watched, looks_at)
@@ -64,6 +71,16 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
         asset_events=_overview(instance, settings),
         cursor=left,
     )
+
+
+def _lasting(found: PartitionStatus, now: float) -> PartitionStatus:
+    """A status whose problem is none that passes by itself, if it has not for hours: people are to hear of it."""
+    where = (found.tag, found.platform)
+    if not found.passing:
+        _SINCE.pop(where, None)
+        return found
+    long = now - _SINCE.setdefault(where, now) > _LONG
+    return replace(found, passing=False) if long else found
 
 
 def _overview(instance: dg.DagsterInstance, settings: Settings) -> list[dg.AssetMaterialization]:

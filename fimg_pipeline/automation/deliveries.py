@@ -17,7 +17,7 @@ from fimg_pipeline.assets.bundles import bundled_fingerprint
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
+from fimg_pipeline.assets.publishing import listed_fingerprint, published, pushed_fingerprint
 from fimg_pipeline.assets.registration import configured_for, registered_fingerprint
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
 from fimg_pipeline.automation.ledger import Ledger
@@ -165,20 +165,13 @@ def _of_tag(
         return Delivery(f"{where}wait for {', '.join(lacking)} to be pushed")
     if under_way:
         return Delivery(f"{where}a run is under way")
-    # Also of platforms that nobody watches here: what was pushed of them is on the lists, and what was built has to be.
-    by_platform = {platform: ledger.records(str(partition_key(platform, first.tag))) for platform in PLATFORMS}
-    unpushed = [
-        platform
-        for platform, found in by_platform.items()
-        if _PUSHED not in found and any(name in found for name in first.published)
-    ]
-    if unpushed:
-        return Delivery(f"{where}wait for {', '.join(unpushed)}, which was built and not pushed: `fimg push`")
-    pushed = {platform: found[_PUSHED].fingerprint for platform, found in by_platform.items() if _PUSHED in found}
-    item, records = Item(_LISTED, listed_fingerprint(pushed)), ledger.records(first.tag)
+    item, records = _lists(ledger, first.tag), ledger.records(first.tag)
     if is_made(item, records):
         return Delivery(f"{where}in the registry")
     try:
+        # Also of platforms that nobody watches here: what was pushed of them is on the lists, what was built has to be.
+        if waiting := published(instance, first.settings.prefix, first.tag).waiting:
+            return Delivery(f"{where}wait for `fimg push`: {'; '.join(waiting)}")
         tried = attempts(instance, first, [item], now, partition=first.tag, records=records)
         decision = decide([item], records, tried, now)
         if not decision.wanted:
@@ -187,6 +180,19 @@ def _of_tag(
         return Delivery(f"{where}to be made", (asked,))
     except FimgError as error:
         return Delivery(f"{where}can't be made: {error.message}")
+
+
+def _lists(ledger: Ledger, tag: str) -> Item:
+    """The lists of a tag over all platforms of which something was pushed."""
+    by_platform = {platform: ledger.records(str(partition_key(platform, tag))) for platform in PLATFORMS}
+    pushed = {platform: found[_PUSHED].fingerprint for platform, found in by_platform.items() if _PUSHED in found}
+    return Item(_LISTED, listed_fingerprint(pushed))
+
+
+def lists_are_made(ledger: Ledger, platforms: Sequence[Watched]) -> bool:
+    """Whether the lists of a tag are of what there is now, all of it pushed."""
+    tag = platforms[0].tag
+    return all(map(_is_pushed, platforms)) and is_made(_lists(ledger, tag), ledger.records(tag))
 
 
 def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:

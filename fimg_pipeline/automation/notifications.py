@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
-from fimg_pipeline.automation.deliveries import is_made, items
+from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import problems
@@ -25,7 +25,7 @@ from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, 
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
-from fimg_pipeline.progress import Event, outcomes
+from fimg_pipeline.progress import Event, first_line, outcomes
 from fimg_pipeline.settings import Settings
 
 #: What has been read of the instance stays with the process: another one reads it again.
@@ -66,10 +66,15 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
     broken = _still_wanted(state.broken, settings)
     runs = [_counted(run, settings) for run in runs]
     stuck = problems(context.instance)
-    runs += [_stuck(where, why) for where, why in stuck.items() if where not in broken]
+    runs += [
+        _stuck(where, why)
+        for where, why in (stuck or {}).items()
+        if where not in broken and _is_watched(where, settings)
+    ]
     settled = _settled(context.instance, pipeline, broken) if broken else {}
     for where, each in broken.items():
-        if _UNKNOWN in each.failed and where not in stuck:
+        # Where nothing is on record of how all stands, nobody knows.
+        if _UNKNOWN in each.failed and stuck is not None and where not in stuck:
             settled[where] = [*settled.get(where, ()), _UNKNOWN]
     broken, messages = after(broken, runs, settings.ui_url, settled)
     until = time.monotonic() + _SENDING
@@ -120,13 +125,14 @@ def _ended_since(instance: dg.DagsterInstance, settings: Settings, seen: float) 
 
 
 def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
-    events = outcomes(settings.home, run.run_id).events.values()
+    did_fail = run.status is dg.DagsterRunStatus.FAILURE
+    events = outcomes(settings.home, run.run_id, failed=did_fail).events.values()
     failed = [event for event in events if event.what == "failed"]
     return Finished(
         run_id=run.run_id,
         partition=run.tags["dagster/partition"],
         job=run.job_name,
-        failed={_name(event): next(iter(event.message.splitlines()), "no reason was given") for event in failed},
+        failed={_name(event): first_line(event.message) for event in failed},
         made=frozenset(_name(event) for event in events if event.what in ("built", "reused")),
         succeeded=run.status is dg.DagsterRunStatus.SUCCESS,
         commit=run.tags.get("fimg/commit", ""),
@@ -136,8 +142,7 @@ def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
 
 def _stuck(partition: str, why: str) -> Finished:
     """That nothing of a partition can be built, as people are told of a run."""
-    first = next(iter(why.splitlines()), "no reason was given")
-    return Finished("", partition, "", {_UNKNOWN: first}, frozenset(), succeeded=False)
+    return Finished("", partition, "", {_UNKNOWN: first_line(why)}, frozenset(), succeeded=False)
 
 
 def _name(event: Event) -> str:
@@ -164,17 +169,26 @@ def _counted(run: Finished, settings: Settings) -> Finished:
     return replace(run, failed=failed, succeeded=run.succeeded or not told)
 
 
+def _is_watched(partition: str, settings: Settings) -> bool:
+    """Whether it is of a tag that is watched, for a platform that is, or for all."""
+    platform, _, tag = partition.rpartition("|")
+    return tag in tags(settings) and platform in ("", *settings.watched_platforms)
+
+
 def _asked_for(partition: str, failed: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Of what failed in a partition what the sensors and schedules ask for, as things are set now."""
-    if partition.rpartition("|")[2] not in tags(settings):
+    if not _is_watched(partition, settings):
         return {}
     images = {each.name for each in select(settings.features)}
+    packages = {f"package {name}" for each in images for name in IMAGES[each].recipe.packages}
     carried = {kind for step, kinds in _CARRIED.items() if step in settings.deliveries for kind in kinds}
     others = {kind for kinds in _CARRIED.values() for kind in kinds} - carried
     return {
         name: why
         for name, why in failed.items()
-        if not name.startswith(tuple(others)) and (name not in IMAGES or name in images)
+        if not name.startswith(tuple(others))
+        and (name not in IMAGES or name in images)
+        and (not name.startswith("package ") or name in packages)
     }
 
 
@@ -183,6 +197,9 @@ def _settled(instance: dg.DagsterInstance, pipeline: Pipeline, broken: Mapping[s
 
     def looks_at(platforms: Sequence[Watched]) -> list[tuple[str, list[str]]]:
         found = []
+        tag = platforms[0].tag
+        if tag in broken and lists_are_made(_MEMORY.ledger, platforms):
+            found.append((tag, list(broken[tag].failed)))
         for watched in platforms:
             where = watched.partition
             if where in broken and watched.run is None and not watched.problem:

@@ -54,11 +54,14 @@ def written(instance: dg.DagsterInstance) -> str | None:
     return None if made is None else (made.tags or {}).get(FINGERPRINT)
 
 
-def problems(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Why nothing could be said of partitions when it was last looked, as far as that does not pass by itself."""
+def problems(instance: dg.DagsterInstance) -> dict[str, str] | None:
+    """Why nothing could be said of partitions when it was last looked, as far as that does not pass by itself.
+
+    ``None``: nobody has looked.
+    """
     made = _last(instance)
     value = None if made is None else made.metadata.get(PROBLEMS)
-    return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
+    return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else None  # type: ignore[arg-type]
 
 
 def _last(instance: dg.DagsterInstance) -> dg.AssetMaterialization | None:

@@ -25,9 +25,10 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
         found = pipeline.releases(settings)
     except FimgError as error:
         return dg.SkipReason(f"FATE's releases can't be looked at: {error.message}")
-    known = releases.known(settings.home)
+    fate = pipeline.fate_location(settings)
+    known = releases.known(settings.home, fate)
     if known is None:
-        releases.keep(settings.home, found)
+        releases.keep(settings.home, fate, found)
         return dg.SkipReason(f"{len(found)} releases are there already; those that come are added from now on")
     new = sorted(set(found) - known, key=Version)
     wanted = [version for version in new if version in settings.releases]
@@ -35,7 +36,7 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
         # What a person said it stands for it does.
         if release_tag(version) not in recorded(settings.home):
             record(settings.home, release_tag(version), found[version])
-    releases.keep(settings.home, wanted)
+    releases.keep(settings.home, fate, wanted)
     # They are not known yet: RELEASES may come to take them in.
     others = [version for version in new if version not in wanted]
     left = f"; RELEASES={settings.releases} leaves out {', '.join(others)}" if others else ""

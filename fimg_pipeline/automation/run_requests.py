@@ -13,7 +13,7 @@ import dagster as dg
 
 from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
-from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, stale
+from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, made_otherwise, stale
 from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
@@ -117,26 +117,35 @@ def attempts(
         return []
     known = watched.records if records is None else records
     since = min(counts_from(item, known.get(item.name), now) for item in items)
+    found = _attempts_since(instance, watched, partition or watched.partition, since)
+    if since and any(made_otherwise(item, known.get(item.name), found) for item in items):
+        found = _attempts_since(instance, watched, partition or watched.partition, 0.0)
+    return found
+
+
+def _attempts_since(instance: dg.DagsterInstance, watched: Watched, partition: str, since: float) -> list[Attempt]:
     found = []
-    for record in finished(instance, partition or watched.partition, since):
+    for record in finished(instance, partition, since):
         run = record.dagster_run
         key = run.tags.get(REQUEST)
         if key:
             ended = record.end_time or record.update_timestamp.timestamp()
+            began = record.start_time or record.create_timestamp.timestamp()
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
             wanted = _wanted(watched.settings, key)
-            came_to = _left if cancelled else _tried
-            found.append(Attempt(came_to(watched, run.run_id, wanted), ended, cancelled))
+            came_to = _left(watched, run.run_id, wanted) if cancelled else _tried(watched, run, wanted)
+            found.append(Attempt(came_to, ended, cancelled, began))
     return found
 
 
-def _tried(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
+def _tried(watched: Watched, run: dg.DagsterRun, wanted: Mapping[str, str]) -> Mapping[str, str]:
     """Of what a run was to make what it came to: not what stood on something that failed, and was never begun.
 
-    Of a run that no step of failed (its process was killed, it never began) that is all of it; and where the source
+    Of a run that no step of failed (it was killed between two, it never began) that is all of it; and where the source
     could not be had.
     """
-    events = outcomes(watched.settings.home, run_id).events.values()
+    did_fail = run.status is dg.DagsterRunStatus.FAILURE
+    events = outcomes(watched.settings.home, run.run_id, failed=did_fail).events.values()
     failed = {"/".join((event.kind, event.name)) for event in events if event.what == "failed"}
     if not failed or "source/source" in failed:
         return wanted

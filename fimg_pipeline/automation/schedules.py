@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import dagster as dg
@@ -19,7 +19,7 @@ from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, 
 from fimg_pipeline.settings import Settings
 
 #: So long (seconds) a schedule looks at tags; Dagster waits a minute for it.
-_LOOKING: Final = 40.0
+_LOOKING: Final = 30.0
 
 
 def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
@@ -38,9 +38,11 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def nightly(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         now = pipeline.settings()
         # What runs stand on is not changed below them: another night takes it.
-        if now.base_updates == "nightly" and not unfinished(context.instance):
-            freshness.accept(now.home)
-        return _asked(context, pipeline)
+        if not unfinished(context.instance):
+            freshness.refresh_due(now.home)
+            if now.base_updates == "nightly":
+                freshness.accept(now.home)
+        return _asked(context, _followed(context, pipeline))
 
     @dg.schedule(
         name="refresh",
@@ -55,14 +57,13 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         since = freshness.moment(context.scheduled_execution_time)
         # Of a release that can't be looked at nobody knows that it is one.
         followed = [of_tag for of_tag in _followed(context, pipeline) if of_tag[0].problem is None]
-        # Nor is what a run makes changed under it.
-        busy = [of_tag[0].tag for of_tag in followed if any(each.run is not None for each in of_tag)]
-        freshness.refresh(
-            pipeline.settings().home, {of_tag[0].tag: since for of_tag in followed if of_tag[0].tag not in busy}
-        )
-        for tag in busy:
-            context.log.warning(f"{tag} is not refreshed this week: a run for it is under way")
-        return _asked(context, pipeline)
+        wanted = {of_tag[0].tag: since for of_tag in followed}
+        # Nor is what runs stand on changed below them: all tags share their base images.
+        if unfinished(context.instance):
+            freshness.refresh_later(pipeline.settings().home, wanted)
+            return dg.SkipReason("runs are under way: the next night without any refreshes these tags")
+        freshness.refresh(pipeline.settings().home, wanted)
+        return _asked(context, followed)
 
     @dg.schedule(
         name="prune",
@@ -91,11 +92,13 @@ def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> Iter
             yield platforms
 
 
-def _asked(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
+def _asked(
+    context: dg.ScheduleEvaluationContext, watched: Iterable[list[Watched]]
+) -> list[dg.RunRequest] | dg.SkipReason:
     """The runs that are needed, of which a schedule asks for each once."""
     night, now = context.scheduled_execution_time.strftime("%Y-%m-%d"), time.time()
     looks, left = in_time(
-        _followed(context, pipeline),
+        watched,
         lambda platforms: [look(context.instance, each, now, night=night) for each in platforms],
         _LOOKING,
     )

@@ -6,6 +6,7 @@ looked. Whatever is lost in between (a tick, a cursor, a run), the next look com
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,7 +35,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run that is over, however: what it was to make (name of the asset → fingerprint), and when it ended.
+    """A run that is over, however: what it was to make (name of the asset → fingerprint), and when it ended and began.
 
     ``cancelled``: a person ended it.
     """
@@ -42,6 +43,14 @@ class Attempt:
     wanted: Mapping[str, str]
     ended: float
     cancelled: bool = False
+    began: float = math.inf
+
+    def made(self, item: Item, record: Record | None) -> bool:
+        """Whether it was to make ``item``, and what is on record was made in it."""
+        return record is not None and self.wanted.get(item.name) == item.fingerprint and self._holds(record.at)
+
+    def _holds(self, moment: float) -> bool:
+        return self.began <= moment <= self.ended
 
 
 @dataclass(frozen=True)
@@ -104,15 +113,7 @@ def decide(
     """
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
-    tried = {
-        item.name: [
-            attempt
-            for attempt in attempts
-            if attempt.ended > counts_from(item, records.get(item.name), now)
-            and attempt.wanted.get(item.name) == item.fingerprint
-        ]
-        for item in items
-    }
+    tried = {item.name: _tries(item, records.get(item.name), attempts, now) for item in items}
     needed = _needed_by_what_is_new(items, tried, now, once_more)
     for item in items:
         tries = tried[item.name]
@@ -145,6 +146,26 @@ def _needed_by_what_is_new(
         if item.name in needed or not (tried[item.name] or item.name in held):
             needed |= set(item.needs)
     return needed
+
+
+def _tries(item: Item, record: Record | None, attempts: Sequence[Attempt], now: float) -> list[Attempt]:
+    """The attempts that count for an item, the latest first."""
+    since = counts_from(item, record, now)
+    if made_otherwise(item, record, attempts):
+        since = 0.0
+    return [
+        attempt for attempt in attempts if attempt.ended > since and attempt.wanted.get(item.name) == item.fingerprint
+    ]
+
+
+def made_otherwise(item: Item, record: Record | None, attempts: Sequence[Attempt]) -> bool:
+    """Whether what is on record was made by a run that was to make ``item``, and came out as something else.
+
+    Where runs see other recipes or settings than who asks for them, say: without end, if such tries did not count.
+    """
+    if record is None or record.fingerprint == item.fingerprint:
+        return False
+    return any(attempt.made(item, record) for attempt in attempts)
 
 
 def counts_from(item: Item, record: Record | None, now: float) -> float:

@@ -26,7 +26,7 @@ from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan, PlannedImage, Status
 from fimg_pipeline.plan.selection import select
-from fimg_pipeline.progress import Event, Outcomes, outcomes
+from fimg_pipeline.progress import Event, Outcomes, first_line, outcomes
 
 #: Of an image of a release, which is built once.
 _GONE: Final = "it was built, and is gone from the engine: build it by hand to have it again"
@@ -120,7 +120,7 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
         partition,
         images=image_states(plan, records, over, under_way),
         commit=plan.source.fate.commit,
-        problem=f"its source: {_first_line(source[0].message)}" if source and source[0].what == "failed" else "",
+        problem=f"its source: {first_line(source[0].message)}" if source and source[0].what == "failed" else "",
     )
 
 
@@ -137,9 +137,9 @@ def _to_be_made(watched: Watched, run: dg.DagsterRun) -> frozenset[str]:
 
 def _ended(watched: Watched, run: dg.DagsterRun) -> Outcomes:
     """What became of what a run was to make; of one that failed without a step of it saying so, that it did."""
-    found = outcomes(watched.settings.home, run.run_id)
-    silent = not any(event.what == "failed" for event in found.events.values())
-    if run.status is dg.DagsterRunStatus.FAILURE and silent:
+    did_fail = run.status is dg.DagsterRunStatus.FAILURE
+    found = outcomes(watched.settings.home, run.run_id, failed=did_fail)
+    if did_fail and not any(event.what == "failed" for event in found.events.values()):
         for name in _to_be_made(watched, run):
             kind, _, item = name.rpartition("/")
             if kind in ("", "package"):
@@ -212,7 +212,7 @@ def _failure(image: PlannedImage, tried: Sequence[Outcomes]) -> tuple[str, str] 
     for key, told in ((("image", image.name), ""), *packages):
         last = _last(key, tried)
         if last is not None and last[0].what == "failed":
-            return told + _first_line(last[0].message), last[1]
+            return told + first_line(last[0].message), last[1]
     return None
 
 
@@ -220,10 +220,6 @@ def _last(key: tuple[str, str], tried: Sequence[Outcomes]) -> tuple[Event, str] 
     """What it came to when it was last tried, and in which run."""
     found = ((event, run.run_id or "") for run in tried if _is_over(event := run.events.get(key)) and event is not None)
     return next(found, None)
-
-
-def _first_line(message: str) -> str:
-    return next((line for line in message.splitlines() if line.strip()), "no reason was given")
 
 
 def _why(image: PlannedImage, record: Record | None) -> str:

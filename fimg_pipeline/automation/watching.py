@@ -8,7 +8,6 @@ bases that change later don't reach a release unless somebody asks for it.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -26,14 +25,15 @@ from fimg_pipeline.automation.stale import Record
 from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
+from fimg_pipeline.dockerfiles import read_again
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship.folder import BUNDLES
-from fimg_pipeline.source.git import AwayError
 from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.refs import ORIGIN
+from fimg_pipeline.source.store import Remotes
 from fimg_pipeline.source.tags import recorded, ref_of
 
 #: All that is looked at of an instance.
@@ -60,9 +60,8 @@ _UNFINISHED: Final = [
 _LOOKING: Final = 5.0
 #: So many runs of a partition are looked at, if it had that many since whatever is asked about.
 _LOOKED_BACK: Final = 1000
-#: So long (seconds) an origin is not asked again where a tag of it is, and whoever did not answer is not asked at all.
+#: So long (seconds) an origin is not asked again where a tag of it is.
 _ASKED_AGAIN: Final = 600.0
-_AWAY: Final = 300.0
 
 T = TypeVar("T")
 
@@ -73,9 +72,6 @@ class Watched:
 
     ``records`` by the asset's key as text; ``engine`` tells what that holds; ``fixed`` the commit of a tag that does
     not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at.
-
-    ``trouble``: why there is no plan, which all of a tag's platforms with one engine share; ``away``: which repository
-    does not answer, of :class:`Memory`. Whoever does not answer is asked once.
     """
 
     platform: Platform
@@ -84,11 +80,10 @@ class Watched:
     records: Mapping[str, Record]
     pipeline: Pipeline
     engine: Callable[[], EngineState]
+    remotes: Remotes
     run: dg.DagsterRun | None = None
     fixed: str | None = None
     problem: FimgError | None = None
-    trouble: list[FimgError] = field(default_factory=list)
-    away: list[tuple[float, FimgError]] = field(default_factory=list)
 
     @property
     def partition(self) -> str:
@@ -136,19 +131,8 @@ class Watched:
 
         That all is to be built anew whenever somebody asks (``--no-cache``) says nothing of what is stale.
         """
-        if self.trouble:
-            raise self.trouble[0]
-        if self.away:
-            raise self.away[0][1]
         options = tuple(option for option in self.settings.docker_options if option != "--no-cache")
-        try:
-            return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine())
-        except AwayError as error:
-            self.away.append((time.monotonic(), error))
-            raise
-        except FimgError as error:
-            self.trouble.append(error)
-            raise
+        return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine(), self.remotes)
 
 
 def tags(settings: Settings) -> list[str]:
@@ -161,18 +145,12 @@ class Memory:
     """What a process remembers between two looks, to be quicker: all of it can be had anew.
 
     ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has, and when it was asked: a tag can be
-    moved, too. ``away``: of what only the origin has (``True``), and of all else, which repository did not answer, and
-    when: others that need it don't wait for it as well.
+    moved, too.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     fixed: dict[tuple[Path, str], tuple[str, float]] = field(default_factory=dict)
-    away: dict[bool, list[tuple[float, FimgError]]] = field(default_factory=lambda: {False: [], True: []})
-
-    def forget(self) -> None:
-        """Has repositories that did not answer be asked again after a while."""
-        for found in self.away.values():
-            found[:] = [each for each in found if time.monotonic() - each[0] < _AWAY]
+    remotes: Remotes = field(default_factory=Remotes)
 
 
 def survey(
@@ -192,14 +170,14 @@ def survey(
     start = names.index(first) if first in names else 0
     names = names[start:] + names[:start]
     refs = {tag: ref_of(configured.home, tag) for tag in names}
-    memory.forget()
+    read_again()
+    memory.remotes.anew()
     at = _fixed(pipeline, configured, refs.values(), memory)
     memory.ledger.read(instance, KEYS)
     under_way = unfinished(instance)
     engine = _asked_once(pipeline.engine_state)
     for tag in names:
         ref = refs[tag] or ""
-        trouble: defaultdict[str | None, list[FimgError]] = defaultdict(list)
         yield [
             Watched(
                 platform,
@@ -208,11 +186,10 @@ def survey(
                 memory.ledger.records(partition),
                 pipeline,
                 partial(engine, settings.engine_address),
+                memory.remotes,
                 under_way.get(partition),
                 at.fixed.get(ref),
-                at.problems.get(ref),
-                trouble[settings.engine_address],
-                memory.away[ref.startswith(ORIGIN) or ref in at.absent],
+                at.problem or at.problems.get(ref),
             )
             for platform in platforms
             for settings in [pipeline.settings(TAG=tag, Platform=platform)]
@@ -277,33 +254,32 @@ def finished(instance: dg.DagsterInstance, partition: str, since: float) -> list
 
 @dataclass(frozen=True)
 class _Refs:
-    """What refs come to: commits of those that don't move, of which nothing can be said and why, which are ``absent``
-    from FATE_DIR.
+    """What refs come to: commits of those that don't move, and of which nothing can be said and why.
+
+    ``problem``: why nothing can be said of any, if so.
     """
 
     fixed: Mapping[str, str]
     problems: Mapping[str, FimgError]
-    absent: frozenset[str]
+    problem: FimgError | None = None
 
 
 def _fixed(pipeline: Pipeline, settings: Settings, refs: Iterable[str | None], memory: Memory) -> _Refs:
     """Tags and commits in FATE_DIR, and tags that only its origin has: that is asked for all of them at once."""
     asked = [ref for ref in dict.fromkeys(refs) if ref and not ref.startswith(ORIGIN)]
-    fixed = dict(pipeline.fixed_commits(settings, asked))
-    absent = pipeline.absent_refs(settings, [ref for ref in asked if ref not in fixed])
+    try:
+        fixed = dict(pipeline.fixed_commits(settings, asked))
+        absent = pipeline.absent_refs(settings, [ref for ref in asked if ref not in fixed])
+    except FimgError as error:
+        return _Refs({}, {}, error)
     now = time.monotonic()
     known = {ref: memory.fixed[settings.fate_dir, ref] for ref in absent if (settings.fate_dir, ref) in memory.fixed}
     due = [ref for ref in absent if ref not in known or now - known[ref][1] > _ASKED_AGAIN]
     problems: dict[str, FimgError] = {}
     if due:
-        away = memory.away[True]
         try:
-            if away:
-                raise away[0][1]
-            found = pipeline.origin_tags(settings, due)
+            found = pipeline.origin_tags(settings, due, memory.remotes)
         except FimgError as error:
-            if isinstance(error, AwayError) and not away:
-                away.append((now, error))
             problems = {ref: error for ref in due if ref not in known}
         else:
             known |= {ref: (commit, now) for ref, commit in found.items()}
@@ -314,4 +290,4 @@ def _fixed(pipeline: Pipeline, settings: Settings, refs: Iterable[str | None], m
                 if ref not in found
             }
     fixed |= {ref: commit for ref, (commit, _) in known.items()}
-    return _Refs(fixed, problems, frozenset(absent))
+    return _Refs(fixed, problems)

@@ -5,36 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fimg_pipeline import freshness
 from fimg_pipeline.assets.partitions import add_tag, known_tags, remove_tag
+from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.automation.watching import unfinished_runs
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.resolve import Standing, standing
+from fimg_pipeline.source.store import Remotes
 from fimg_pipeline.source.tags import forget, record, recorded, ref_by_name, ref_of
 
 
 @dataclass(frozen=True)
 class Known:
-    """A tag, the ref it stands for (``None``: FATE_DIR as it stands), and where that is, or why it is nowhere."""
+    """A tag, the ref it stands for (``None``: FATE_DIR as it stands), and where that is, or why it is nowhere.
+
+    ``before``: in words, what it stood for until now, if that was something else.
+    """
 
     tag: str
     ref: str | None
     at: Standing | FimgError
+    before: str = ""
 
 
 def add(settings: Settings, tag: str, ref: str | None) -> Known:
     """Has ``tag`` stand for ``ref`` and makes it a partition; :class:`FimgError` where there is no such ref."""
     meant = ref or ref_by_name(tag)
     at = standing(replace(settings, tag=tag), meant)
+    meant = at.lasting or meant
+    added = recorded(settings.home)
+    before = _spoken(added[tag]) if tag in added and added[tag] != meant else ""
     record(settings.home, tag, meant)
     with open_instance(settings) as instance:
         add_tag(instance, tag)
-    return Known(tag, meant, at)
+    return Known(tag, meant, at, before)
 
 
 def remove(settings: Settings, tag: str) -> None:
@@ -42,6 +53,12 @@ def remove(settings: Settings, tag: str) -> None:
     if tag == settings.tag:
         raise FimgError(f"{tag} is the configured tag, which is always there", hint="set TAG to another one first")
     with open_instance(settings) as instance:
+        close_abandoned_runs(instance)
+        if run := next((run for run in unfinished_runs(instance) if _tag_of(run) == tag), None):
+            raise FimgError(
+                f"a run for {tag} is waiting or under way ({run.run_id[:8]}): what it makes would not be recorded",
+                hint="wait for its end, or terminate it in the web UI",
+            )
         freshness.forget(settings.home, tag)
         was_partition = remove_tag(instance, tag)
         if not forget(settings.home, tag) and not was_partition:
@@ -54,18 +71,29 @@ def listed(settings: Settings) -> list[Known]:
     """All tags: those that are partitions, those that were added, and the configured one, which comes first."""
     with open_instance(settings) as instance:
         tags = _tags(settings, known_tags(instance))
-    return [Known(tag, ref, _where(settings, tag, ref)) for tag in tags for ref in [ref_of(settings.home, tag)]]
+    remotes = Remotes()
+    return [
+        Known(tag, ref, _where(settings, tag, ref, remotes)) for tag in tags for ref in [ref_of(settings.home, tag)]
+    ]
+
+
+def _tag_of(run: dg.DagsterRun) -> str:
+    return run.tags.get("dagster/partition", "").rpartition("|")[2]
 
 
 def _tags(settings: Settings, partitions: list[str]) -> list[str]:
     return list(dict.fromkeys([settings.tag, *partitions, *recorded(settings.home)]))
 
 
-def _where(settings: Settings, tag: str, ref: str | None) -> Standing | FimgError:
+def _where(settings: Settings, tag: str, ref: str | None, remotes: Remotes) -> Standing | FimgError:
     try:
-        return standing(replace(settings, tag=tag), ref)
+        return standing(replace(settings, tag=tag), ref, remotes)
     except FimgError as error:
         return error
+
+
+def _spoken(ref: str | None) -> str:
+    return ref or "FATE_DIR as it stands"
 
 
 def as_json(known: Known) -> dict[str, Any]:
@@ -91,7 +119,7 @@ def print_tags(tags: list[Known], console: Console) -> None:
     for column in ("tag", "stands for", "commit", "of", "what"):
         table.add_column(column, overflow="fold", no_wrap=column in ("tag", "commit", "of"))
     for known in tags:
-        ref = known.ref or "FATE_DIR as it stands"
+        ref = _spoken(known.ref)
         if isinstance(known.at, FimgError):
             table.add_row(escape(known.tag), escape(ref), "[red]none[/]", "", f"[red]{escape(known.at.message)}[/]")
             continue
@@ -104,5 +132,8 @@ def print_tags(tags: list[Known], console: Console) -> None:
             escape(known.at.latest.subject),
         )
     console.print(table)
+    for known in tags:
+        if known.before:
+            console.print(f"{escape(known.tag)} stood for {escape(known.before)} until now")
     if any(isinstance(known.at, Standing) and known.at.fate.dirty for known in tags):
         console.print("+ with uncommitted changes")

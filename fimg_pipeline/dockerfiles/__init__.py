@@ -41,6 +41,12 @@ def recipe_digest(path: str) -> str:
     return digest.hexdigest()
 
 
+def read_again() -> None:
+    """Has recipes be read anew: they may have changed under a process that lives long."""
+    recipe_files.cache_clear()
+    recipe_digest.cache_clear()
+
+
 def is_executable(file: Path) -> bool:
     """Whether git would record the file as executable; other mode bits depend on the machine's umask."""
     return bool(file.stat().st_mode & 0o100)

@@ -11,6 +11,7 @@ from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline.source.store import Remotes
 
 #: So long (seconds) a repository that has to be fetched is waited for.
 _PATIENCE: Final = 60.0
@@ -20,7 +21,7 @@ def source(settings: Settings) -> Iterator[Finding]:
     """Whatever a build with these settings would read."""
     packages = needed_packages(select(settings.features), settings.platform)
     try:
-        found = resolve(settings, packages, patience=_PATIENCE)
+        found = resolve(settings, packages, remotes=Remotes(_PATIENCE))
     except FimgError as error:
         yield wrong("source", error)
         return

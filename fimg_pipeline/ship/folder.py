@@ -37,21 +37,35 @@ def single_name(image: str) -> str:
     return f"{image}.image.tar"
 
 
+_YOURS: Final = "choose a folder that is yours (--output, BUNDLE_DIR)"
+
+
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
     """An empty folder within ``folder`` for the block; nobody else has one there meanwhile, whoever it is."""
     new = folder / _STAGING
-    # Beside the folder: all that is in it is carried away.
-    with locked(folder.with_name(f".{folder.name}.lock"), hint="choose a folder that is yours (--output, BUNDLE_DIR)"):
+    with locked(_beside(folder, "lock"), hint=_YOURS):
         try:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
         except OSError as error:
-            raise ShipError(f"{new} can't be made: {error.strerror}", hint="choose a folder that is yours") from None
+            raise ShipError(f"{new} can't be made: {error.strerror}", hint=_YOURS) from None
         try:
             yield new
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """What is in ``folder`` stays as it is for the block: other bundles are published before it, or after it."""
+    with locked(_beside(folder, "files.lock"), hint=_YOURS):
+        yield
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    """Not in the folder: all that is in it is carried away."""
+    return folder.with_name(f".{folder.name}.{ending}")
 
 
 def current(folder: Path) -> Lock | None:
@@ -105,6 +119,11 @@ def is_whole(folder: Path, files: Sequence[LockedFile]) -> bool:
 
 def publish(folder: Path, new: Path, lock: Lock) -> None:
     """Moves the archives in ``new`` to ``folder``, which holds what ``lock`` says then, and nothing else of ours."""
+    with unchanged(folder):
+        _publish(folder, new, lock)
+
+
+def _publish(folder: Path, new: Path, lock: Lock) -> None:
     (new / locks.NAME).write_text(lock.text(), encoding="utf-8")
     (new / LOADER).write_text(loader(lock), encoding="utf-8")
     (new / LOADER).chmod(0o755)

@@ -57,7 +57,7 @@ def load(
             mounts = {folder: "/bundle", base: "/base"}
             if bundle.needs:
                 _write_base(bundle, engine.platform, LayerStore(settings.home / "store"), base)
-            with second_engine(engine, image, mounts, settings.home) as second:
+            with folders.unchanged(folder), second_engine(engine, image, mounts, settings.home) as second:
                 status, output = second.run(["sh", "/bundle/load.sh", name])
                 if bundle.needs and status == 1 and _REFUSED in output:
                     refused = "refused by an empty engine; with what it stands on: "
@@ -65,10 +65,10 @@ def load(
                     if given != 0:
                         return Trial(None, f"it could not be tried: its base can't be loaded: {told.strip()}")
                     status, output = second.run(["sh", "/bundle/load.sh", name])
+                now = folders.current(folder)
     except FimgError as error:
         return Trial(None, f"it could not be tried: {error.message}")
     log(output.rstrip())
-    now = folders.current(folder)
     if now is None or now.bundles.get(name) != bundle:
         return Trial(None, "it could not be tried: another run replaced it meanwhile", output)
     if bundle.needs and not refused:

@@ -33,8 +33,12 @@ FETCH_TIMEOUT_SECONDS: Final = 900
 ANSWER_TIMEOUT_SECONDS: Final = 30
 #: The statuses with which timeout(1) says that it ended something.
 _TIMED_OUT: Final = (124, 137)
-#: A shell that keeps its standard input open, and nobody else does.
-_HOLDING: Final = '"$@" </dev/null; exit $?'
+#: A shell that keeps its standard input open, which nobody else does, until what it runs has ended; it says so when
+#: that was ended because it took too long.
+_HOLDING: Final = (
+    "trap 'echo \"fatal: it did not finish within the time it has\" >&2' TERM; "
+    '"$@" </dev/null & git=$!; wait $git; status=$?; wait $git 2>/dev/null; exit $status'
+)
 
 
 class GitError(FimgError):

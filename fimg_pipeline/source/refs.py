@@ -71,16 +71,21 @@ class FateRefs:
         found = self.store.remote_refs(self.origin, list(asked), mirror=self.mirror)
         return {asked[name]: commit for name, commit in found.items() if name in asked}
 
-    def moves(self, ref: str) -> bool:
-        """Whether ``ref`` may stand for another commit tomorrow: all but tags and commits, whatever it is called."""
+    def lasting(self, ref: str) -> str | None:
+        """``ref`` as it is to be kept if it stays what it is: a tag by its name, a commit by its whole id.
+
+        ``None`` if it may stand for another commit tomorrow.
+        """
         if ref.startswith(ORIGIN):
-            return True
+            return None
         git = self.checkout.git
         if git.text("rev-parse", "--quiet", "--verify", f"refs/tags/{ref}") is not None:
-            return False
-        # Of a commit's id there is no such name.
-        name = git.text("rev-parse", "--symbolic-full-name", "--end-of-options", ref)
-        return bool(name) and not str(name).startswith("refs/tags/")
+            return ref
+        # Of a commit's id there is no such name; nor of a tag that only the origin has.
+        name = git.text("rev-parse", "--symbolic-full-name", ref)
+        if name:
+            return name.removeprefix("refs/tags/") if name.startswith("refs/tags/") else None
+        return git.text("rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}") or ref
 
     def releases(self) -> dict[str, str]:
         """FATE's releases, here and in the origin (if there is one): version → tag, ``1.11.2`` → ``v1.11.2``."""

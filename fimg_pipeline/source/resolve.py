@@ -22,7 +22,7 @@ from fimg_pipeline.source.model import RepositorySnapshot, SourceError, SourceSn
 from fimg_pipeline.source.packages import package_sources
 from fimg_pipeline.source.refs import ORIGIN, FateRefs
 from fimg_pipeline.source.requirements import requirement_texts, requirements_date
-from fimg_pipeline.source.store import DAMAGED, ObjectStore
+from fimg_pipeline.source.store import DAMAGED, ObjectStore, Remotes
 from fimg_pipeline.source.tags import ref_of
 from fimg_pipeline.source.urls import is_safe, joined, local_folder, public_url, web_page
 from fimg_pipeline.source.worktree import written_tree
@@ -41,39 +41,46 @@ def resolve(
     packages: Iterable[str],
     *,
     pins: Mapping[Repository, RepositorySnapshot] | None = None,
-    patience: float | None = None,
+    remotes: Remotes | None = None,
 ) -> SourceSnapshot:
     """Resolves FATE for ``settings.tag`` and, of the rest, only what ``packages`` (catalog names) need.
 
     ``pins`` are repositories resolved earlier: they are taken as they were, so that all steps of a run see the same
-    source. Repositories that are not in FATE_DIR are fetched into the state folder; ``patience``: so long (seconds)
-    they are waited for. Raises :class:`SourceError`, or :class:`~fimg_pipeline.source.git.FetchError` when a repository
-    can't be reached, or is still being fetched then.
+    source. Repositories that are not in FATE_DIR are fetched into the state folder; ``remotes``: by whoever only looks.
+    Raises :class:`SourceError`, or :class:`~fimg_pipeline.source.git.FetchError` when a repository can't be reached, or
+    (for whoever only looks) is still being fetched.
     """
     ref = ref_of(settings.home, settings.tag)
-    return _Resolver(settings, ref, pins or {}, patience).snapshot(sorted(set(packages)))
+    return _Resolver(settings, ref, pins or {}, remotes).snapshot(sorted(set(packages)))
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where FATE is, by a ref that a tag stands for. ``followed``: the ref moves, so its tag is kept up to date."""
+    """Where FATE is, by a ref that a tag stands for.
+
+    ``lasting``: the ref as it is to be kept, if it stays what it is; else its tag is kept up to date.
+    """
 
     fate: RepositorySnapshot
-    followed: bool
+    lasting: str | None
     latest: Commit
 
+    @property
+    def followed(self) -> bool:
+        return self.lasting is None
 
-def standing(settings: Settings, ref: str | None) -> Standing:
+
+def standing(settings: Settings, ref: str | None, remotes: Remotes | None = None) -> Standing:
     """Where ``settings.tag`` is or would be when it stands for ``ref`` (``None``: FATE_DIR as it stands).
 
     Raises what :func:`resolve` does.
     """
-    resolver = _Resolver(settings, ref, {})
+    resolver = _Resolver(settings, ref, {}, remotes)
     fate = resolver.fate
     found = commits(resolver.store, fate.commit)
     if not found:
         raise SourceError(f"{fate.ref} of FATE is no commit: {fate.commit[:12]}", hint="a tag may name anything in git")
-    return Standing(fate, ref is None or resolver.refs.moves(ref), found[0])
+    return Standing(fate, None if ref is None else resolver.refs.lasting(ref), found[0])
 
 
 def fixed_commits(settings: Settings, refs: Iterable[str]) -> dict[str, str]:
@@ -86,17 +93,22 @@ def absent_refs(settings: Settings, refs: Iterable[str]) -> list[str]:
     return _Resolver(settings, None, {}).refs.absent(refs)
 
 
-def origin_tags(settings: Settings, refs: Iterable[str], *, patience: float | None = None) -> dict[str, str]:
+def origin_tags(settings: Settings, refs: Iterable[str], remotes: Remotes) -> dict[str, str]:
     """Those of ``refs`` that are tags where FATE_DIR was cloned from, and the commits they are; by one question.
 
-    :class:`~fimg_pipeline.source.git.AwayError` when nothing can be asked there; ``patience`` as for resolve().
+    :class:`~fimg_pipeline.source.git.AwayError` when nothing can be asked there.
     """
-    return _Resolver(settings, None, {}, patience).refs.of_origin(refs)
+    return _Resolver(settings, None, {}, remotes).refs.of_origin(refs)
 
 
-def releases(settings: Settings, *, patience: float | None = None) -> dict[str, str]:
-    """FATE's releases, in FATE_DIR and where it was cloned from: version → git tag; ``patience`` as for resolve()."""
-    return _Resolver(settings, None, {}, patience).refs.releases()
+def releases(settings: Settings, remotes: Remotes) -> dict[str, str]:
+    """FATE's releases, in FATE_DIR and where it was cloned from: version → git tag."""
+    return _Resolver(settings, None, {}, remotes).refs.releases()
+
+
+def fate_location(settings: Settings) -> str:
+    """Where FATE_DIR was cloned from, without a user's name or password; where it is, if it was not."""
+    return _Resolver(settings, None, {}).location("fate")
 
 
 class _Resolver:
@@ -105,13 +117,13 @@ class _Resolver:
         settings: Settings,
         ref: str | None,
         pins: Mapping[Repository, RepositorySnapshot],
-        patience: float | None = None,
+        remotes: Remotes | None = None,
     ) -> None:
         self.settings = settings
         self.pins = pins
         self.ref = ref
         self.checkout = _fate_checkout(settings.fate_dir)
-        self.store = ObjectStore.open(settings.home, (self.checkout.objects,), patience)
+        self.store = ObjectStore.open(settings.home, (self.checkout.objects,), remotes)
 
     def snapshot(self, names: Sequence[str]) -> SourceSnapshot:
         fate, fate_env = self.fate, self._fate_env()
@@ -170,7 +182,7 @@ class _Resolver:
         tree = self.store.resolve(f"{commit}^{{tree}}")
         if tree is None:
             raise SourceError(f"{name}: commit {commit} ({ref}) is incomplete: its tree is missing")
-        origin = self._origin(name)
+        origin = self.location(name)
         return RepositorySnapshot(name, ref, commit, tree, web=web_page(origin), location=origin)
 
     def _as_it_stands(self, name: Repository, checkout: Checkout) -> RepositorySnapshot:
@@ -330,7 +342,7 @@ class _Resolver:
         write_whole(remembered, commit)
         return self._at(name, ref, commit)
 
-    def _origin(self, name: Repository) -> str:
+    def location(self, name: Repository) -> str:
         """Where the repository comes from, as a URL without a user's name or password in it."""
         if name == "fate_llm":
             url: str | None = self.settings.fate_llm_url

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,12 @@ _WHOLE: Final = (
     *("-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1"),
     *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),
 )
+#: What is asked of a repository at once, whichever of it is wanted.
+_EVERY_REF: Final = ("refs/heads/*", "refs/tags/*")
+#: So long whoever only looks does not ask a repository that did not answer, and leaves alone what failed to be fetched.
+_AWAY_SECONDS: Final = 300.0
+_LEFT_ALONE_SECONDS: Final = 300.0
+_LOG: Final = logging.getLogger(__name__)
 #: git's modes of a folder and of a submodule in a tree or index.
 FOLDER: Final = "040000"
 SUBMODULE: Final = "160000"
@@ -64,16 +72,45 @@ class TreeEntry:
         return self.mode == SUBMODULE
 
 
+@dataclass
+class Remotes:
+    """Repositories elsewhere, as whoever only looks asks them: each once, and not at all for a while if it is away.
+
+    ``patience``: so long (seconds) each is waited for; a sensor has to answer within a minute.
+    """
+
+    patience: float = 10.0
+    _refs: dict[str, dict[str, str]] = field(default_factory=dict)
+    _away: dict[str, tuple[float, AwayError]] = field(default_factory=dict)
+
+    def anew(self) -> None:
+        """Forgets what they said, and after a while that they said nothing."""
+        self._refs.clear()
+        self._away = {url: found for url, found in self._away.items() if time.monotonic() - found[0] < _AWAY_SECONDS}
+
+    def refs(self, url: str, ask: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """What ``ask`` says of the repository; :class:`AwayError` if that does not answer, or just did not."""
+        if url in self._away:
+            raise self._away[url][1]
+        if url not in self._refs:
+            try:
+                self._refs[url] = ask()
+            except AwayError as error:
+                self._away[url] = (time.monotonic(), error)
+                raise
+        return self._refs[url]
+
+
 @dataclass(frozen=True)
 class ObjectStore:
     """Objects of every repository involved: fetched ones below ``git_dir``, the others where they already are.
 
-    ``patience``: so long (seconds) a repository elsewhere is waited for, if not for as long as it takes.
+    ``remotes``: for whoever only looks; without, repositories elsewhere are waited for as long as it takes.
     """
 
     git_dir: Path
     borrowed: tuple[Path, ...] = ()
-    patience: float | None = None
+    remotes: Remotes | None = None
 
     @property
     def git(self) -> Git:
@@ -84,7 +121,7 @@ class ObjectStore:
         return self.git_dir / "objects"
 
     @classmethod
-    def open(cls, home: Path, borrowed: Sequence[Path] = (), patience: float | None = None) -> ObjectStore:
+    def open(cls, home: Path, borrowed: Sequence[Path] = (), remotes: Remotes | None = None) -> ObjectStore:
         """The store below ``home``, created when absent; safe against several processes at once."""
         git_dir = home / "git" / "store.git"
         if not (git_dir / "HEAD").is_file():
@@ -94,7 +131,7 @@ class ObjectStore:
                 raise FimgError(f"FIMG_HOME={home} can't be created: {error.strerror}") from None
             with locked(git_dir.with_suffix(".lock")):
                 Git().output("init", "--quiet", "--bare", str(git_dir))
-        return cls(git_dir, tuple(borrowed), patience)
+        return cls(git_dir, tuple(borrowed), remotes)
 
     def borrowing(self, *directories: Path) -> ObjectStore:
         """The same store that also reads the objects in ``directories``."""
@@ -195,14 +232,18 @@ class ObjectStore:
         """Brings ``ref`` (a commit id, tag or branch) from ``url`` and returns its commit id.
 
         ``whole``: with its history, as far as it is nowhere yet. :class:`FetchError` when the repository can't be
-        reached, or what takes longer than ``patience`` is still under way; :class:`GitError` when it has no such ref.
+        reached, or, for whoever only looks, what takes longer is still under way, or just failed; :class:`GitError`
+        when it has no such ref.
         """
         rewrite, upload_pack = _transport(url, mirror)
-        depth = [] if whole else ["--depth=1"]
+        # What is borrowed may be of a clone whose history is cut: git would look for what there is beyond that.
+        depth = ([], []) if whole else (["-c", "core.alternateRefsCommand=true"], ["--depth=1"])
+        patience = None if self.remotes is None else self.remotes.patience
 
         def waits() -> None:
-            if self.patience is not None:
+            if patience is not None:
                 raise FetchError(f"{redacted(url)} waits for something else that is being fetched")
+            _LOG.warning("%s waits for something else that is being fetched", redacted(url))
 
         errors = self.git_dir / f"fetch-{hashlib.sha256(f'{url} {ref}'.encode()).hexdigest()[:16]}.log"
         with locked(self.git_dir / "fetch.lock", waits=waits) as lock:
@@ -212,9 +253,12 @@ class ObjectStore:
             for left_pack in (self.objects / "pack").glob("tmp_*"):
                 left_pack.unlink(missing_ok=True)
             before = complaint(errors.read_bytes()) if errors.exists() and errors.stat().st_size else None
+            if before and patience is not None and time.time() - errors.stat().st_mtime < _LEFT_ALONE_SECONDS:
+                # Or it would keep all others from being fetched, which wait for the same lock.
+                raise FetchError(redacted(f"{ref} can't be fetched from {url}: {before}; it is tried again in a while"))
             status = self.git.fetch(
-                *rewrite, *_WHOLE, "fetch", "--quiet", "--no-tags", *depth, "--no-recurse-submodules", *upload_pack,
-                "--", url, ref, patience=self.patience, lock=lock, errors=errors,
+                *rewrite, *_WHOLE, *depth[0], "fetch", "--quiet", "--no-tags", *depth[1], "--no-recurse-submodules",
+                *upload_pack, "--", url, ref, patience=patience, lock=lock, errors=errors,
             )  # fmt: skip
             if status is None:
                 failed = f" (the last time: {before})" if before else ""
@@ -237,9 +281,19 @@ class ObjectStore:
 
         ``patterns``: whole names, or with ``*``. :class:`AwayError` when the repository can't be reached.
         """
+        if self.remotes is None:
+            return self._asked(url, patterns, mirror, ANSWER_TIMEOUT_SECONDS)
+        patience = self.remotes.patience
+        every = self.remotes.refs(f"{mirror} {url}", lambda: self._asked(url, _EVERY_REF, mirror, patience))
+        return {
+            name: object_id
+            for name, object_id in every.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        }
+
+    def _asked(self, url: str, patterns: Sequence[str], mirror: str | None, limit: float) -> dict[str, str]:
         rewrite, upload_pack = _transport(url, mirror)
         asked = [asked for pattern in patterns for asked in (pattern, f"{pattern}^{{}}")]
-        limit = self.patience or ANSWER_TIMEOUT_SECONDS
         try:
             done = self.git.run(*rewrite, "ls-remote", *upload_pack, "--", url, *asked, timeout=limit)
         except FetchError:

@@ -24,6 +24,7 @@ from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline.source.store import Remotes
 from fimg_pipeline_tests.plan.samples import digest, engine_with
 from fimg_pipeline_tests.rig.command import switches
 
@@ -59,15 +60,15 @@ class Handmade:
     def absent_refs(self, settings: Settings, refs: Sequence[str]) -> list[str]:
         return Pipeline().absent_refs(settings, refs)
 
-    def origin_tags(self, settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
-        return Pipeline().origin_tags(settings, refs)
+    def origin_tags(self, settings: Settings, refs: Sequence[str], remotes: Remotes) -> Mapping[str, str]:
+        return Pipeline().origin_tags(settings, refs, remotes)
 
     def newest_bases(self, settings: Settings) -> Mapping[str, str | PullFailure]:
         return self.registries
 
-    def plan(self, settings: Settings, state: EngineState | None = None) -> Plan:
+    def plan(self, settings: Settings, state: EngineState | None = None, remotes: Remotes | None = None) -> Plan:
         packages = needed_packages(select(settings.features), settings.platform)
-        source, new = resolve(settings, packages), freshness.read(settings.home)
+        source, new = resolve(settings, packages, remotes=remotes), freshness.read(settings.home)
         return make_plan(settings, source, state or self.engine_state(), digest, freshness=new)
 
     def look(self, now: float = NOW) -> dict[str, Look]:

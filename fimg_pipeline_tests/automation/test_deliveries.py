@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from fimg_pipeline.assets.partitions import add_tag, partition_key
+from fimg_pipeline.assets.publishing import DIGESTS, PREFIX
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.deliveries import Delivery, deliveries
 from fimg_pipeline.automation.jobs import build_jobs
@@ -24,6 +25,7 @@ from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.plan.planner import make_plan
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError
+from fimg_pipeline.source.store import Remotes
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import digest, engine_with, make_source
@@ -77,9 +79,21 @@ def carry(pipeline: Handmade, found: Iterable[Delivery], *, fails: Iterable[str]
                 continue
             for name, fingerprint in wanted_by(pipeline, request).items():
                 made = dg.AssetMaterialization(
-                    dg.AssetKey(name.split("/")), partition=str(request.partition_key), tags={FINGERPRINT: fingerprint}
+                    dg.AssetKey(name.split("/")),
+                    partition=str(request.partition_key),
+                    tags={FINGERPRINT: fingerprint},
+                    metadata=pushed(pipeline, str(request.partition_key)) if name == "registry/images" else {},
                 )
                 pipeline.instance.report_runless_asset_event(made)
+
+
+def pushed(pipeline: Handmade, partition: str) -> dict[str, Any]:
+    """What a push records of what it pushed: all that is planned."""
+    platform, _, tag = partition.partition("|")
+    settings = pipeline.settings(Platform=platform, TAG=tag)
+    plan = pipeline.plan(settings)
+    digests = {name: {"digest": f"sha256:{name}", "fingerprint": plan.image(name).fingerprint} for name in plan.push}
+    return {PREFIX: settings.prefix, DIGESTS: dg.MetadataValue.json(digests)}
 
 
 def wanted_by(pipeline: Handmade, request: dg.RunRequest) -> dict[str, str]:
@@ -135,7 +149,7 @@ def test_lists_wait_for_what_was_built_of_another_platform(built: Handmade) -> N
     built.environ["WATCHED_PLATFORMS"] = "amd64"
     carry(built, tick(built))
     found = tick(built)
-    assert not asked(found) and "wait for arm64, which was built and not pushed" in found[-1].told
+    assert not asked(found) and "wait for `fimg push`" in found[-1].told and "was built for arm64" in found[-1].told
 
 
 def test_what_is_carried_is_what_a_plan_would(built: Handmade) -> None:
@@ -145,7 +159,7 @@ def test_what_is_carried_is_what_a_plan_would(built: Handmade) -> None:
         for platform in PLATFORMS:
             settings = built.settings(Platform=platform)
             plan = make_plan(settings, make_source(), engine_with(), digest)
-            watched = Watched(platform, "t", settings, {}, None, engine_with)  # type: ignore[arg-type]
+            watched = Watched(platform, "t", settings, {}, None, engine_with, Remotes())  # type: ignore[arg-type]
             assert watched.published == list(plan.push) == list(plan.bundle)
 
 

@@ -12,9 +12,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import OVERVIEW
+from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED
+from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
+from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import notifications as notifications_module
-from fimg_pipeline.automation.broken import State
+from fimg_pipeline.automation.broken import Broken, State
 from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.automation.overview import metadata
 from fimg_pipeline.automation.status import PartitionStatus
@@ -310,3 +313,51 @@ def test_a_tag_of_which_nothing_can_be_said_is_told_until_something_can(hook: Ho
         )
         looked("")
         assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+
+
+def test_what_was_found_of_a_tag_that_nobody_watches_any_more_is_not_told(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        gone = PartitionStatus("amd64", "gone", problem="its ref is gone")
+        instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([gone])))
+        for _ in range(3):
+            assert told.tick() == "0 broken"
+        assert hook.received == []
+
+
+def test_a_table_that_was_pruned_says_nothing(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        found = PartitionStatus("amd64", "t", problem="its ref is gone")
+        instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([found])))
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        instance.wipe_assets([OVERVIEW])
+        assert told.tick() == "1 broken"
+
+
+def test_lists_that_are_as_they_should_be_again_are_told(
+    hook: Hook, sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a run of theirs: what asked for other lists was taken back."""
+    environ = environ_of(sample, tmp_path, AFTER_BUILD="push", NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline: Any = Handmade(tmp_path, environ, instance)
+        broken = Broken(failed={"registry lists": "401"}, run="r")
+        state = State(seen=time.time(), broken={"t": broken}).model_dump_json()
+
+        def tick() -> str:
+            with dg.build_sensor_context(instance=instance, cursor=state) as context:
+                found: Any = notifications(context, pipeline=pipeline)
+            return str(found.skip_reason.skip_message)
+
+        assert tick() == "1 broken"
+        plan = pipeline.build()
+        carried = {name: plan.image(name).fingerprint for name in plan.push}
+        pushed = pushed_fingerprint(carried, plan.prefix)
+        for key, partition, value in (
+            (PUBLISHED, str(partition_key("amd64", "t")), pushed),
+            (LISTS, "t", listed_fingerprint({"amd64": pushed})),
+        ):
+            made = dg.AssetMaterialization(key, partition=partition, tags={FINGERPRINT: value})
+            instance.report_runless_asset_event(made)
+        assert "told: fimg: t works again" in tick()

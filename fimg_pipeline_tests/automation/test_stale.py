@@ -161,6 +161,21 @@ def test_runs_that_end_well_and_make_something_else_come_to_an_end() -> None:
     assert not decided(plan_of(plan), records, [failed(plan)] * ATTEMPTS, NOW).wanted
 
 
+def test_runs_that_record_something_else_each_time_come_to_an_end() -> None:
+    """Each record would have all tries before it count for nothing."""
+    plan = plan_of()
+    tries = [
+        Attempt(failed(plan).wanted, NOW - 100_000 * number, began=NOW - 100_000 * number - 50)
+        for number in (1, 2, 3, 4, 5)
+    ]
+    records = {name: Record(f"other {name}", NOW - 100_010) for name in recorded(plan)}
+    assert not decided(plan_of(plan), records, tries, NOW).wanted
+    assert decided(plan_of(plan), records, tries[:-1], NOW).wanted
+    # What was made by hand, or by a run that was to make it, is a change.
+    by_hand = {name: replace(record, at=NOW - 90_000) for name, record in records.items()}
+    assert decided(plan_of(plan), by_hand, tries, NOW).wanted
+
+
 def test_what_is_made_and_does_not_pass_its_checks_is_not_made_for_ever() -> None:
     plan = plan_of()
     tries = [failed(plan, minutes_ago=minutes) for minutes in range(2000, 2000 + ATTEMPTS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -17,23 +18,30 @@ from fimg_pipeline.automation import watching
 from fimg_pipeline.automation.run_requests import REQUEST, Look, look
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.stale import PAUSES
-from fimg_pipeline.automation.status import State, status
+from fimg_pipeline.automation.status import PartitionStatus, State, status
 from fimg_pipeline.automation.watching import Memory
+from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.dockerfiles import recipe_digest
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.model import EngineState, Plan
+from fimg_pipeline.plan.model import EngineState
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, SettingsError
+from fimg_pipeline.source import store
+from fimg_pipeline.source.git import Git
 from fimg_pipeline.source.pins import resolve_once
-from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.source.store import ObjectStore, Remotes
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import NOW, Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import engine_with
+from fimg_pipeline_tests.rig.command import switches
 from fimg_pipeline_tests.source.repositories import git
 
 DAY = 86_400.0
+#: Nobody listens there.
+AWAY = "http://127.0.0.1:1/x.git"
 
 
 @pytest.fixture
@@ -162,19 +170,13 @@ def test_what_is_built_without_a_cache_is_not_built_for_ever(watched: Handmade) 
     assert watched.look()["t"].told.startswith("up to date at")
 
 
-def test_who_does_not_answer_is_asked_once_for_all_platforms(watched: Handmade) -> None:
-    watched.environ["WATCHED_PLATFORMS"] = "amd64,arm64"
-    asked: list[str] = []
-
-    def silent(settings: Settings, state: EngineState | None = None) -> Plan:
-        asked.append(settings.platform)
-        raise FimgError("the origin does not answer")
-
-    watched.plan = silent  # type: ignore[method-assign]
-    for each in watched.survey():
-        assert "the origin does not answer" in look(watched.instance, each, NOW).told
-        assert status(watched.instance, each).problem == "the origin does not answer"
-    assert asked == ["amd64"]
+def test_a_repository_that_is_away_keeps_what_does_not_need_it_from_nothing(watched: Handmade) -> None:
+    """Intel's library is only for amd64."""
+    watched.environ |= {**switches(Feature.IPCL), "WATCHED_PLATFORMS": "amd64,arm64", "IPCL_URL": AWAY}
+    for _ in range(2):
+        found = {each.partition: look(watched.instance, each, NOW) for each in watched.survey()}
+        assert "can't be asked for its refs" in found["amd64|t"].told
+        assert found["arm64|t"].request is not None
 
 
 def test_a_platform_whose_engine_is_away_keeps_no_other_from_being_looked_at(watched: Handmade) -> None:
@@ -197,27 +199,54 @@ def test_a_platform_whose_engine_is_away_keeps_no_other_from_being_looked_at(wat
 def test_an_origin_that_is_away_is_asked_once_for_all_and_keeps_no_other_waiting(
     sample: SampleSource, watched: Handmade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    git(sample.fate, "remote", "add", "origin", "http://127.0.0.1:1/fate.git")
+    git(sample.fate, "remote", "add", "origin", AWAY)
     for tag, ref in (("a", "origin/a"), ("b", "origin/b"), ("1.11.9-release", "v1.11.9"), ("mine", "HEAD")):
         record(watched.settings().home, tag, ref)
-    asked: list[str] = []
-    ask = ObjectStore.remote_refs
+    asked: list[Sequence[str]] = []
+    run = Git.run
 
-    def counted(self: ObjectStore, url: str, patterns: Sequence[str], *, mirror: str | None) -> dict[str, str]:
-        asked.extend(patterns)
-        return ask(self, url, patterns, mirror=mirror)
+    def counted(self: Git, *arguments: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+        if "ls-remote" in arguments:
+            asked.append(arguments)
+        return run(self, *arguments, **more)
 
-    monkeypatch.setattr(ObjectStore, "remote_refs", counted)
+    monkeypatch.setattr(Git, "run", counted)
     for _ in range(2):
         found = watched.look()
         assert found["t"].request is not None and found["mine"].request is not None
         for tag in ("a", "b", "1.11.9-release"):
             assert "can't be asked for its refs" in found[tag].told
-    assert asked == ["refs/tags/v1.11.9"], "asked again, or for each"
+    assert len(asked) == 1, "asked again, or for each"
     # After a while it is asked again.
-    monkeypatch.setattr(watching, "_AWAY", 0.0)
+    monkeypatch.setattr(store, "_AWAY_SECONDS", 0.0)
     watched.look()
     assert len(asked) == 2
+
+
+def test_an_origin_is_asked_once_for_all_branches(
+    sample: SampleSource, tmp_path: Path, watched: Handmade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "clone", "-q", str(sample.fate), "clone")
+    watched.environ |= {"FATE_DIR": str(tmp_path / "clone"), "WATCHED_PLATFORMS": "amd64,arm64"}
+    for name in ("a", "b", "c"):
+        git(sample.fate, "branch", name)
+        record(watched.settings().home, name, f"origin/{name}")
+    asked: list[str] = []
+    ask = ObjectStore._asked
+
+    def counted(self: ObjectStore, url: str, *more: Any) -> dict[str, str]:
+        asked.append(url)
+        return ask(self, url, *more)
+
+    monkeypatch.setattr(ObjectStore, "_asked", counted)
+    found = {each.partition: look(watched.instance, each, NOW) for each in watched.survey()}
+    assert all(each.request is not None for each in found.values()) and len(asked) == 1
+    watched.environ["WATCHED_PLATFORMS"] = "amd64"
+    watched.build("b")
+    assert watched.look()["b"].told.startswith("up to date at")
+    git(sample.fate, "checkout", "-q", "b")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    assert selected(watched.look()["b"]) == {"source", "package/proxy", "nginx"}, "what it said is kept"
 
 
 def test_releases_that_only_the_origin_has_are_asked_for_at_once(
@@ -232,9 +261,9 @@ def test_releases_that_only_the_origin_has_are_asked_for_at_once(
     asked: list[list[str]] = []
     ask = watched.origin_tags
 
-    def counted(settings: Settings, refs: Sequence[str]) -> Mapping[str, str]:
+    def counted(settings: Settings, refs: Sequence[str], remotes: Remotes) -> Mapping[str, str]:
         asked.append(list(refs))
-        return ask(settings, refs)
+        return ask(settings, refs, remotes)
 
     monkeypatch.setattr(watched, "origin_tags", counted)
     found = {each.tag: each for each in watched.survey()}
@@ -320,6 +349,42 @@ def test_a_run_of_which_nothing_is_known_has_tried_all(watched: Handmade) -> Non
     (each,) = watched.survey()
     found = {image.state: image.why for image in status(watched.instance, each).images}
     assert found.keys() == {State.FAILED} and found[State.FAILED].startswith("its run was killed, or never began")
+
+
+def test_what_was_killed_beside_something_that_failed_was_tried_too(watched: Handmade) -> None:
+    request = watched.look()["t"].request
+    assert request is not None
+    events = (Event("image", "nginx", "failed", 1.0, "no"), Event("image", "base-image", "started"))
+    for _ in range(len(PAUSES) + 1):
+        run_of(watched, request, *events)
+    told = watched.look(NOW + 10 * DAY)["t"].told
+    assert "nginx tried 5 times" in told and "base-image tried 5 times" in told
+    (each,) = watched.survey()
+    found = {image.name: image for image in status(watched.instance, each).images}
+    assert (found["base-image"].state, found["base-image"].why) == (State.FAILED, "its process was killed")
+
+
+def test_recipes_are_read_anew_by_each_look(watched: Handmade) -> None:
+    """They may change under a process that lives for weeks; runs, which are new ones, would see others."""
+    recipe_digest("modules/nginx")
+    watched.survey()
+    assert recipe_digest.cache_info().currsize == 0
+
+
+def test_a_fate_dir_that_is_gone_is_a_problem_of_every_tag(tmp_path: Path, watched: Handmade) -> None:
+    record(watched.settings().home, "mine", "HEAD")
+    watched.environ["FATE_DIR"] = str(tmp_path / "gone")
+    for each in watched.survey():
+        found = status(watched.instance, each)
+        assert "is not a folder" in found.problem and not found.passing
+
+
+def test_people_hear_of_what_does_not_pass_by_itself_after_hours(watched: Handmade) -> None:
+    away = PartitionStatus("amd64", "t", problem="the origin does not answer", passing=True)
+    assert commits_module._lasting(away, NOW).passing and commits_module._lasting(away, NOW + 3600).passing
+    assert not commits_module._lasting(away, NOW + 4 * 3600).passing
+    commits_module._lasting(PartitionStatus("amd64", "t"), NOW + 5 * 3600)
+    assert commits_module._lasting(away, NOW + 6 * 3600).passing
 
 
 def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:

@@ -53,7 +53,7 @@ class FakeApi:
         self.engine, self.error, self.platforms = engine, error, platforms
         self.asked: list[str] = []
 
-    def inspect_distribution(self, reference: str) -> dict[str, Any]:
+    def inspect_distribution(self, reference: str, auth_config: Any = None) -> dict[str, Any]:
         self.asked.append(reference)
         if self.error:
             raise docker.errors.APIError("500 Server Error", explanation=self.error)

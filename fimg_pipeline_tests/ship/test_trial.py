@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,12 +59,28 @@ def test_the_last_line_is_the_summary_or_why_it_failed_before_it(
 def test_a_bundle_that_was_replaced_meanwhile_has_not_been_tried(
     tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replaced() -> tuple[int, str]:
-        published(tmp_path / "x", fate=("fate.images.tar.gz.part-001",))
+    published(tmp_path / "x", fate=("fate.images.tar.gz.part-001",))
+    done = tried(tmp_path, lock, monkeypatch, lambda: (0, "fate: 1 images loaded and verified\n"))
+    assert done.passed is None and "another run replaced it meanwhile" in done.summary
+
+
+def test_while_a_bundle_is_tried_no_other_is_put_beside_it(
+    tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums are written anew then: for a moment there are none."""
+    other = threading.Thread(
+        target=published, args=(tmp_path / "x",), kwargs={"fate": ("fate.images.tar.gz.part-001",)}
+    )
+
+    def loads() -> tuple[int, str]:
+        other.start()
+        other.join(0.3)
+        assert other.is_alive() and folders.current(tmp_path / "x") == lock
         return 0, "fate: 1 images loaded and verified\n"
 
-    done = tried(tmp_path, lock, monkeypatch, replaced)
-    assert done.passed is None and "another run replaced it meanwhile" in done.summary
+    assert tried(tmp_path, lock, monkeypatch, loads).passed
+    other.join(10)
+    assert folders.current(tmp_path / "x") not in (None, lock)
 
 
 def test_a_bundle_that_is_gone_has_not_been_tried(tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:

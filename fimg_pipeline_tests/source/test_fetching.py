@@ -20,7 +20,7 @@ from fimg_pipeline.source.content import package_files
 from fimg_pipeline.source.git import FetchError, GitError
 from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.resolve import resolve
-from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.source.store import ObjectStore, Remotes
 from fimg_pipeline_tests.source.repositories import contents, git, git_as_owner, settings
 
 
@@ -156,9 +156,9 @@ def test_whoever_only_looks_does_not_wait_for_a_slow_server(sample: SampleSource
     wanted = settings(sample, tmp_path, FATE_LLM_URL=f"{slow.url}/fate-llm", Build_LLM_VERSION=branch)
     commit = git(sample.fate_llm, "rev-parse", branch)
     with pytest.raises(FetchError, match=f"{branch} is being fetched from git://"):
-        resolve(wanted, ["fate_llm"], patience=2)
+        resolve(wanted, ["fate_llm"], remotes=Remotes(2))
     with pytest.raises(FetchError, match="fate-llm waits for something else that is being fetched"):
-        resolve(wanted, ["fate_llm"], patience=2)
+        resolve(wanted, ["fate_llm"], remotes=Remotes(2))
     slow.free.set()
     store = ObjectStore.open(tmp_path / "home")
     until = time.monotonic() + 30
@@ -166,7 +166,7 @@ def test_whoever_only_looks_does_not_wait_for_a_slow_server(sample: SampleSource
         assert time.monotonic() < until
         time.sleep(0.05)
     count = slow.count
-    assert resolve(wanted, ["fate_llm"], patience=2).repositories["fate_llm"].commit == commit
+    assert resolve(wanted, ["fate_llm"], remotes=Remotes(2)).repositories["fate_llm"].commit == commit
     assert slow.count == count + 1, "it is asked, and nothing is fetched again"
     slow.close()
 
@@ -181,20 +181,44 @@ def test_half_of_a_fetch_is_nothing(sample: SampleSource, tmp_path: Path, server
 def test_what_failed_while_nobody_waited_is_told_the_next_time(sample: SampleSource, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"git://127.0.0.1:{silent.getsockname()[1]}/x"
-        store = ObjectStore.open(tmp_path / "home", patience=0.5)
+        store = ObjectStore.open(tmp_path / "home", remotes=Remotes(0.5))
         with pytest.raises(FetchError, match=f"main is being fetched from {url}$"):
             store.fetch(url, "main", mirror=None)
         # What it waits for hangs up.
         silent.accept()[0].close()
-        until = time.monotonic() + 30
-        while True:
-            with pytest.raises(FetchError) as caught:
-                store.fetch(url, "main", mirror=None)
-            if "waits for" not in caught.value.message:
-                break
-            assert time.monotonic() < until
-            time.sleep(0.1)
-    assert "main is being fetched" in caught.value.message and "(the last time: fatal: " in caught.value.message
+        found = after(store, url)
+    assert "main can't be fetched from" in found and "fatal: " in found and found.endswith("tried again in a while")
+    # Whoever waits for it asks at once.
+    with pytest.raises(FetchError, match=r"main can't be fetched from .*Connection refused|unable to connect"):
+        ObjectStore.open(tmp_path / "home").fetch(url, "main", mirror=None)
+
+
+def test_what_hangs_keeps_nothing_else_from_being_fetched(
+    sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fimg_pipeline.source.git.FETCH_TIMEOUT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}/x"
+        store = ObjectStore.open(tmp_path / "home", remotes=Remotes(0.5))
+        with pytest.raises(FetchError, match="main is being fetched"):
+            store.fetch(url, "main", mirror=None)
+        assert "it did not finish within the time it has" in after(store, url)
+        assert store.fetch(str(sample.fate_llm), "v1.2.0", mirror=None), "it has its turn"
+        monkeypatch.setattr("fimg_pipeline.source.store._LEFT_ALONE_SECONDS", 0.0)
+        with pytest.raises(FetchError, match=r"is being fetched from .* \(the last time: fatal: it did not finish"):
+            store.fetch(url, "main", mirror=None)
+
+
+def after(store: ObjectStore, url: str) -> str:
+    """What a fetch says once the one that is under way has ended."""
+    until = time.monotonic() + 30
+    while True:
+        with pytest.raises(FetchError) as caught:
+            store.fetch(url, "main", mirror=None)
+        if "waits for" not in caught.value.message:
+            return caught.value.message
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_what_git_leaves_running_does_not_keep_others_from_fetching(
@@ -206,7 +230,7 @@ def test_what_git_leaves_running_does_not_keep_others_from_fetching(
     program.write_text('#!/bin/sh\nsleep 30 >/dev/null 2>&1 &\nexec git upload-pack "$@"\n')
     program.chmod(0o755)
     monkeypatch.setattr("fimg_pipeline.source.store._UPLOAD_PACK", str(program))
-    store = ObjectStore.open(tmp_path / "home", patience=10)
+    store = ObjectStore.open(tmp_path / "home", remotes=Remotes(10))
     assert store.fetch(str(sample.fate_llm), "v1.2.0", mirror=None) == store.fetch(
         str(sample.fate_llm), "v1.2.0", mirror=None
     )

@@ -84,6 +84,8 @@ def test_beside_submodules_that_were_fetched_without_their_history(
 
 def test_a_clone_whose_history_is_cut(sample: SampleSource, tmp_path: Path) -> None:
     git(sample.fate, "checkout", "-q", "-B", "develop")
+    # Something that is cut off.
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# before\n", "An earlier note")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", "clone")
     commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
     found = resolve(of_clone(sample, tmp_path, "origin/develop"), PACKAGES)
