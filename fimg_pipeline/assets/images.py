@@ -1,5 +1,6 @@
 """Image assets: one per image of the catalog, always all of them; the switches only choose what jobs select."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -10,7 +11,7 @@ from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.assets.source import commit_metadata
-from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
+from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step, verdict
 from fimg_pipeline.catalog.images import IMAGES, Image
 from fimg_pipeline.plan.model import PlannedImage
 from fimg_pipeline.plan.selection import require_buildable
@@ -44,7 +45,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
         check_specs=check_specs(image),
         description=_description(image),
     )
-    def build(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    def build(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult[Any]]:
         with step(context, pipeline, "image", image.name) as (session, log):
             require_buildable([image.name], session.settings.platform)
             ensure_recipe_bases(session.settings, session.engine, recipe.path, session.settings.platform, log)
@@ -64,7 +65,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
             report(
                 session.settings.home, context.run.run_id, Event("image", image.name, what, outcome.seconds, message)
             )
-            return dg.MaterializeResult(
+            result: dg.MaterializeResult[Any] = dg.MaterializeResult(
                 data_version=dg.DataVersion(planned.fingerprint),
                 tags={FINGERPRINT: planned.fingerprint, COMMIT: plan.source.fate.commit},
                 metadata={
@@ -86,6 +87,7 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
                 },
                 check_results=checks,
             )
+        yield from verdict(result)
 
     return build
 

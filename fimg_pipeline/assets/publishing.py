@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT, delivered, latest, passed, recorded
 from fimg_pipeline.assets.source import commit_metadata
-from fimg_pipeline.assets.steps import POOL, step
+from fimg_pipeline.assets.steps import POOL, step, verdict
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.model import Plan
@@ -56,7 +56,7 @@ _HISTORY: Final = 1000
     description="The published images the switches select, in the registry of `PREFIX`, as `TAG-PLATFORM`.\n\n"
     "All have to be up to date; what the registry has is not sent.",
 )
-def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult[Any]]:
     """Pushes, and looks whether everything is there."""
     started = time.monotonic()
     with step(context, pipeline, "registry", "images") as (session, log):
@@ -85,7 +85,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         description = "; ".join(told[:5]) if told else f"{len(publications)} images, every layer of them"
         what: What = "failed" if told else "reused" if reused else "built"
         report(settings.home, run_id, Event("registry", "images", what, seconds, description if told else ""))
-        return dg.MaterializeResult(
+        result: dg.MaterializeResult[Any] = dg.MaterializeResult(
             data_version=dg.DataVersion(_version({each.name: each.digest for each in publications})),
             # What did not get there whole is not on record as delivered.
             tags={} if wrong else {FINGERPRINT: pushed_fingerprint(_fingerprints(plan), settings.prefix)},
@@ -106,6 +106,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
             },
             check_results=[dg.AssetCheckResult(passed=not wrong, check_name=GATE, description=description)],
         )
+    yield from verdict(result)
 
 
 @dg.asset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
@@ -27,6 +27,14 @@ def priority(images: Iterable[str]) -> dict[str, str]:
     """Op tags: of the steps that could start, the one that most images wait for (``images`` and theirs) goes first."""
     waiting = {dependent for image in images for dependent in dependents(image)}
     return {"dagster/priority": str(len(waiting))}
+
+
+def verdict(result: dg.MaterializeResult[Any]) -> Iterator[dg.MaterializeResult[Any]]:
+    """``result``, and then as the step's failure why a check of it failed: Dagster would only say that one did."""
+    yield result
+    for check in result.check_results:
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
+            raise dg.Failure(f"{check.check_name}: {check.description}", allow_retries=False)
 
 
 @contextmanager

@@ -91,6 +91,22 @@ def test_every_week_what_is_followed_is_built_anew_and_releases_are_not(built: H
     assert built.look()["t"].request is None
 
 
+def test_what_runs_stand_on_is_not_changed_below_them(built: Handmade) -> None:
+    """All tags share their base images: what is refreshed while a run is under way waits for a night without any."""
+    home = built.settings().home
+    job = dg.JobDefinition(name="build", graph_def=dg.GraphDefinition(name="build"))
+    run = built.instance.create_run_for_job(job, tags={"dagster/partition": "amd64|other"})
+    for name in ("refresh", "nightly"):
+        assert isinstance(tick(built, name), dg.SkipReason)
+        kept = freshness.read(home)
+        assert (kept.refreshed, kept.due) == ({}, {"t": "2026-11-29T01:00:00Z"})
+    built.instance.report_run_canceled(run)
+    (request,) = tick(built, "nightly")
+    assert {"base-image", "nginx"} <= selected(request)
+    kept = freshness.read(home)
+    assert (kept.refreshed, kept.due) == ({"t": "2026-11-29T01:00:00Z"}, {})
+
+
 def test_when_it_is_done_is_said(built: Handmade) -> None:
     found = schedules(built.settings(REFRESH_AT="Friday 23:15", TIME_ZONE="Asia/Shanghai"))
     assert {each.name: each.cron_schedule for each in found} == {

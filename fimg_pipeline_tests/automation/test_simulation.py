@@ -119,7 +119,14 @@ class World:
         fate = replace(found.fate, ref=ref, commit=identity, tree=identity)
         return replace(found, fate=fate, repositories={"fate": fate})
 
-    def plan(self, settings: Settings, state: EngineState | None = None, source: SourceSnapshot | None = None) -> Plan:
+    def plan(
+        self,
+        settings: Settings,
+        state: EngineState | None = None,
+        remotes: object = None,
+        *,
+        source: SourceSnapshot | None = None,
+    ) -> Plan:
         return make_plan(
             settings,
             source or self.source(settings),
