@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -68,6 +69,14 @@ def ids(listed: str) -> dict[str, str]:
 LIST = ("images", "--no-trunc", "--format", "{{json .}}")
 
 
+def forget(other: Elsewhere) -> dict[str, str]:
+    """Takes all that was built off the other engine; what that was, by name."""
+    there = ids(other(*LIST))
+    built = {name: value for name, value in there.items() if re.search(r"/(image|package|fate)/", name)}
+    other("rmi", "--force", *built)
+    return built
+
+
 def test_a_tags_images_are_spread_over_both_and_one_tag(
     fimg: Fimg, other: Elsewhere, engine: Engine, hub: Registry
 ) -> None:
@@ -92,22 +101,21 @@ def test_a_tags_images_are_spread_over_both_and_one_tag(
 
 
 def test_an_engine_that_lacks_something_has_it_from_the_registry(fimg: Fimg, other: Elsewhere) -> None:
-    before = ids(other(*LIST))
-    ours = [name for name in before if "/base/" not in name]
-    other("rmi", "--force", *ours)
+    before = forget(other)
     fimg.builds()
     assert "0 built" in fimg.succeeds("build", "all", Platform="arm64")
     after = ids(other(*LIST))
-    assert {name: after[name] for name in ours} == before and fimg.builds() == []
+    assert {name: after[name] for name in before} == before and fimg.builds() == []
 
 
 def test_what_stands_on_something_from_the_registry_is_built_on_it(fimg: Fimg, other: Elsewhere) -> None:
     """Of a new engine only what changed is built."""
-    before = ids(other(*LIST))
-    other("rmi", "--force", *(name for name in before if "/base/" not in name))
+    forget(other)
     commit_change(fimg.sample.fate, "python/fate_arch/note.py", "NOTE = 1\n", "A note")
-    output = fimg.succeeds("build", "--image", "fateflow", Platform="arm64")
-    print(output, fimg.builds(), ids(other(*LIST)))
+    fimg.builds()
+    fimg.succeeds("build", "all", Platform="arm64")
+    titles = re.findall(r"image\.title=(\S+)", "\n".join(fimg.builds()))
+    assert sorted(titles) == ["eggroll", "fate", "fateflow"]
 
 
 def test_the_results_are_those_of_one_engine(fimg: Fimg, other: Elsewhere, hub: Registry, tmp_path: Path) -> None:
@@ -128,4 +136,5 @@ def test_it_is_the_same_by_ssh(fimg: Fimg, other: Elsewhere) -> None:
     own = {"DOCKER_HOST_ARM64": other.ssh, "Platform": "arm64", "PATH": path}
     by_ssh = replace(fimg, settings={**fimg.settings, **own})
     assert "0 built" in by_ssh.succeeds("build", "all")
-    print(by_ssh("doctor", "--json").output)
+    (engine,) = [each for each in json.loads(by_ssh("doctor", "--json").output) if each["part"] == "engine"]
+    assert engine["verdict"] == "ok" and engine["told"].endswith(f"at {other.ssh}")
