@@ -12,6 +12,7 @@ from fimg_pipeline.engine import emulation
 from fimg_pipeline.engine.bases import present, wanted_bases
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.fitness import ROOM_HINT, free_bytes, require_fit
+from fimg_pipeline.engine.hub import PullFailure, digest_of
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 
@@ -42,6 +43,17 @@ def _one(found: Engine, platforms: Sequence[Platform], settings: Settings, which
         if platform != found.platform:
             yield _foreign(platform, found, settings)
     yield from _bases(platforms, found, settings)
+    if settings.shared_registry is not None:
+        yield _shared(settings.shared_registry, found, which)
+
+
+def _shared(place: str, found: Engine, which: str) -> Finding:
+    """Whether the engine reaches the registry; whether it may write there shows when it does."""
+    answer = digest_of(found, f"{place}/image/base-image:none")
+    if isinstance(answer, PullFailure) and not answer.answered:
+        hint = "the engine asks for it, not this machine: its network, its `insecure-registries`"
+        return Finding(f"shared registry{which}", Verdict.WRONG, answer.of(place), hint)
+    return Finding(f"shared registry{which}", Verdict.OK, f"{place} answers the engine")
 
 
 def _disk(found: Engine) -> Finding:

@@ -5,6 +5,7 @@ Packages are fetched by the engine's builds, which may be on another machine: wh
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -40,6 +41,7 @@ def services(settings: Settings) -> Iterator[Finding]:
                 hint = f"if builds can't have it either, set {variable} to a mirror (docs/settings.md)"
                 yield Finding(what, Verdict.WARNING, f"{where}: {problem}", hint)
     yield from _registry(settings)
+    yield from _notifications(settings)
 
 
 def _folder(url: str) -> str:
@@ -73,3 +75,19 @@ def _registry(settings: Settings) -> Iterator[Finding]:
 
     pushes = "push" in settings.deliveries
     yield from told(f"registry{'' if pushes else ', for who pushes'}", ask, Verdict.WRONG if pushes else Verdict.NOTE)
+
+
+def _notifications(settings: Settings) -> Iterator[Finding]:
+    """Whether the addresses are some that messages can be sent to. Nothing is sent, and none of them is shown."""
+    if not settings.notify_urls:
+        return
+    import apprise  # takes a quarter of a second
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    wrong = [place + 1 for place, url in enumerate(settings.notify_urls) if not apprise.Apprise().add(url)]
+    if wrong:
+        which = ", ".join(map(str, wrong))
+        hint = "its form is in Apprise's wiki: https://github.com/caronc/apprise/wiki"
+        yield Finding("notifications", Verdict.WRONG, f"number {which} of NOTIFY_URLS is no address of a service", hint)
+    else:
+        yield Finding("notifications", Verdict.OK, f"{len(settings.notify_urls)} addresses that messages are sent to")

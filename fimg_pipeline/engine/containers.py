@@ -146,7 +146,7 @@ def running(engine: Engine, name: str) -> Container:
     except requests.exceptions.RequestException as error:
         raise ContainerError(f"container {name}: the engine does not say what it is: {type(error).__name__}") from None
     if attributes.get("Name") != f"/{name}":
-        raise ContainerError(f"there is no container {name}")
+        raise ContainerError(f"there is no container {name}", hint="`docker ps --all` lists those there are")
     state = attributes["State"]["Status"]
     if state != "running":
         raise ContainerError(

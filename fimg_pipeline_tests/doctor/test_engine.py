@@ -11,6 +11,7 @@ from fimg_pipeline.doctor import engine as module
 from fimg_pipeline.doctor.findings import Finding, Verdict
 from fimg_pipeline.engine import emulation, fitness
 from fimg_pipeline.engine.client import EngineError
+from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline_tests.plan.samples import make_settings
 
 
@@ -88,3 +89,21 @@ def test_nothing_is_built_where_the_disk_is_nearly_full(monkeypatch: pytest.Monk
         fitness.require_fit(engine)
     assert "docker system df" in str(refused.value)
     assert found(monkeypatch, engine)["engine"].verdict is Verdict.WRONG
+
+
+def test_each_engine_has_to_reach_what_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {
+        "WATCHED_PLATFORMS": "amd64,arm64",
+        "DOCKER_HOST_ARM64": "ssh://build@arm.example",
+        "SHARED_REGISTRY": "registry.example:5000/build",
+    }
+    assert not [part for part in found(monkeypatch, FakeEngine()) if part.startswith("shared")]
+    monkeypatch.setattr(module, "digest_of", lambda *_: PullFailure(True, "it doesn't have the image"))
+    there = found(monkeypatch, FakeEngine(), runs=True, **settings)
+    parts = {"shared registry for amd64", "shared registry for arm64"}
+    assert {each.verdict for part, each in there.items() if part in parts} == {Verdict.OK} and parts <= there.keys()
+    monkeypatch.setattr(module, "digest_of", lambda *_: PullFailure(False, "connection refused"))
+    away = found(monkeypatch, FakeEngine(), runs=True, **settings)["shared registry for arm64"]
+    assert away.verdict is Verdict.WRONG and away.told == (
+        "registry.example:5000/build can't be reached (connection refused)"
+    )

@@ -68,3 +68,11 @@ def test_a_registry_without_a_login_is_wrong_for_who_pushes_alone(place: str, mo
     note = found(place, **private)["registry, for who pushes"]
     assert note.verdict is Verdict.NOTE and "denies access" in note.told and f"docker login {place}" in note.hint
     assert found(place, AFTER_BUILD="push", **private)["registry"].verdict is Verdict.WRONG
+
+
+def test_addresses_of_people_are_checked_and_not_shown(place: str) -> None:
+    ok = found(place, NOTIFY_URLS="json://user:s3cret@127.0.0.1/hook")["notifications"]
+    assert ok.verdict is Verdict.OK
+    wrong = found(place, NOTIFY_URLS="json://user:s3cret@127.0.0.1/hook nosuch://s3cret")["notifications"]
+    assert wrong.verdict is Verdict.WRONG and wrong.told.startswith("number 2 of NOTIFY_URLS is no address")
+    assert "s3cret" not in repr((ok, wrong))
