@@ -22,7 +22,7 @@ help:
 	@echo "make demo         all 34 images from a bundled sample source"
 	@echo "make test         all tests, from a bare machine"
 	@echo "make test-unit    the tests that need no engine"
-	@echo "make test-deployment  brings up the team's deployment, kills runs in it, backs it up and brings it back"
+	@echo "make test-deployment  the team's deployment, up, killed and brought back; builds on two engines"
 	@echo "make lint         ruff and mypy"
 	@echo "make ui           the web UI on http://127.0.0.1:3000"
 	@echo "make bench        measures, and writes docs/performance.md"
