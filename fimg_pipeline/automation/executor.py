@@ -41,7 +41,7 @@ class ShownAlive(dg.Executor):
 def executor(settings: Settings) -> dg.ExecutorDefinition:
     """The executor of all jobs."""
     if settings.steps == "containers":
-        from dagster_docker import docker_executor  # brings the Docker SDK, which else only builds need
+        from dagster_docker import docker_executor  # a library of its own, which few need
 
         return _shown_alive(docker_executor, {"max_concurrent": MAX_CONCURRENT})
     preloaded = {"preload_modules": ["fimg_pipeline.automation.preload"]}

@@ -47,10 +47,8 @@ class Attempt:
 
     def made(self, item: Item, record: Record | None) -> bool:
         """Whether it was to make ``item``, and what is on record was made in it."""
-        return record is not None and self.wanted.get(item.name) == item.fingerprint and self._holds(record.at)
-
-    def _holds(self, moment: float) -> bool:
-        return self.began <= moment <= self.ended
+        wanted = self.wanted.get(item.name) == item.fingerprint
+        return wanted and record is not None and self.began <= record.at <= self.ended
 
 
 @dataclass(frozen=True)
