@@ -253,7 +253,8 @@ class ObjectStore:
             for left_pack in (self.objects / "pack").glob("tmp_*"):
                 left_pack.unlink(missing_ok=True)
             before = complaint(errors.read_bytes()) if errors.exists() and errors.stat().st_size else None
-            if before and patience is not None and time.time() - errors.stat().st_mtime < _LEFT_ALONE_SECONDS:
+            since = time.time() - errors.stat().st_mtime if before else 0.0
+            if before and patience is not None and 0 <= since < _LEFT_ALONE_SECONDS:
                 # Or it would keep all others from being fetched, which wait for the same lock.
                 raise FetchError(redacted(f"{ref} can't be fetched from {url}: {before}; it is tried again in a while"))
             status = self.git.fetch(
