@@ -16,7 +16,7 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import PUBLISHING_ASSETS
 from fimg_pipeline.assets.registration import registration_assets
 from fimg_pipeline.assets.source import source
-from fimg_pipeline.automation.executor import executor
+from fimg_pipeline.automation.executor import executor, processes
 from fimg_pipeline.automation.jobs import BUILD, BUNDLE, PUBLISH, PUBLISH_LISTS, build_jobs
 from fimg_pipeline.automation.overview import overview
 from fimg_pipeline.automation.prune_job import prune_job
@@ -81,7 +81,7 @@ def publish_lists_job() -> dg.JobDefinition:
 @cache
 def _job(name: str) -> dg.JobDefinition:
     """Made once: every step asks for it several times, and the server that steps are forked from has it ready."""
-    return build_defs().resolve_job_def(name)
+    return build_defs(steps_by=processes()).resolve_job_def(name)
 
 
 defs = build_defs()

@@ -61,7 +61,13 @@ def read(home: Path) -> Freshness:
 
 def refresh(home: Path, tags: Mapping[str, str]) -> None:
     """Has ``tags`` built without a cache, if they were not since the moment each stands with."""
-    _change(home, lambda kept: {"refreshed": {**kept.refreshed, **tags}})
+    _change(
+        home,
+        lambda kept: {
+            "refreshed": {**kept.refreshed, **tags},
+            "due": {tag: since for tag, since in kept.due.items() if tag not in tags},
+        },
+    )
 
 
 def refresh_later(home: Path, tags: Mapping[str, str]) -> None:
@@ -71,7 +77,8 @@ def refresh_later(home: Path, tags: Mapping[str, str]) -> None:
 
 def refresh_due(home: Path) -> None:
     """Refreshes what is due."""
-    _change(home, lambda kept: {"refreshed": {**kept.refreshed, **kept.due}, "due": {}})
+    if read(home).due:
+        _change(home, lambda kept: {"refreshed": {**kept.refreshed, **kept.due}, "due": {}})
 
 
 def forget(home: Path, tag: str) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Final, Literal
 
 from fimg_pipeline.plan.model import Planned, PlannedPackage
 from fimg_pipeline.state import run_folder
+
+#: ANSI sequences: colours, mostly.
+_STEERING: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: More than that (characters) no chat service takes as a line.
+_LONGEST: Final = 500
 
 Kind = Literal["source", "package", "image", "bundle", "registry", "kuscia"]
 What = Literal["started", "working", "built", "reused", "failed"]
@@ -65,7 +72,9 @@ class Follower:
         self._rest += self._file.read()
         *lines, self._rest = self._rest.split("\n")
         for line in lines:
-            yield Event(**json.loads(line))
+            # Half a line is what a full disk leaves.
+            with suppress(ValueError, TypeError):
+                yield Event(**json.loads(line))
 
 
 @dataclass
@@ -109,9 +118,11 @@ def outcomes(home: Path, run_id: str, *, failed: bool = False) -> Outcomes:
 
 
 def first_line(message: str) -> str:
-    """The first line with something in it, without what would steer a terminal."""
-    lines = ("".join(letter for letter in line if letter.isprintable()).strip() for line in message.splitlines())
-    return next((line for line in lines if line), "no reason was given")
+    """The first line with something in it, without what would steer a terminal, and not endless."""
+    lines = (_STEERING.sub("", line).replace("\t", " ") for line in message.splitlines())
+    shown = ("".join(letter for letter in line if letter.isprintable()).strip() for line in lines)
+    found = next((line for line in shown if line), "no reason was given")
+    return found if len(found) <= _LONGEST else f"{found[: _LONGEST - 1]}…"
 
 
 def log_path(home: Path, run_id: str, name: str) -> Path:

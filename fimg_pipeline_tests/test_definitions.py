@@ -14,6 +14,7 @@ import pytest
 import yaml
 from sqlalchemy.exc import IntegrityError
 
+from fimg_pipeline import definitions
 from fimg_pipeline.assets.keys import (
     LISTS,
     OVERVIEW,
@@ -34,7 +35,7 @@ from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.cli.instance import PROJECT
-from fimg_pipeline.definitions import build_defs
+from fimg_pipeline.definitions import build_defs, build_job
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import load
@@ -51,6 +52,19 @@ def specs() -> dict[dg.AssetKey, dg.AssetSpec]:
 
 def test_definitions_are_loadable() -> None:
     dg.Definitions.validate_loadable(build_defs(make_settings()))
+
+
+def test_steps_may_be_containers_but_for_commands_which_no_launcher_gives_an_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert build_defs(make_settings(STEPS="containers")).resolve_job_def("build").executor_def.name == "docker"
+    assert build_defs(make_settings()).resolve_job_def("build").executor_def.name == "multiprocess"
+    own = build_defs(make_settings(), steps_by=dg.in_process_executor)
+    assert own.resolve_job_def("build").executor_def.name == "in_process"
+    monkeypatch.setenv("STEPS", "containers")
+    definitions._job.cache_clear()
+    assert build_job().executor_def.name == "multiprocess"
+    definitions._job.cache_clear()
 
 
 def test_every_image_package_and_bundle_is_an_asset_whatever_the_switches_say() -> None:

@@ -36,6 +36,16 @@ def test_what_was_pulled_is_what_is_wanted_and_what_was_made_here_is_nobodys_dig
     assert kept.wanted == kept.newest == {} and list(kept.renewed) == ["debian"]
 
 
+def test_what_is_due_is_refreshed_once_and_never_over_something_newer(tmp_path: Path) -> None:
+    freshness.refresh_later(tmp_path, {"nightly": "2026-11-22T01:00:00Z", "next": "2026-11-22T01:00:00Z"})
+    freshness.refresh(tmp_path, {"nightly": "2026-11-29T01:00:00Z"})
+    assert freshness.read(tmp_path).due == {"next": "2026-11-22T01:00:00Z"}
+    for _ in range(2):
+        freshness.refresh_due(tmp_path)
+        kept = freshness.read(tmp_path)
+        assert kept.refreshed == {"nightly": "2026-11-29T01:00:00Z", "next": "2026-11-22T01:00:00Z"} and not kept.due
+
+
 def test_tags_are_refreshed_and_forgotten(tmp_path: Path) -> None:
     freshness.refresh(tmp_path, {"nightly": "2026-11-22T01:00:00Z", "next": "2026-11-22T01:00:00Z"})
     freshness.refresh(tmp_path, {"nightly": "2026-11-29T01:00:00Z"})

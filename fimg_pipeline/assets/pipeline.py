@@ -17,7 +17,8 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings, load
-from fimg_pipeline.source.resolve import absent_refs, fate_location, fixed_commits, origin_tags, releases
+from fimg_pipeline.source.refs import Releases
+from fimg_pipeline.source.resolve import absent_refs, fate_identity, fixed_commits, origin_tags, releases
 from fimg_pipeline.source.store import Remotes
 
 #: So long (seconds) whoever only looks waits for an engine: a sensor has to answer within a minute.
@@ -108,13 +109,13 @@ class Pipeline(dg.ConfigurableResource):
         """What registries have of the external bases now: reference → digest, or why that can't be said."""
         return newest(settings, Engine(settings.engine_address))
 
-    def releases(self, settings: Settings) -> Mapping[str, str]:
-        """FATE's releases, wherever FATE_DIR is from: version → git tag."""
+    def releases(self, settings: Settings) -> Releases:
+        """FATE's releases, wherever FATE_DIR is from."""
         return releases(settings, Remotes())
 
-    def fate_location(self, settings: Settings) -> str:
-        """Where FATE_DIR is from."""
-        return fate_location(settings)
+    def fate_identity(self, settings: Settings) -> str:
+        """Tells the FATE that FATE_DIR is of from others."""
+        return fate_identity(settings)
 
     def fixed_commits(self, settings: Settings, refs: Iterable[str]) -> Mapping[str, str]:
         """Of ``refs`` those that don't move, as far as FATE_DIR has them, and the commits they are."""

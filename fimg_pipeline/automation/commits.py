@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import dagster as dg
 
+from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.overview import identity, metadata, written
+from fimg_pipeline.automation.overview import tabled, written
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, unfinished
@@ -25,11 +25,6 @@ from fimg_pipeline.settings import Settings
 _MEMORY: Final = Memory()
 #: How everything stood when it was last looked at, by tag and platform.
 _STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
-
-#: Since when (seconds since 1970) nothing can be said of them, for a reason that should pass by itself.
-_SINCE: Final[dict[tuple[str, str], float]] = {}
-#: So long (seconds) that is left to itself: a night's maintenance tells nobody.
-_LONG: Final = 3 * 3600.0
 
 
 @dg.sensor(
@@ -48,12 +43,14 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
     known = known_tags(instance)
     new = [tag for tag in tags(settings) if tag not in known]
     now = time.time()
+    if not unfinished(instance):
+        # What a week's refresh left for after the runs that were under way.
+        freshness.refresh_due(settings.home)
     watched = survey(instance, pipeline, _MEMORY, settings.watched_platforms, first=context.cursor or "")
 
     def looks_at(platforms: Sequence[Watched]) -> list[Look]:
         found = [look(instance, each, now) for each in platforms]
-        for each in platforms:
-            _STATUSES[each.tag, each.platform] = _lasting(status(instance, each), now)
+        _STATUSES.update({(each.tag, each.platform): status(instance, each) for each in platforms})
         return found
 
     looks, left = in_time(watched, looks_at)
@@ -73,23 +70,12 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
     )
 
 
-def _lasting(found: PartitionStatus, now: float) -> PartitionStatus:
-    """A status whose problem is none that passes by itself, if it has not for hours: people are to hear of it."""
-    where = (found.tag, found.platform)
-    if not found.passing:
-        _SINCE.pop(where, None)
-        return found
-    long = now - _SINCE.setdefault(where, now) > _LONG
-    return replace(found, passing=False) if long else found
-
-
 def _overview(instance: dg.DagsterInstance, settings: Settings) -> list[dg.AssetMaterialization]:
     """How all stands, once all was looked at, if that is not what was written last."""
     wanted = [(tag, platform) for tag in tags(settings) for platform in settings.watched_platforms]
     if not all(each in _STATUSES for each in wanted):
         return []
-    found = [_STATUSES[each] for each in wanted]
-    now = identity(found)
-    if written(instance) == now:
+    table = tabled(instance, [_STATUSES[each] for each in wanted], time.time())
+    if written(instance) == table.identity:
         return []
-    return [dg.AssetMaterialization(OVERVIEW, metadata=metadata(found), tags={FINGERPRINT: now})]
+    return [dg.AssetMaterialization(OVERVIEW, metadata=table.metadata, tags={FINGERPRINT: table.identity})]

@@ -39,11 +39,16 @@ class ShownAlive(dg.Executor):
 
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:
-    """The executor of all jobs."""
+    """The executor of the jobs that are launched."""
     if settings.steps == "containers":
         from dagster_docker import docker_executor  # a library of its own, which few need
 
         return _shown_alive(docker_executor, {"max_concurrent": MAX_CONCURRENT})
+    return processes()
+
+
+def processes() -> dg.ExecutorDefinition:
+    """Steps as processes: also of runs that a command executes itself, which no launcher gave an image."""
     preloaded = {"preload_modules": ["fimg_pipeline.automation.preload"]}
     config = {"max_concurrent": MAX_CONCURRENT, "start_method": {"forkserver": preloaded}}
     return _shown_alive(dg.multiprocess_executor, config)

@@ -19,7 +19,7 @@ from fimg_pipeline.automation.broken import Broken, Finished, Message, State, af
 from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.overview import problems
+from fimg_pipeline.automation.overview import passing, problems
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
@@ -32,6 +32,8 @@ from fimg_pipeline.settings import Settings
 _MEMORY: Final = Memory()
 #: How far back runs are looked at when nothing is known: what broke a day ago and is still, people want to know.
 _AT_FIRST_SECONDS: Final = 86_400.0
+#: So much (seconds) clocks may differ, and go back when they are set.
+_CLOCKS_DIFFER: Final = 300.0
 #: So many runs are looked at at once; the rest the next time.
 _AT_ONCE: Final = 200
 #: What comes of each step after a build, as failures are called.
@@ -73,8 +75,8 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
     ]
     settled = _settled(context.instance, pipeline, broken) if broken else {}
     for where, each in broken.items():
-        # Where nothing is on record of how all stands, nobody knows.
-        if _UNKNOWN in each.failed and stuck is not None and where not in stuck:
+        # Where nothing is on record of how all stands, or somebody does not answer, nobody knows.
+        if _UNKNOWN in each.failed and stuck is not None and where not in {*stuck, *(passing(context.instance) or ())}:
             settled[where] = [*settled.get(where, ()), _UNKNOWN]
     broken, messages = after(broken, runs, settings.ui_url, settled)
     until = time.monotonic() + _SENDING
@@ -107,7 +109,7 @@ def _ended_since(instance: dg.DagsterInstance, settings: Settings, seen: float) 
     Of a clock that was ahead nobody hears less: what is of later than now is looked at when it is its time.
     """
     now = time.time()
-    if seen > now:
+    if seen > now + _CLOCKS_DIFFER:
         seen = now - _AT_FIRST_SECONDS
     found = instance.get_run_records(
         dg.RunsFilter(

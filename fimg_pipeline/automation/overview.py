@@ -1,7 +1,8 @@
 """The web UI's table of how everything watched stands: an asset without partitions, written by whoever looks."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ from fimg_pipeline.plan.fingerprint import fingerprint
 
 #: In what is recorded: why nothing can be said of partitions, as far as that does not pass by itself.
 PROBLEMS: Final = "can't be looked at"
+#: Likewise: since when, of those where it should pass by itself.
+PASSING: Final = "does not answer since"
+#: So long (seconds) that is left to itself: a night's maintenance tells nobody.
+_LONG: Final = 3 * 3600.0
 #: So many images are listed that are not as they should be: a page that never ends helps nobody.
 _MOST: Final = 200
 
@@ -39,7 +44,31 @@ def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
         found = [status(context.instance, each) for platforms in watched for each in platforms]
     except FimgError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    return dg.MaterializeResult(metadata=metadata(found), tags={FINGERPRINT: identity(found)})
+    table = tabled(context.instance, found, time.time())
+    return dg.MaterializeResult(metadata=table.metadata, tags={FINGERPRINT: table.identity})
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is written; ``identity``: equal as long as all stands as it did."""
+
+    metadata: dict[str, Any]
+    identity: str
+
+
+def tabled(instance: dg.DagsterInstance, found: Sequence[PartitionStatus], now: float) -> Table:
+    """The table of what was ``found``; ``now`` in seconds since 1970.
+
+    What should pass by itself and has not for hours does not count as passing: people are to hear of it.
+    """
+    before = passing(instance) or {}
+    since = {_where(each): before.get(_where(each), now) for each in found if each.passing}
+    lasting = [replace(each, passing=each.passing and now - since[_where(each)] < _LONG) for each in found]
+    return Table({**metadata(lasting), PASSING: dg.MetadataValue.json(since)}, identity(lasting))
+
+
+def _where(found: PartitionStatus) -> str:
+    return str(partition_key(found.platform, found.tag))
 
 
 def identity(found: Sequence[PartitionStatus]) -> str:
@@ -54,13 +83,22 @@ def written(instance: dg.DagsterInstance) -> str | None:
     return None if made is None else (made.tags or {}).get(FINGERPRINT)
 
 
-def problems(instance: dg.DagsterInstance) -> dict[str, str] | None:
+def problems(instance: dg.DagsterInstance) -> dict[str, Any] | None:
     """Why nothing could be said of partitions when it was last looked, as far as that does not pass by itself.
 
     ``None``: nobody has looked.
     """
+    return _json(instance, PROBLEMS)
+
+
+def passing(instance: dg.DagsterInstance) -> dict[str, Any] | None:
+    """Since when (seconds since 1970) nothing can be said of partitions for a reason that should pass by itself."""
+    return _json(instance, PASSING)
+
+
+def _json(instance: dg.DagsterInstance, name: str) -> dict[str, Any] | None:
     made = _last(instance)
-    value = None if made is None else made.metadata.get(PROBLEMS)
+    value = None if made is None else made.metadata.get(name)
     return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else None  # type: ignore[arg-type]
 
 
@@ -91,7 +129,7 @@ def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:
         "tags": dg.MetadataValue.table([_row(each) for each in found]) if found else "none is watched",
         "not built": dg.MetadataValue.table(rows) if rows else "nothing: all is as it should be",
         **({"not listed": len(lacking) - _MOST} if len(lacking) > _MOST else {}),
-        PROBLEMS: dg.MetadataValue.json({str(partition_key(each.platform, each.tag)): each.problem for each in stuck}),
+        PROBLEMS: dg.MetadataValue.json({_where(each): each.problem for each in stuck}),
         **{state.value: sum(each.count(state) for each in found) for state in State},
     }
 

@@ -22,11 +22,13 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     """Adds those that are not known yet, and remembers them, whatever becomes of the tick."""
     settings = pipeline.settings()
     try:
-        found = pipeline.releases(settings)
+        there, fate = pipeline.releases(settings), pipeline.fate_identity(settings)
+        known = releases.known(settings.home, fate)
     except FimgError as error:
         return dg.SkipReason(f"FATE's releases can't be looked at: {error.message}")
-    fate = pipeline.fate_location(settings)
-    known = releases.known(settings.home, fate)
+    if there.away and known is None:
+        return dg.SkipReason(f"FATE's releases can't be looked at: {there.away}")
+    found = there.tags
     if known is None:
         releases.keep(settings.home, fate, found)
         return dg.SkipReason(f"{len(found)} releases are there already; those that come are added from now on")
@@ -40,11 +42,12 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     # They are not known yet: RELEASES may come to take them in.
     others = [version for version in new if version not in wanted]
     left = f"; RELEASES={settings.releases} leaves out {', '.join(others)}" if others else ""
+    left += f"; of FATE_DIR alone: {there.away}" if there.away else ""
     if not wanted:
         return dg.SkipReason(f"no new release{left}")
     added = [release_tag(version) for version in wanted]
     context.log.info(f"new: {', '.join(added)}")
-    there = known_tags(context.instance)
+    partitions = known_tags(context.instance)
     return dg.SensorResult(
-        dynamic_partitions_requests=[TAGS.build_add_request([tag for tag in added if tag not in there])]
+        dynamic_partitions_requests=[TAGS.build_add_request([tag for tag in added if tag not in partitions])]
     )

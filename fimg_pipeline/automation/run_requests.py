@@ -134,7 +134,7 @@ def _attempts_since(instance: dg.DagsterInstance, watched: Watched, partition: s
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
             wanted = _wanted(watched.settings, key)
             came_to = _left(watched, run.run_id, wanted) if cancelled else _tried(watched, run, wanted)
-            found.append(Attempt(came_to, ended, cancelled, began))
+            found.append(Attempt(came_to, ended, cancelled, began, _made(watched, run.run_id)))
     return found
 
 
@@ -154,9 +154,15 @@ def _tried(watched: Watched, run: dg.DagsterRun, wanted: Mapping[str, str]) -> M
 
 def _left(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
     """Of what a run was to make that a person ended what was not made in it."""
+    made = _made(watched, run_id)
+    return {name: value for name, value in wanted.items() if name not in made}
+
+
+def _made(watched: Watched, run_id: str) -> frozenset[str]:
+    """What was made in a run, or found, by the keys of its assets as text."""
     events = outcomes(watched.settings.home, run_id).events.values()
-    made = {"/".join((event.kind, event.name)) for event in events if event.what in ("built", "reused")}
-    return {name: value for name, value in wanted.items() if name not in made and f"image/{name}" not in made}
+    made = (event for event in events if event.what in ("built", "reused"))
+    return frozenset(event.name if event.kind == "image" else f"{event.kind}/{event.name}" for event in made)
 
 
 def request(

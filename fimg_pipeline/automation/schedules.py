@@ -37,6 +37,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     )
     def nightly(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         now = pipeline.settings()
+        close_abandoned_runs(context.instance)
         # What runs stand on is not changed below them: another night takes it.
         if not unfinished(context.instance):
             freshness.refresh_due(now.home)
@@ -61,7 +62,9 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         # Nor is what runs stand on changed below them: all tags share their base images.
         if unfinished(context.instance):
             freshness.refresh_later(pipeline.settings().home, wanted)
-            return dg.SkipReason("runs are under way: the next night without any refreshes these tags")
+            return dg.SkipReason(
+                "runs are under way: these are refreshed once there are none, by `commits` or `nightly`"
+            )
         freshness.refresh(pipeline.settings().home, wanted)
         return _asked(context, followed)
 

@@ -37,15 +37,16 @@ class Record:
 class Attempt:
     """A run that is over, however: what it was to make (name of the asset → fingerprint), and when it ended and began.
 
-    ``cancelled``: a person ended it.
+    ``cancelled``: a person ended it; ``made``: what was made in it, or found.
     """
 
     wanted: Mapping[str, str]
     ended: float
     cancelled: bool = False
     began: float = math.inf
+    made: frozenset[str] = frozenset()
 
-    def made(self, item: Item, record: Record | None) -> bool:
+    def has_recorded(self, item: Item, record: Record | None) -> bool:
         """Whether it was to make ``item``, and what is on record was made in it."""
         wanted = self.wanted.get(item.name) == item.fingerprint
         return wanted and record is not None and self.began <= record.at <= self.ended
@@ -148,11 +149,15 @@ def _needed_by_what_is_new(
 
 def _tries(item: Item, record: Record | None, attempts: Sequence[Attempt], now: float) -> list[Attempt]:
     """The attempts that count for an item, the latest first."""
-    since = counts_from(item, record, now)
-    if made_otherwise(item, record, attempts):
-        since = 0.0
+    otherwise = made_otherwise(item, record, attempts)
+    since = 0.0 if otherwise else counts_from(item, record, now)
     return [
-        attempt for attempt in attempts if attempt.ended > since and attempt.wanted.get(item.name) == item.fingerprint
+        attempt
+        for attempt in attempts
+        if attempt.ended > since
+        and attempt.wanted.get(item.name) == item.fingerprint
+        # What went well and is gone again since was no try.
+        and (otherwise or item.name not in attempt.made)
     ]
 
 
@@ -163,7 +168,7 @@ def made_otherwise(item: Item, record: Record | None, attempts: Sequence[Attempt
     """
     if record is None or record.fingerprint == item.fingerprint:
         return False
-    return any(attempt.made(item, record) for attempt in attempts)
+    return any(attempt.has_recorded(item, record) for attempt in attempts)
 
 
 def counts_from(item: Item, record: Record | None, now: float) -> float:

@@ -84,6 +84,7 @@ class Watched:
     run: dg.DagsterRun | None = None
     fixed: str | None = None
     problem: FimgError | None = None
+    _trouble: FimgError | None = None
 
     @property
     def partition(self) -> str:
@@ -131,8 +132,14 @@ class Watched:
 
         That all is to be built anew whenever somebody asks (``--no-cache``) says nothing of what is stale.
         """
+        if self._trouble is not None:
+            raise self._trouble
         options = tuple(option for option in self.settings.docker_options if option != "--no-cache")
-        return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine(), self.remotes)
+        try:
+            return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine(), self.remotes)
+        except FimgError as error:
+            self._trouble = error.with_traceback(None)
+            raise
 
 
 def tags(settings: Settings) -> list[str]:

@@ -43,6 +43,9 @@ def add(settings: Settings, tag: str, ref: str | None) -> Known:
     added = recorded(settings.home)
     before = _spoken(added[tag]) if tag in added and added[tag] != meant else ""
     record(settings.home, tag, meant)
+    if before:
+        # That was of what it stood for.
+        freshness.forget(settings.home, tag)
     with open_instance(settings) as instance:
         add_tag(instance, tag)
     return Known(tag, meant, at, before)

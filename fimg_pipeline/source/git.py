@@ -197,6 +197,12 @@ def complaint(stderr: bytes) -> str:
     return errors[0] if errors else (lines or ["no message"])[-1]
 
 
+def failure(stderr: bytes) -> str | None:
+    """Git's complaint, if it was one: what else it says are warnings."""
+    found = complaint(stderr)
+    return found if found.startswith(("fatal:", "error:")) else None
+
+
 def alternates(directories: Iterable[Path]) -> dict[str, str]:
     """Environment that lets git read objects from ``directories`` without copying or registering anything."""
     existing = [_quoted(str(path)) for path in directories if path.is_dir()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fimg_pipeline.source.checkout import Checkout
+from fimg_pipeline.source.git import AwayError
 from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.source.urls import is_safe
@@ -16,6 +17,14 @@ from fimg_pipeline.source.urls import is_safe
 ORIGIN: Final = "origin/"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _VERSION: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Tags by version, ``1.11.2`` → ``v1.11.2``; ``away``: why the origin's are not among them, if so."""
+
+    tags: Mapping[str, str]
+    away: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,16 +96,19 @@ class FateRefs:
             return name.removeprefix("refs/tags/") if name.startswith("refs/tags/") else None
         return git.text("rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}") or ref
 
-    def releases(self) -> dict[str, str]:
-        """FATE's releases, here and in the origin (if there is one): version → tag, ``1.11.2`` → ``v1.11.2``."""
+    def releases(self) -> Releases:
+        """FATE's releases, here and in the origin (if there is one)."""
         here = self.checkout.git.output("for-each-ref", "--format=%(refname)", "refs/tags/v*").decode(
             "utf-8", "replace"
         )
-        names = here.splitlines()
+        names, away = here.splitlines(), ""
         if "remote.origin.url" in self.checkout.urls:
-            names += self.store.remote_refs(self.origin, ["refs/tags/v*"], mirror=self.mirror)
+            try:
+                names += self.store.remote_refs(self.origin, ["refs/tags/v*"], mirror=self.mirror)
+            except AwayError as error:
+                away = error.message
         found = {name.removeprefix("refs/tags/v"): name.removeprefix("refs/tags/") for name in names}
-        return {version: tag for version, tag in found.items() if _VERSION.fullmatch(version)}
+        return Releases({version: tag for version, tag in found.items() if _VERSION.fullmatch(version)}, away)
 
     @property
     def origin(self) -> str:

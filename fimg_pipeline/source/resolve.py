@@ -20,7 +20,7 @@ from fimg_pipeline.source.git import AwayError, Git, GitError
 from fimg_pipeline.source.history import Commit, commits
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError, SourceSnapshot
 from fimg_pipeline.source.packages import package_sources
-from fimg_pipeline.source.refs import ORIGIN, FateRefs
+from fimg_pipeline.source.refs import ORIGIN, FateRefs, Releases
 from fimg_pipeline.source.requirements import requirement_texts, requirements_date
 from fimg_pipeline.source.store import DAMAGED, ObjectStore, Remotes
 from fimg_pipeline.source.tags import ref_of
@@ -101,14 +101,16 @@ def origin_tags(settings: Settings, refs: Iterable[str], remotes: Remotes) -> di
     return _Resolver(settings, None, {}, remotes).refs.of_origin(refs)
 
 
-def releases(settings: Settings, remotes: Remotes) -> dict[str, str]:
-    """FATE's releases, in FATE_DIR and where it was cloned from: version → git tag."""
+def releases(settings: Settings, remotes: Remotes) -> Releases:
+    """FATE's releases, in FATE_DIR and where it was cloned from."""
     return _Resolver(settings, None, {}, remotes).refs.releases()
 
 
-def fate_location(settings: Settings) -> str:
-    """Where FATE_DIR was cloned from, without a user's name or password; where it is, if it was not."""
-    return _Resolver(settings, None, {}).location("fate")
+def fate_identity(settings: Settings) -> str:
+    """Tells the FATE that FATE_DIR is of from others: by where it was cloned from, or where it is if it was not."""
+    origin = _Resolver(settings, None, {}).checkout.urls.get("remote.origin.url") or str(settings.fate_dir.resolve())
+    # A digest: it may hold a password.
+    return hashlib.sha256(origin.rstrip("/").removesuffix(".git").encode()).hexdigest()[:16]
 
 
 class _Resolver:
@@ -182,7 +184,7 @@ class _Resolver:
         tree = self.store.resolve(f"{commit}^{{tree}}")
         if tree is None:
             raise SourceError(f"{name}: commit {commit} ({ref}) is incomplete: its tree is missing")
-        origin = self.location(name)
+        origin = self._location(name)
         return RepositorySnapshot(name, ref, commit, tree, web=web_page(origin), location=origin)
 
     def _as_it_stands(self, name: Repository, checkout: Checkout) -> RepositorySnapshot:
@@ -342,7 +344,7 @@ class _Resolver:
         write_whole(remembered, commit)
         return self._at(name, ref, commit)
 
-    def location(self, name: Repository) -> str:
+    def _location(self, name: Repository) -> str:
         """Where the repository comes from, as a URL without a user's name or password in it."""
         if name == "fate_llm":
             url: str | None = self.settings.fate_llm_url

@@ -20,6 +20,7 @@ from fimg_pipeline.source.git import (
     GitError,
     alternates,
     complaint,
+    failure,
 )
 from fimg_pipeline.state import locked
 from fimg_pipeline.values import redacted
@@ -91,7 +92,7 @@ class Remotes:
     def refs(self, url: str, ask: Callable[[], dict[str, str]]) -> dict[str, str]:
         """What ``ask`` says of the repository; :class:`AwayError` if that does not answer, or just did not."""
         if url in self._away:
-            raise self._away[url][1]
+            raise AwayError(self._away[url][1].message)
         if url not in self._refs:
             try:
                 self._refs[url] = ask()
@@ -252,7 +253,7 @@ class ObjectStore:
                 (self.git_dir / left).unlink(missing_ok=True)
             for left_pack in (self.objects / "pack").glob("tmp_*"):
                 left_pack.unlink(missing_ok=True)
-            before = complaint(errors.read_bytes()) if errors.exists() and errors.stat().st_size else None
+            before = failure(errors.read_bytes()) if errors.exists() else None
             since = time.time() - errors.stat().st_mtime if before else 0.0
             if before and patience is not None and 0 <= since < _LEFT_ALONE_SECONDS:
                 # Or it would keep all others from being fetched, which wait for the same lock.
@@ -265,7 +266,8 @@ class ObjectStore:
                 failed = f" (the last time: {before})" if before else ""
                 raise FetchError(redacted(f"{ref} is being fetched from {url}{failed}"))
             words = complaint(errors.read_bytes())
-            errors.unlink()
+            if status == 0 or patience is None:
+                errors.unlink()
             if status != 0:
                 refused = any(
                     text in words for text in ("couldn't find remote ref", "not our ref", "no such remote ref")
@@ -286,11 +288,9 @@ class ObjectStore:
             return self._asked(url, patterns, mirror, ANSWER_TIMEOUT_SECONDS)
         patience = self.remotes.patience
         every = self.remotes.refs(f"{mirror} {url}", lambda: self._asked(url, _EVERY_REF, mirror, patience))
-        return {
-            name: object_id
-            for name, object_id in every.items()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-        }
+        whole = {name: every[name] for name in patterns if name in every}
+        several = [pattern for pattern in patterns if "*" in pattern]
+        return whole | {name: every[name] for pattern in several for name in fnmatch.filter(every, pattern)}
 
     def _asked(self, url: str, patterns: Sequence[str], mirror: str | None, limit: float) -> dict[str, str]:
         rewrite, upload_pack = _transport(url, mirror)

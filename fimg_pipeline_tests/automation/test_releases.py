@@ -55,6 +55,44 @@ def test_what_comes_is_added_wherever_it_is(sample: SampleSource, tmp_path: Path
         assert tick(instance)[1] == []
 
 
+def test_what_is_here_is_added_though_the_origin_is_away(sample: SampleSource, tmp_path: Path, home: Path) -> None:
+    clone = tmp_path / "clone"
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick(instance)
+        sample.fate.rename(tmp_path / "gone")
+        git(clone, "tag", "v1.11.9")
+        assert tick(instance)[1] == ["1.11.9-release"]
+        told, added = tick(instance)
+        assert added == [] and "of FATE_DIR alone: " in told and "can't be asked for its refs" in told
+        # Nobody knows what is new before both were seen.
+        (home / "releases.json").unlink()
+        assert "can't be looked at" in tick(instance)[0] and not (home / "releases.json").exists()
+
+
+def test_each_fate_has_releases_of_its_own(
+    sample: SampleSource, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick(instance)
+        git(tmp_path, "clone", "-q", "--bare", str(sample.fate), "other.git")
+        git(tmp_path / "other.git", "tag", "v1.11.7")
+        git(tmp_path, "clone", "-q", str(tmp_path / "other.git"), "another")
+        monkeypatch.setenv("FATE_DIR", str(tmp_path / "another"))
+        told, added = tick(instance)
+        assert added == [] and "are there already" in told
+        git(sample.fate, "tag", "v1.11.8")
+        monkeypatch.setenv("FATE_DIR", str(tmp_path / "clone"))
+        assert tick(instance)[1] == ["1.11.8-release"]
+
+
+def test_what_an_earlier_version_kept_is_known(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "releases.json").write_text('["1.11.1"]')
+    assert releases.known(home, "x") == {"1.11.1"}
+    releases.keep(home, "x", ["1.11.2"])
+    assert releases.known(home, "x") == {"1.11.1", "1.11.2"} and releases.known(home, "y") is None
+
+
 def test_what_is_not_wanted_is_added_once_it_is(
     sample: SampleSource, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

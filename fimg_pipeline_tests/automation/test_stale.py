@@ -176,6 +176,14 @@ def test_runs_that_record_something_else_each_time_come_to_an_end() -> None:
     assert decided(plan_of(plan), by_hand, tries, NOW).wanted
 
 
+def test_what_went_well_and_is_gone_again_was_no_try() -> None:
+    plan = plan_of()
+    wanted, made = failed(plan).wanted, frozenset(recorded(plan))
+    tries = [Attempt(wanted, NOW - 100_000 * number, made=made) for number in range(1, 8)]
+    records = {name: replace(record, at=0.0) for name, record in recorded(plan).items()}
+    assert decided(plan_of(), records, tries, NOW).wanted.keys() == made
+
+
 def test_what_is_made_and_does_not_pass_its_checks_is_not_made_for_ever() -> None:
     plan = plan_of()
     tries = [failed(plan, minutes_ago=minutes) for minutes in range(2000, 2000 + ATTEMPTS)]

@@ -12,9 +12,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import known_tags, partition_key
 from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation import watching
+from fimg_pipeline.automation.overview import problems, tabled
 from fimg_pipeline.automation.run_requests import REQUEST, Look, look
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.stale import PAUSES
@@ -380,11 +382,19 @@ def test_a_fate_dir_that_is_gone_is_a_problem_of_every_tag(tmp_path: Path, watch
 
 
 def test_people_hear_of_what_does_not_pass_by_itself_after_hours(watched: Handmade) -> None:
+    """Whoever writes the table, and whatever process it is."""
     away = PartitionStatus("amd64", "t", problem="the origin does not answer", passing=True)
-    assert commits_module._lasting(away, NOW).passing and commits_module._lasting(away, NOW + 3600).passing
-    assert not commits_module._lasting(away, NOW + 4 * 3600).passing
-    commits_module._lasting(PartitionStatus("amd64", "t"), NOW + 5 * 3600)
-    assert commits_module._lasting(away, NOW + 6 * 3600).passing
+
+    def written(found: PartitionStatus, hours: float) -> dict[str, str] | None:
+        table = tabled(watched.instance, [found], NOW + hours * 3600)
+        made = dg.AssetMaterialization(OVERVIEW, metadata=table.metadata)
+        watched.instance.report_runless_asset_event(made)
+        return problems(watched.instance)
+
+    assert written(away, 0) == written(away, 1) == {}
+    for hours in (4, 5):
+        assert written(away, hours) == {"amd64|t": "the origin does not answer"}
+    assert written(PartitionStatus("amd64", "t"), 6) == written(away, 7) == {}
 
 
 def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:

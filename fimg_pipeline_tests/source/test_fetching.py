@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -207,6 +208,21 @@ def test_what_hangs_keeps_nothing_else_from_being_fetched(
         monkeypatch.setattr("fimg_pipeline.source.store._LEFT_ALONE_SECONDS", 0.0)
         with pytest.raises(FetchError, match=r"is being fetched from .* \(the last time: fatal: it did not finish"):
             store.fetch(url, "main", mirror=None)
+
+
+def test_warnings_of_a_fetch_that_went_well_are_no_failure(sample: SampleSource, tmp_path: Path) -> None:
+    store = ObjectStore.open(tmp_path / "home", remotes=Remotes(10))
+    url = str(sample.fate_llm)
+    log = store.git_dir / f"fetch-{hashlib.sha256(f'{url} v1.2.0'.encode()).hexdigest()[:16]}.log"
+    log.write_text("Warning: Permanently added 'host' to the list of known hosts.\n")
+    assert store.fetch(url, "v1.2.0", mirror=None) and not log.exists()
+
+
+def test_what_was_refused_quickly_is_left_alone_too(sample: SampleSource, tmp_path: Path) -> None:
+    store = ObjectStore.open(tmp_path / "home", remotes=Remotes(10))
+    for told in ("unable to connect|Connection refused", "it is tried again in a while"):
+        with pytest.raises(FetchError, match=told):
+            store.fetch("git://127.0.0.1:1/x", "main", mirror=None)
 
 
 def after(store: ObjectStore, url: str) -> str:
