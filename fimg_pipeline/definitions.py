@@ -33,7 +33,7 @@ def build_defs(
 ) -> dg.Definitions:
     """Fresh definitions; ``resources`` replace the real ones, for tests.
 
-    ``steps_by``: the executor, for code locations of others whose steps run elsewhere (docs/deployment.md).
+    ``steps_by``: the executor, in the place of that of the settings (docs/deployment.md has one for other machines).
     """
     settings = settings or load()
     registration = registration_assets(settings)

@@ -104,7 +104,7 @@ def test_a_tags_images_are_spread_over_both_and_one_tag(
 def test_an_engine_that_lacks_something_has_it_from_the_registry(fimg: Fimg, other: Elsewhere) -> None:
     before = forget(other)
     fimg.builds()
-    assert "0 built" in fimg.succeeds("build", "all", Platform="arm64")
+    assert "images: 0 built" in fimg.succeeds("build", "all", Platform="arm64")
     after = ids(other(*LIST))
     assert {name: after[name] for name in before} == before and fimg.builds() == []
 
@@ -127,7 +127,7 @@ def test_the_results_are_those_of_one_engine(fimg: Fimg, other: Elsewhere, hub: 
     plans: list[Any] = [json.loads(each.succeeds("plan", "--json", Platform="arm64"))["images"] for each in (fimg, one)]
     fingerprints = [{image["name"]: image["fingerprint"] for image in plan} for plan in plans]
     assert fingerprints[0] == fingerprints[1]
-    assert "0 built" in one.succeeds("build", "all", Platform="arm64") and one.builds() == []
+    assert "images: 0 built" in one.succeeds("build", "all", Platform="arm64") and one.builds() == []
     here, there = Engine().state().by_reference, ids(other(*LIST))
     # What this engine has built itself at some time it keeps.
     for name in ("fateflow", "eggroll"):
@@ -138,6 +138,6 @@ def test_it_is_the_same_by_ssh(fimg: Fimg, other: Elsewhere) -> None:
     path = f"{other.environment['DOCKER_CERT_PATH']}/bin:{fimg.environment['PATH']}"
     own = {"DOCKER_HOST_ARM64": other.ssh, "Platform": "arm64", "PATH": path}
     by_ssh = replace(fimg, settings={**fimg.settings, **own})
-    assert "0 built" in by_ssh.succeeds("build", "all")
+    assert "images: 0 built" in by_ssh.succeeds("build", "all")
     (engine,) = [each for each in json.loads(by_ssh("doctor", "--json").output) if each["part"] == "engine"]
     assert engine["verdict"] == "ok" and engine["told"].endswith(f"at {other.ssh}")

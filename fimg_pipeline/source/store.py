@@ -238,7 +238,7 @@ class ObjectStore:
         """
         rewrite, upload_pack = _transport(url, mirror)
         # What is borrowed may be of a clone whose history is cut: git would look for what there is beyond that.
-        depth = ([], []) if whole else (["-c", "core.alternateRefsCommand=true"], ["--depth=1"])
+        shallow, depth = ([], []) if whole else (["-c", "core.alternateRefsCommand=true"], ["--depth=1"])
         patience = None if self.remotes is None else self.remotes.patience
 
         def waits() -> None:
@@ -259,7 +259,7 @@ class ObjectStore:
                 # Or it would keep all others from being fetched, which wait for the same lock.
                 raise FetchError(redacted(f"{ref} can't be fetched from {url}: {before}; it is tried again in a while"))
             status = self.git.fetch(
-                *rewrite, *_WHOLE, *depth[0], "fetch", "--quiet", "--no-tags", *depth[1], "--no-recurse-submodules",
+                *rewrite, *_WHOLE, *shallow, "fetch", "--quiet", "--no-tags", *depth, "--no-recurse-submodules",
                 *upload_pack, "--", url, ref, patience=patience, lock=lock, errors=errors,
             )  # fmt: skip
             if status is None:
