@@ -149,18 +149,19 @@ def test_a_release_is_added_and_built_by_itself(place: Place) -> None:
 
 def test_a_night_builds_what_is_stale(place: Place) -> None:
     """Another web UI, whose night is in a moment and whose sensors look elsewhere: at no tag."""
-    at = datetime.now(timezone.utc) + timedelta(seconds=100)
-    night = {"NIGHTLY_AT": f"{at:%H:%M}", "DAGSTER_HOME": str(place.fimg.folder / "night")}
-    (place.fimg.folder / "night").mkdir()
-    fimg = replace(place.fimg, settings={**place.fimg.settings, **night, "TAG": "night"})
+    home = place.fimg.folder / "night"
+    home.mkdir()
+    fimg = replace(place.fimg, settings={**place.fimg.settings, "DAGSTER_HOME": str(home), "TAG": "night"})
     fimg.succeeds("build")
     fimg.builds()
+    at = datetime.now(timezone.utc) + timedelta(minutes=4)  # a whole minute: at least three of them to start in
+    fimg = replace(fimg, settings={**fimg.settings, "NIGHTLY_AT": f"{at:%H:%M}"})
     with web_ui(fimg) as (address, _):
         switch_on_schedule(address, "nightly")
         commit = place.change("Another note")
-        (run,) = until(lambda: [run for tick in schedule_ticks(address, "nightly") for run in tick["runIds"]], 240)
+        (run,) = until(lambda: [run for tick in schedule_ticks(address, "nightly") for run in tick["runIds"]], 360)
         assert ended(address, run, 240) == "SUCCESS", fimg.said.read_text()
-        with dg.DagsterInstance.from_config(night["DAGSTER_HOME"]) as instance:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
             found = instance.get_run_by_id(run)
     assert found is not None and found.tags["dagster/partition"] == "amd64|night"
     assert made(found) == {"source", "package/proxy", "nginx"} and found.tags["fimg/commit"] == commit[:12]
