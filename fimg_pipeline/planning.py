@@ -12,8 +12,9 @@ from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.dockerfiles import recipe_digest
 from fimg_pipeline.engine.bases import ensure_base
-from fimg_pipeline.engine.client import Engine, EngineUnreachableError
+from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.context import ContextFile
+from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.plan.model import EngineState, Plan, PlannedPackage
 from fimg_pipeline.plan.planner import make_plan, needed_packages, plan_package
 from fimg_pipeline.plan.selection import Verb, require_buildable, select

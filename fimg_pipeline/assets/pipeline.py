@@ -11,7 +11,8 @@ from pydantic import Field
 
 from fimg_pipeline.engine.bases import newest
 from fimg_pipeline.engine.builder import Builder
-from fimg_pipeline.engine.client import Engine, EngineUnreachableError
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.engine.hub import PullFailure, watched
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan

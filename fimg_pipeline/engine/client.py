@@ -1,7 +1,4 @@
-"""The engine's one entrance: the Docker SDK for everything but builds, the docker client for BuildKit builds.
-
-The SDK has no BuildKit. The client is run with an argument list, its context on standard input.
-"""
+"""The engine's one entrance: the Docker SDK for whatever it has words for, ``docker_cli.py`` for the rest."""
 
 from __future__ import annotations
 
@@ -10,14 +7,10 @@ import contextlib
 import io
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import tarfile
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,11 +24,10 @@ import requests.utils
 from docker.constants import MINIMUM_DOCKER_API_VERSION
 
 from fimg_pipeline.catalog.platforms import Platform, platform_of
-from fimg_pipeline.engine.failures import build_failure, engine_is_gone, engines_own_hint
+from fimg_pipeline.engine import docker_cli
+from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError, ImageGoneError
 from fimg_pipeline.engine.logins import logins
-from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, StoredImage
-from fimg_pipeline.values import PROXY_VARIABLES, without_credentials
 
 #: The pipeline's labels on everything it builds.
 LABEL_FINGERPRINT: Final = "io.fimg.fingerprint"
@@ -59,17 +51,8 @@ _ADMINISTRATOR: Final[Mapping[str, Any]] = {
 }
 #: Status of what :meth:`Engine.run` stopped waiting for, as of ``timeout``.
 TIMED_OUT: Final = 124
-_LOG_KEPT: Final = 400
 #: In a mode as the engine gives it (Go's ModeDir).
 _FOLDER: Final = 1 << 31
-
-
-class EngineError(FimgError):
-    """The Docker engine or its client is missing, too old, or refused."""
-
-
-class EngineUnreachableError(EngineError, TransientError):
-    """No engine answers; may pass when one is started."""
 
 
 class Saving(NamedTuple):
@@ -169,20 +152,8 @@ class Engine:
 
     @cached_property
     def cli(self) -> str:
-        """A docker client that can build with BuildKit: one with the buildx plugin, or one that has it built in."""
-        tried: list[str] = []
-        for folder in dict.fromkeys((*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/local/bin")):
-            candidate = shutil.which("docker", path=folder)
-            if candidate is None or candidate in tried:
-                continue
-            if _builds_with_buildkit(candidate):
-                return candidate
-            tried.append(candidate)
-        raise EngineError(
-            "no docker client that can build with BuildKit was found"
-            + (f" ({', '.join(tried)} lacks the buildx plugin)" if tried else ""),
-            hint="install docker-buildx (or docker.io, whose client has BuildKit built in)",
-        )
+        """The docker client that builds."""
+        return docker_cli.find()
 
     @cached_property
     def disk(self) -> Path | None:
@@ -202,7 +173,7 @@ class Engine:
         """The engine's record of an image, or ``None`` when it has none of that name."""
         try:
             record: dict[str, Any] = self._call(lambda: self.sdk.images.get(reference).attrs)
-        except docker.errors.ImageNotFound:
+        except ImageGoneError:
             return None
         return record
 
@@ -220,7 +191,7 @@ class Engine:
         """Takes a name off an image (and the image with it when that was its last)."""
         try:
             self._call(lambda: self.sdk.api.remove_image(reference, noprune=False))
-        except docker.errors.ImageNotFound:
+        except ImageGoneError:
             return
 
     def used_images(self) -> frozenset[str]:
@@ -274,7 +245,7 @@ class Engine:
         """Bytes of an image's layers, lowest first, without those that have none; empty when it is not there."""
         try:
             steps = self._call(lambda: self.sdk.api.history(image_id))
-        except docker.errors.ImageNotFound:
+        except ImageGoneError:
             return []
         return [int(step["Size"]) for step in reversed(steps) if step["Size"]]
 
@@ -300,7 +271,7 @@ class Engine:
             process.stderr.close()
             # A block that stopped reading breaks the client's pipe.
             if process.wait() not in (0, -signal.SIGPIPE) and "broken pipe" not in said:
-                raise _client_failure("docker save", process.returncode, said)
+                raise docker_cli.failure("docker save", process.returncode, said)
 
     def run(
         self, reference: str, command: Sequence[str], *, timeout: int, administers: bool = False
@@ -364,12 +335,13 @@ class Engine:
         ``tag`` is given only to an image that was built to its end, whose id the client writes to ``id_file``. Raises a
         :class:`~fimg_pipeline.engine.failures.BuildError`, transient or not.
         """
-        arguments = self._build_arguments(dockerfile, platform, build_args)
+        arguments = docker_cli.build_arguments(self.cli, dockerfile, platform, build_args)
         arguments += [f"--label={name}={value}" for name, value in sorted(labels.items())]
         arguments += [f"--secret=id={name},src={path}" for name, path in sorted(secrets.items())]
         # Not --tag: when this process is killed the client goes on with half a context. Naming is our last step.
-        given, environment = _by_name(options)
-        self._stream([*arguments, f"--iidfile={id_file}", *given, "-"], environment, context, tag, log)
+        given, environment = docker_cli.by_name(options)
+        own = {**self.environment, **environment}
+        docker_cli.build([*arguments, f"--iidfile={id_file}", *given, "-"], own, context, tag, log)
         image_id = id_file.read_text().strip()
         record = self.inspect(image_id)
         if record is None:
@@ -397,128 +369,23 @@ class Engine:
 
         The engine keeps no image of it. Errors as of :meth:`build`; they call it ``what``.
         """
-        given, environment = _by_name(options)
+        given, environment = docker_cli.by_name(options)
         output = f"--output=type=tar,dest={archive}"
-        arguments = [*self._build_arguments(dockerfile, platform, {}), *given, output, "-"]
-        self._stream(arguments, environment, context, what, log)
-
-    def _build_arguments(self, dockerfile: str, platform: str, build_args: Mapping[str, str]) -> list[str]:
-        arguments = [self.cli, "build", "--progress=plain", f"--platform={platform}", f"--file={dockerfile}"]
-        arguments += [f"--build-arg={name}={value}" for name, value in sorted(build_args.items())]
-        # Only named, so that a proxy's password stays out of argument lists; BuildKit keeps them out of the image.
-        return arguments + [f"--build-arg={name}" for name in _PROXY_VARIABLES if os.environ.get(name)]
-
-    def _stream(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        context: Iterable[bytes],
-        what: str,
-        log: Callable[[str], None],
-    ) -> None:
-        kept: deque[str] = deque(maxlen=_LOG_KEPT)
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**self.environment, **environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"},
-        )
-        assert process.stdin is not None and process.stdout is not None
-        feeder = _Feeder(process, context)
-        feeder.start()
-        try:
-            for raw in process.stdout:
-                # Mirrors' passwords too: apt, for one, prints the URLs it was given.
-                line = without_credentials(raw.decode("utf-8", "replace").rstrip("\n"))
-                kept.append(line)
-                log(line)
-            status = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            feeder.join()
-            process.stdout.close()
-        if feeder.error is not None:
-            raise feeder.error
-        if status != 0:
-            raise build_failure(what, status, kept)
+        arguments = [*docker_cli.build_arguments(self.cli, dockerfile, platform, {}), *given, output, "-"]
+        docker_cli.build(arguments, {**self.environment, **environment}, context, what, log)
 
     def _call(self, request: Callable[[], Any]) -> Any:
         try:
             return request()
-        except docker.errors.ImageNotFound:
-            raise
+        except docker.errors.ImageNotFound as error:
+            raise ImageGoneError(
+                f"the Docker engine lacks an image: {error.explanation or error}",
+                hint="somebody may have removed it meanwhile: run it again",
+            ) from None
         except docker.errors.APIError as error:
             raise EngineError(f"the Docker engine refused: {error.explanation or error}") from None
         except requests.exceptions.RequestException as error:
             raise EngineUnreachableError(f"the Docker engine stopped answering: {type(error).__name__}") from None
-
-
-#: Variables by which the client itself is steered: a build argument of that name is no secret, and must not steer it.
-_CLIENTS_OWN: Final = re.compile(r"PATH|HOME|TMPDIR|(?:DOCKER|BUILDKIT|BUILDX|SSL|LD|GO)\w*")
-_PROXY_VARIABLES: Final = (*PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES))
-
-
-class _Feeder(threading.Thread):
-    """Writes a context to the client's standard input while its output is read."""
-
-    def __init__(self, client: subprocess.Popen[bytes], context: Iterable[bytes]) -> None:
-        super().__init__(daemon=True)
-        self._client = client
-        self._context = context
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        assert self._client.stdin is not None
-        # A broken pipe: the client ended early, and its output says why.
-        with contextlib.suppress(BrokenPipeError), self._client.stdin as sink:
-            try:
-                for chunk in self._context:
-                    sink.write(chunk)
-            except BrokenPipeError:
-                raise
-            except Exception as error:
-                # Closing would look like the end of the context: a build of half of it must not succeed.
-                self._client.kill()
-                self.error = error
-
-
-def _client_failure(command: str, status: int, said: str) -> EngineError:
-    message = f"{command} ended with {status}: {without_credentials(said) or 'it said nothing'}"
-    if engine_is_gone(said):
-        return EngineUnreachableError(message, hint="the Docker engine went away; run it again")
-    return EngineError(message, hint=engines_own_hint(said))
-
-
-def _by_name(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The user's options with build arguments handed over by environment: their values may be passwords."""
-    given: list[str] = []
-    environment: dict[str, str] = {}
-    for option in options:
-        name, _, value = option.partition("=")
-        argument, equals, content = value.partition("=")
-        if name == "--build-arg" and equals and not _CLIENTS_OWN.fullmatch(argument):
-            environment[argument] = content
-            given.append(f"--build-arg={argument}")
-        else:
-            given.append(option)
-    return given, environment
-
-
-def _builds_with_buildkit(client: str) -> bool:
-    def output(*arguments: str) -> str | None:
-        done = subprocess.run(
-            [client, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
-        return done.stdout if done.returncode == 0 else None
-
-    if output("buildx", "version") is not None:
-        return True
-    version = re.match(r"Docker version (\d+)\.", output("--version") or "")
-    return version is not None and 18 < int(version[1]) < 23
 
 
 def _stored(image: Mapping[str, Any]) -> StoredImage:

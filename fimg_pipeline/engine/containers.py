@@ -15,7 +15,8 @@ from typing import IO, Any, Final
 import docker.errors
 import requests
 
-from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.errors import EngineError
 
 #: So many lines at the end of a stream are told.
 _LAST_LINES: Final = 2

@@ -13,8 +13,9 @@ from typing import Final
 
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.dockerfiles import recipe_files
-from fimg_pipeline.engine.client import TIMED_OUT, Engine, EngineError
+from fimg_pipeline.engine.client import TIMED_OUT, Engine
 from fimg_pipeline.engine.context import ContextFile, file_from_disk
+from fimg_pipeline.engine.errors import EngineError
 from fimg_pipeline.engine.tools import build_tool
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import locked

@@ -6,7 +6,8 @@ import re
 import shutil
 from typing import Final
 
-from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.errors import EngineError
 
 #: The first with all that builds use: BuildKit without experiments, secrets, ids of what was built.
 _OLDEST: Final = (20, 10)

@@ -18,8 +18,9 @@ from docker.types import Mount
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.dockerfiles import recipe_files
 from fimg_pipeline.engine.bases import ensure_base
-from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.context import file_from_disk
+from fimg_pipeline.engine.errors import EngineError
 from fimg_pipeline.engine.tools import build_tool
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import held, is_left_behind

@@ -10,7 +10,7 @@ import pytest
 from fimg_pipeline.doctor import engine as module
 from fimg_pipeline.doctor.findings import Finding, Verdict
 from fimg_pipeline.engine import emulation, fitness
-from fimg_pipeline.engine.client import EngineError
+from fimg_pipeline.engine.errors import EngineError
 from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline_tests.plan.samples import make_settings
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine.client import Engine, EngineUnreachableError
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.engine.failures import TransientBuildError
 
 

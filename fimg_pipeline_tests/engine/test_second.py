@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fimg_pipeline.engine.client import Engine, EngineError
+from fimg_pipeline.engine.client import Engine
+from fimg_pipeline.engine.errors import EngineError
 from fimg_pipeline.engine.second import second_engine, second_image
 from fimg_pipeline.settings import load
 

@@ -13,6 +13,7 @@ import pytest
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.builder import Builder
 from fimg_pipeline.engine.client import LABEL_FINGERPRINT, LABEL_PLATFORM, Engine
+from fimg_pipeline.engine.errors import ImageGoneError
 from fimg_pipeline.engine.shared import Shared, SharedError, SharedUnreachableError
 from fimg_pipeline.plan.model import PlannedImage
 from fimg_pipeline.plan.planner import make_plan
@@ -134,3 +135,12 @@ def test_a_registry_that_is_away_or_refuses_says_what_to_do(
         shared(engine, wrong).put(planned, image_id, print)
     assert "docker login" in str(caught.value) and LOGIN[1] not in str(caught.value)
     assert engine.inspect(planned.stage) is not None
+
+
+def test_an_image_that_is_gone_is_said_to_be(
+    hub: Registry, engine: Engine, planned: PlannedImage, tmp_path: Path
+) -> None:
+    gone = "sha256:" + "0" * 64
+    with pytest.raises(ImageGoneError, match=f"lacks an image: No such image: {gone}") as caught:
+        shared(engine, settings_of(tmp_path, hub.name)).put(planned, gone, print)
+    assert "run it again" in str(caught.value)
