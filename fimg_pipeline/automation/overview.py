@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import dagster as dg
@@ -22,7 +22,7 @@ PROBLEMS: Final = "can't be looked at"
 #: Likewise: since when, of those where it should pass by itself.
 PASSING: Final = "does not answer since"
 #: So long (seconds) that is left to itself: a night's maintenance tells nobody.
-_LONG: Final = 3 * 3600.0
+_LONG: Final = timedelta(hours=3)
 #: So many images are listed that are not as they should be: a page that never ends helps nobody.
 _MOST: Final = 200
 
@@ -62,9 +62,11 @@ def tabled(instance: dg.DagsterInstance, found: Sequence[PartitionStatus], now: 
     What should pass by itself and has not for hours does not count as passing: people are to hear of it.
     """
     before = passing(instance) or {}
-    since = {_where(each): before.get(_where(each), now) for each in found if each.passing}
-    lasting = [replace(each, passing=each.passing and now - since[_where(each)] < _LONG) for each in found]
-    return Table({**metadata(lasting), PASSING: dg.MetadataValue.json(since)}, identity(lasting))
+    at = datetime.fromtimestamp(now, timezone.utc)
+    since = {_where(each): before.get(_where(each), at) for each in found if each.passing}
+    lasting = [replace(each, passing=each.passing and at - since[_where(each)] < _LONG) for each in found]
+    told = {where: moment.isoformat(timespec="seconds") for where, moment in since.items()}
+    return Table({**metadata(lasting), PASSING: dg.MetadataValue.json(told)}, identity(lasting))
 
 
 def _where(found: PartitionStatus) -> str:
@@ -91,9 +93,10 @@ def problems(instance: dg.DagsterInstance) -> dict[str, Any] | None:
     return _json(instance, PROBLEMS)
 
 
-def passing(instance: dg.DagsterInstance) -> dict[str, Any] | None:
-    """Since when (seconds since 1970) nothing can be said of partitions for a reason that should pass by itself."""
-    return _json(instance, PASSING)
+def passing(instance: dg.DagsterInstance) -> dict[str, datetime] | None:
+    """Since when nothing can be said of partitions for a reason that should pass by itself."""
+    found = _json(instance, PASSING)
+    return None if found is None else {where: datetime.fromisoformat(since) for where, since in found.items()}
 
 
 def _json(instance: dg.DagsterInstance, name: str) -> dict[str, Any] | None:

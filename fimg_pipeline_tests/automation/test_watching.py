@@ -16,7 +16,7 @@ from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import known_tags, partition_key
 from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation import watching
-from fimg_pipeline.automation.overview import problems, tabled
+from fimg_pipeline.automation.overview import passing, problems, tabled
 from fimg_pipeline.automation.run_requests import REQUEST, Look, look
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.stale import PAUSES
@@ -392,6 +392,7 @@ def test_people_hear_of_what_does_not_pass_by_itself_after_hours(watched: Handma
         return problems(watched.instance)
 
     assert written(away, 0) == written(away, 1) == {}
+    assert passing(watched.instance) == {"amd64|t": datetime.fromtimestamp(int(NOW), timezone.utc)}
     for hours in (4, 5):
         assert written(away, hours) == {"amd64|t": "the origin does not answer"}
     assert written(PartitionStatus("amd64", "t"), 6) == written(away, 7) == {}
