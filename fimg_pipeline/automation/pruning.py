@@ -139,6 +139,7 @@ def superseded(
         found += _kept_for_runs(settings.home, before, {run.tags[REQUEST] for run in vain})
         images = [image for engine in engines for image in engine.state().images]
         left = {image.fingerprint for image in images if image.references - going}
+        found += _shared_notes(settings.home, before, left)
         known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
         whole = History([each for each in history.made if each.asset in _WHOLE]).last(_CARRIED_LATELY, without=gone)
         kept = {each.run for each in (*last, *whole)} | known_by | {run.run_id for run in vain}
@@ -307,6 +308,14 @@ def _kept_for_runs(home: Path, before: float, needed: Collection[str]) -> Iterat
         yield Removal(
             "object store", str(store.git_dir), f"{objects} objects and {packs} packs, kept as one", store.repack
         )
+
+
+def _shared_notes(home: Path, before: float, held: Collection[str | None]) -> Iterator[Removal]:
+    """By which digest something was shared, of what no engine has."""
+    folder = home / "shared"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name not in held and path.stat().st_mtime < before:
+            yield Removal("shared digest", path.name, "no engine has what it is of", path.unlink, _size(path))
 
 
 def _remove_run(instance: dg.DagsterInstance, home: Path, run: str) -> None:

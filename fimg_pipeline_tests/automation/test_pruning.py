@@ -19,7 +19,7 @@ from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.pruning import Removal, prune, superseded
 from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.watching import KEYS
-from fimg_pipeline.engine.client import EngineError
+from fimg_pipeline.engine.errors import EngineError
 from fimg_pipeline.plan.model import EngineState, StoredImage
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
@@ -324,6 +324,14 @@ def test_locks_that_nobody_takes_any_more_go(place: Place) -> None:
     for name in ("ab" * 20, "base-debian-amd64"):
         (place.home / "locks" / name).touch()
     assert place.going()[0] == {("lock", "ab" * 20)}
+
+
+def test_by_which_digests_something_was_shared_goes_with_it(place: Place) -> None:
+    (place.home / "shared").mkdir(parents=True)
+    for name in ("ab" * 20, "cd" * 20):
+        (place.home / "shared" / name).touch()
+    place.engine.images["localhost/fimg/package/proxy:1"] = "ab" * 20
+    assert place.going()[0] == {("shared digest", "cd" * 20)}
 
 
 def test_what_was_fetched_in_many_pieces_is_kept_as_one(
