@@ -20,7 +20,8 @@ from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource, commit_change, create_sample
 from fimg_pipeline_tests.rig.command import Fimg, switches
-from fimg_pipeline_tests.rig.demo import remove_names
+from fimg_pipeline_tests.rig.demo import broken, remove_names
+from fimg_pipeline_tests.rig.hook import SECRET, Hook, webhook
 from fimg_pipeline_tests.rig.registry import Registry, registry
 from fimg_pipeline_tests.rig.web import (
     ended,
@@ -43,6 +44,7 @@ class Place:
     fimg: Fimg
     sample: SampleSource
     hub: Registry
+    hook: Hook
     address: str
 
     def runs(self, sensor: str, known: set[str]) -> Callable[[], list[str]]:
@@ -76,8 +78,9 @@ def made(run: dg.DagsterRun) -> set[str]:
 def place(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("automation")
     sample = create_sample(folder / "src")
-    with registry() as hub:
-        settings = {"PREFIX": f"{hub.name}/fate", "TAG": "auto", "AFTER_BUILD": "push", **switches(Feature.SPARK)}
+    with registry() as hub, webhook() as hook:
+        names = {"PREFIX": f"{hub.name}/fate", "TAG": "auto"}
+        settings = {**names, "AFTER_BUILD": "push", "NOTIFY_URLS": hook.url, **switches(Feature.SPARK)}
         fimg = Fimg(folder, sample, settings)
         try:
             fimg.succeeds("build")
@@ -87,7 +90,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[
                 for sensor in ("releases", "commits"):
                     switch_on(address, sensor)
                     until(lambda sensor=sensor: ticks(address, sensor), 120)  # type: ignore[misc]
-                yield Place(fimg, sample, hub, address)
+                yield Place(fimg, sample, hub, hook, address)
         finally:
             remove_names(engine, settings["PREFIX"])
 
@@ -135,6 +138,24 @@ def test_what_is_built_is_pushed_by_itself_and_then_its_lists(place: Place) -> N
     url = f"http://{place.hub.name}/v2/fate/nginx/tags/list"
     with urllib.request.urlopen(url, timeout=30) as answer:
         assert sorted(json.load(answer)["tags"]) == ["auto", "auto-amd64"]
+
+
+def test_people_hear_once_of_what_broke_and_once_that_it_works_again(place: Place) -> None:
+    switch_on(place.address, "notifications")
+    known = set(place.runs("commits", set())())
+    with broken(place.fimg, "c/proxy/conf/nginx.conf", "worker_procesess 1;\n"):
+        (failed,) = until(place.runs("commits", known), 150)
+        assert ended(place.address, failed, 240) == "FAILURE"
+        (told,) = until(lambda: place.hook.received, 150)
+        assert told["title"] == "fimg: auto for amd64 is broken"
+        first, brings, link = told["message"].splitlines()
+        assert first.startswith("nginx: ") and "worker_procesess" in first
+        assert re.fullmatch(r"with [0-9a-f]{12} Broken \(.+\)", brings) and link.endswith(f"/runs/{failed}")
+    place.next_run("commits", {*known, failed}, 240)
+    _, works = until(lambda: place.hook.received[1:] and place.hook.received, 150)
+    assert works["title"] == "fimg: auto for amd64 works again"
+    said = place.fimg.said.read_text() + json.dumps(ticks(place.address, "notifications"))
+    assert SECRET not in said and "told: fimg: auto for amd64 works again" in said
 
 
 def test_a_release_is_added_and_built_by_itself(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import yaml
 
 from fimg_pipeline.assets.keys import REGISTERED
 from fimg_pipeline.assets.registration import CHECK, registration_assets
+from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.kuscia import templates
 from fimg_pipeline.sample import commit_change
 from fimg_pipeline.settings import load
-from fimg_pipeline_tests.rig.command import Fimg
+from fimg_pipeline_tests.rig.command import Fimg, switches
 from fimg_pipeline_tests.rig.demo import PREFIX, ids
 from fimg_pipeline_tests.rig.kuscia import CTR, Kuscia, kuscia
+from fimg_pipeline_tests.rig.web import ended, switch_on, ticks, until, web_ui
 
 pytestmark = pytest.mark.engine
 
@@ -156,3 +159,28 @@ def test_one_app_image_is_not_registered_over_another(fimg: Fimg, rig: Kuscia, a
 def test_a_file_that_can_t_be_used_fails_the_run_only(fimg: Fimg, app_images: Path) -> None:
     app_images.write_text("app_images: [{image: no-image, mode: center, user: x}]")
     assert "app_images[0]: no image is called no-image" in registered(fimg, app_images, status=1)
+
+
+def test_what_is_built_is_registered_by_itself(fimg: Fimg, engine: Engine, rig: Kuscia, app_images: Path) -> None:
+    """By the sensor, in the daemon: once, and again when it is built anew."""
+    name = f"{PREFIX}/nginx:self"
+    own = {"AFTER_BUILD": "register", "KUSCIA_APP_IMAGES": str(app_images), "TAG": "self", **switches(Feature.SPARK)}
+    by_itself = replace(fimg, settings={**fimg.settings, **own})
+    by_itself.succeeds("build")
+    with web_ui(by_itself) as (address, _):
+        switch_on(address, "deliveries")
+        (first,) = until(lambda: asked_for(address), 150)
+        assert ended(address, first, 240) == "SUCCESS", by_itself.said.read_text()
+        assert rig.nodes["master"].app_image("nginx-self")["spec"]["image"]["tag"] == "self"
+        commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# {time.time()}\n", "Change")
+        by_itself.succeeds("build")
+        built = engine.state().by_reference[name].image_id
+        second, _ = until(lambda: asked_for(address)[1:] and asked_for(address), 150)
+        assert ended(address, second, 240) == "SUCCESS", by_itself.said.read_text()
+        assert {node.image_id(name) for each, node in rig.nodes.items() if each != "master"} == {built}
+        until(lambda: "all is where it belongs" in (ticks(address, "deliveries")[0]["skipReason"] or ""), 150)
+
+
+def asked_for(address: str) -> list[str]:
+    """The runs that ``deliveries`` asked for, the latest first."""
+    return [run for tick in ticks(address, "deliveries") for run in tick["runIds"]]

@@ -1,11 +1,8 @@
 """Messages as a webhook receives them, of runs in an instance."""
 
-import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,44 +24,14 @@ from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError, load
 from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import make_settings
+from fimg_pipeline_tests.rig.hook import SECRET, Hook, webhook
 from fimg_pipeline_tests.source.repositories import AUTHOR, git
-
-SECRET = "s3cret-token"
-
-
-class Hook(ThreadingHTTPServer):
-    """Keeps what it is sent; answers ``status``."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.received: list[dict[str, Any]] = []
-        self.status = 200
-
-    @property
-    def url(self) -> str:
-        return f"json://{SECRET}:x@127.0.0.1:{self.server_address[1]}/hook"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        text = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.status == 200:
-            self.server.received.append(json.loads(text))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
 
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with webhook() as server:
         yield server
-        server.shutdown()
 
 
 class Told:
@@ -182,8 +149,7 @@ def test_a_clock_that_was_ahead_silences_nobody(hook: Hook, tmp_path: Path, monk
 def test_a_service_that_does_not_answer_gets_it_later_and_the_others_once(
     hook: Hook, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Hook() as other:
-        threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+    with webhook() as other:
         other.status = 500
         with dg.DagsterInstance.ephemeral() as instance:
             told = Told(instance, tmp_path, hook.url, other.url)
@@ -195,7 +161,6 @@ def test_a_service_that_does_not_answer_gets_it_later_and_the_others_once(
             assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
             assert (len(hook.received), len(other.received)) == (1, 1)
             assert told.cursor is not None and SECRET not in told.cursor + said + caplog.text
-        other.shutdown()
 
 
 def test_a_service_that_never_answers_is_given_up(hook: Hook, tmp_path: Path) -> None:
