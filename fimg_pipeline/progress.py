@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -13,9 +12,8 @@ from typing import IO, Final, Literal
 
 from fimg_pipeline.plan.model import Planned, PlannedPackage
 from fimg_pipeline.state import run_folder
+from fimg_pipeline.values import printable
 
-#: ANSI sequences: colours, mostly.
-_STEERING: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: More than that (characters) no chat service takes as a line.
 _LONGEST: Final = 500
 
@@ -119,9 +117,7 @@ def outcomes(home: Path, run_id: str, *, failed: bool = False) -> Outcomes:
 
 def first_line(message: str) -> str:
     """The first line with something in it, without what would steer a terminal, and not endless."""
-    lines = (_STEERING.sub("", line).replace("\t", " ") for line in message.splitlines())
-    shown = ("".join(letter for letter in line if letter.isprintable()).strip() for line in lines)
-    found = next((line for line in shown if line), "no reason was given")
+    found = next(filter(None, map(printable, message.splitlines())), "no reason was given")
     return found if len(found) <= _LONGEST else f"{found[: _LONGEST - 1]}…"
 
 

@@ -40,6 +40,7 @@ _WEB_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _OWN_NETWORKS: Final = tuple(
     map(ipaddress.ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"))
 )
+_STEERING: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/'\"]+@")
 _SCP_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/+-]+")
 _ENGINE_PATTERN: Final = re.compile(
@@ -99,6 +100,12 @@ def redacted(text: str) -> str:
 def without_credentials(line: str) -> str:
     """A line some program printed, without the credentials in its URLs; an ``@`` in a URL's path stays."""
     return _CREDENTIALS.sub("***@", line)
+
+
+def printable(line: str) -> str:
+    """A line somebody else wrote, without what would steer a terminal."""
+    plain = _STEERING.sub("", line).replace("\t", " ")
+    return "".join(letter for letter in plain if letter.isprintable()).strip()
 
 
 def tag_problem(text: str) -> str | None:

@@ -23,8 +23,18 @@ _ENVIRONMENT: Final[Mapping[str, str]] = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "LC_ALL": "C",
 }
-#: A repository's own configuration must not make reading it run programs.
-_HARMLESS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
+#: A repository's own configuration must not make reading it run programs, nor anybody's have git say other things.
+_HARMLESS: Final = tuple(
+    part
+    for setting in (
+        "core.fsmonitor=false",
+        "core.hooksPath=/dev/null",
+        "gc.auto=0",
+        "log.showSignature=false",
+        "log.follow=false",
+    )
+    for part in ("-c", setting)
+)
 #: Variables that would redirect git elsewhere when the pipeline itself is started from a hook.
 _INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 

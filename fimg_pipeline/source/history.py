@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from fimg_pipeline.source.store import ObjectStore
+from fimg_pipeline.values import printable
 
 _FIELDS: Final = "%H%x00%an%x00%ad%x00%s"
 
 
 @dataclass(frozen=True)
 class Commit:
-    """``day`` is the author's (``YYYY-MM-DD``), ``subject`` the first line of the message."""
+    """``day`` is the author's (``YYYY-MM-DD``), ``subject`` the first line of the message; all of it can be printed."""
 
     commit: str
     author: str
@@ -29,5 +30,5 @@ def commits(store: ObjectStore, until: str, *, since: str | None = None, most: i
     rows = store.git.text(
         "log", "-z", f"--max-count={most}", f"--format={_FIELDS}", "--date=format:%Y-%m-%d", until, *known, "--"
     )
-    fields = (rows or "").split("\0")
+    fields = [printable(field) for field in (rows or "").split("\0")]
     return [Commit(*fields[start : start + 4]) for start in range(0, len(fields) - 3, 4)]

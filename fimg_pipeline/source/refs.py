@@ -27,6 +27,11 @@ class Releases:
     away: str = ""
 
 
+def follows(ref: str | None) -> bool:
+    """Whether a ref (``None``: FATE_DIR as it stands) moves, as far as its name alone says so."""
+    return ref is None or ref.startswith(ORIGIN)
+
+
 @dataclass(frozen=True)
 class FateRefs:
     """FATE's refs: those of ``checkout``, and those of its origin, whose commits come into ``store``."""

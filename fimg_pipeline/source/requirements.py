@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -12,6 +13,8 @@ from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
 
+#: A day; where git does not understand what stands for one, it says nothing, or when its clocks began.
+_DAY: Final = re.compile(r"(?!1970-01-01)\d{4}-\d{2}-\d{2}")
 #: By the digest of their names and blobs, since when releases' requirement files are as they are: a clone whose history
 #: is cut does not say.
 RELEASED: Final = {
@@ -38,19 +41,22 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     if checkout.shallow.is_file():
         git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(checkout.shallow)})
     # The author's day: it outlives a rebase.
-    day = ("--format=%H %ad", "--date=format:%Y-%m-%d")
+    as_days = ("--format=%H %ad", "--date=format:%Y-%m-%d")
     files = ("--", ":(glob)python/requirements*.txt")
-    rows = git.text("log", *day, fate.commit, *files) or git.text("log", "-1", *day, fate.commit) or ""
-    commits = dict(row.split() for row in rows.splitlines())
-    if not commits:
-        raise SourceError(f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read")
+    rows = git.text("log", *as_days, fate.commit, *files) or git.text("log", "-1", *as_days, fate.commit) or ""
+    # Of some there is no day: anybody can write anything into a commit.
+    commits = {commit: day for commit, _, day in (row.partition(" ") for row in rows.splitlines())}
+    if not any(map(_DAY.fullmatch, commits.values())):
+        raise SourceError(
+            f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read, or has none"
+        )
     entries = _entries(store, fate)
     now = [entry.object_id for entry in entries]
     paths = [f"{REQUIREMENT_FILES.path}/{entry.path}" for entry in entries]
     found = store.ids([f"{commit}:{path}" for commit in commits for path in paths])
     then = [found[start : start + len(paths)] for start in range(0, len(found), len(paths))] if paths else []
-    same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now]
-    date = min(same or [next(iter(commits.values()))])
+    same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now and _DAY.fullmatch(date)]
+    date = min(same or [next(filter(_DAY.fullmatch, commits.values()))])
     # Before a commit at which the history was cut they may have been the same, whatever they were there.
     if not cut & commits.keys():
         return date, True

@@ -33,6 +33,8 @@ _RELEASE_REF: Final = re.compile(r"v?\d+(?:\.\d+)+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 #: ``fate.env`` keys a build needs; a FATE without them is not one we can build.
 _REQUIRED_KEYS: Final = ("FATE",)
+#: So many characters a fate.env has at most: the real one has not one thousand.
+_LONGEST: Final = 100_000
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 
 
@@ -107,10 +109,13 @@ def releases(settings: Settings, remotes: Remotes) -> Releases:
 
 
 def fate_identity(settings: Settings) -> str:
-    """Tells the FATE that FATE_DIR is of from others: by where it was cloned from, or where it is if it was not."""
+    """Tells the FATE that FATE_DIR is of from others: by where it was cloned from, or where it is if it was not.
+
+    However that is asked (https, ssh), and by whom: passwords change.
+    """
     origin = _Resolver(settings, None, {}).checkout.urls.get("remote.origin.url") or str(settings.fate_dir.resolve())
-    # A digest: it may hold a password.
-    return hashlib.sha256(origin.rstrip("/").removesuffix(".git").encode()).hexdigest()[:16]
+    place = re.sub(r"^[a-z]+://([^/:]+)(?::\d+)?/", r"\1/", public_url(origin) or origin)
+    return hashlib.sha256(place.rstrip("/").removesuffix(".git").encode()).hexdigest()[:16]
 
 
 class _Resolver:
@@ -214,6 +219,10 @@ class _Resolver:
             raise SourceError(
                 f"FATE_DIR={self.settings.fate_dir}: {where} can't be read: {error.message}", hint=DAMAGED
             ) from None
+        if len(text) > _LONGEST:
+            raise SourceError(
+                f"FATE_DIR={self.settings.fate_dir}: {where} has {len(text)} characters: this is not FATE's"
+            )
         values = dotenv_values(stream=io.StringIO(text), interpolate=False)
         fate_env = {name: value.strip() for name, value in values.items() if value}
         for name in _REQUIRED_KEYS:

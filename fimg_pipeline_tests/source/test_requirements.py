@@ -106,3 +106,40 @@ def test_each_package_made_of_requirement_files_is_of_the_same_day(sample: Sampl
         assert resolve(settings(sample, tmp_path), [name]).requirements_date == whole.requirements_date != ""
         assert whole.only([name]).requirements_date == whole.requirements_date
     assert whole.only([]).requirements_date == ""
+
+
+@pytest.mark.parametrize("stamp", ["", " -1 +0000", " 99999999999999999999 +0000", " soon"])
+def test_a_commit_without_a_day_says_nothing(sample: SampleSource, tmp_path: Path, stamp: str) -> None:
+    """Anybody can write anything into a commit; those around it have days."""
+    before = resolve(settings(sample, tmp_path), ["requirements"])
+    text = (sample.fate / "python/requirements.txt").read_text()
+    for what in (text + "six\n", text):
+        commit_change(sample.fate, "python/requirements.txt", what, "Odd")
+        raw = git(sample.fate, "cat-file", "commit", "HEAD") + "\n"
+        lines = [f"author Mallory <m@x>{stamp}" if line.startswith("author ") else line for line in raw.split("\n")]
+        odd = subprocess.run(
+            ["git", "-C", sample.fate, "hash-object", "-t", "commit", "-w", "--literally", "--stdin"],
+            input="\n".join(lines).encode(), capture_output=True, check=True,
+        ).stdout.decode().strip()  # fmt: skip
+        git(sample.fate, "reset", "-q", "--hard", odd)
+    after = resolve(settings(sample, tmp_path), ["requirements"])
+    assert (after.requirements_date, contents(after)) == (before.requirements_date, contents(before))
+
+
+def test_what_people_like_to_see_of_commits_does_not_matter(
+    sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = resolve(settings(sample, tmp_path), ["requirements"])
+    own = tmp_path / "gitconfig"
+    own.write_text("[log]\n showSignature = true\n follow = true\n decorate = full\n[color]\n ui = always\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(own))
+    raw = git(sample.fate, "cat-file", "commit", "HEAD") + "\n"
+    head, _, message = raw.partition("\n\n")
+    signed = f"{head}\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\n{message}"
+    made = subprocess.run(
+        ["git", "-C", sample.fate, "hash-object", "-t", "commit", "-w", "--stdin"],
+        input=signed.encode(), capture_output=True, check=True,
+    ).stdout.decode().strip()  # fmt: skip
+    git(sample.fate, "reset", "-q", "--hard", made)
+    after = resolve(settings(sample, tmp_path / "new"), ["requirements"])
+    assert after.requirements_date == before.requirements_date

@@ -9,7 +9,7 @@ import pytest
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.source.model import SourceError
-from fimg_pipeline.source.resolve import resolve
+from fimg_pipeline.source.resolve import fate_identity, resolve
 from fimg_pipeline_tests.rig.repository import lose_object
 from fimg_pipeline_tests.source.repositories import contents, git, settings
 
@@ -110,3 +110,31 @@ def test_a_head_that_can_not_be_read_is_no_missing_commit(sample: SampleSource, 
     lose_object(sample.fate, "HEAD")
     with pytest.raises(SourceError, match=f"the commit it is at, {commit[:12]}, can't be read"):
         resolve(settings(sample, tmp_path), ["conf"])
+
+
+def test_a_fate_is_itself_however_it_is_asked_for(sample: SampleSource, tmp_path: Path) -> None:
+    """Passwords are renewed, and people go from https to ssh: that makes no other FATE of it."""
+
+    def identity(origin: str) -> str:
+        git(sample.fate, "config", "remote.origin.url", origin)
+        return fate_identity(settings(sample, tmp_path))
+
+    same = {
+        identity(origin)
+        for origin in (
+            "https://git.example/fate/FATE.git",
+            "https://me:old@git.example/fate/FATE",
+            "https://me:n/e:w@git.example:8443/fate/FATE.git/",
+            "git@git.example:fate/FATE.git",
+            "ssh://git@git.example:2222/fate/FATE.git",
+        )
+    }
+    others = {identity(origin) for origin in ("https://git.example/other/FATE.git", "/data/FATE.git", "/data/FATE2")}
+    assert len(same) == 1 and len(others) == 3 and not same & others
+
+
+def test_a_file_that_never_ends_is_no_fate_env(sample: SampleSource, tmp_path: Path) -> None:
+    text = (sample.fate / "fate.env").read_text()
+    commit_change(sample.fate, "fate.env", text + "A=1\n" * 30_000, "Long")
+    with pytest.raises(SourceError, match=r"fate.env at .* has 1\d{5} characters: this is not FATE's"):
+        resolve(settings(sample, tmp_path), ["proxy"])
