@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import dagster as dg
+from pydantic import TypeAdapter, ValidationError
 
 from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import base_key
@@ -14,8 +15,10 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.engine.hub import DOCKER_HUB, PullFailure
+from fimg_pipeline.errors import FimgError
 
 _VERSION: Final = "dagster/data_version"
+_DIGESTS: Final = TypeAdapter(dict[str, str])
 
 
 @dg.sensor(
@@ -28,10 +31,16 @@ _VERSION: Final = "dagster/data_version"
 def newer_bases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Keeps what registries have, and records it where it changed."""
     settings = pipeline.settings()
-    answers = pipeline.newest_bases(settings)
+    try:
+        answers = pipeline.newest_bases(settings)
+    except FimgError as error:
+        return dg.SkipReason(f"no registry can be asked: {error.message}")
     digests = {reference: answer for reference, answer in answers.items() if isinstance(answer, str)}
-    freshness.seen(settings.home, dict(_by_local_name(digests)))
-    known: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+    try:
+        freshness.seen(settings.home, dict(_by_local_name(digests)))
+    except FimgError as error:
+        return dg.SkipReason(f"what registries have can't be kept: {error.message}")
+    known = _known(context.cursor)
     new = {reference: digest for reference, digest in digests.items() if known.get(reference) != digest}
     told = [f"{reference} is {digest}" for reference, digest in digests.items()]
     told += [
@@ -52,6 +61,14 @@ def newer_bases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.S
             if base.reference in new
         ],
     )
+
+
+def _known(cursor: str | None) -> dict[str, str]:
+    """What was recorded; nothing where that is not known any more: then it is once more."""
+    try:
+        return _DIGESTS.validate_json(cursor or "{}")
+    except ValidationError:
+        return {}
 
 
 def _by_local_name(digests: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -13,12 +13,14 @@ from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import tabled, written
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, unfinished
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 
 #: What has been read of the instance stays with the process: another one reads it again.
@@ -33,10 +35,17 @@ _STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
     minimum_interval_seconds=60,
     description="Builds what is stale of the tags that are watched: the configured one and those of `fimg tag add`.\n\n"
     "It compares what source and recipes ask for with what is on record, so that nothing is lost when a tick or a run "
-    "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried five times.",
+    "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried six times.",
 )
-def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult:
+def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Asks for what is stale and says of every tag what it found."""
+    try:
+        return _looked(context, pipeline)
+    except FimgError as error:
+        return dg.SkipReason(f"nothing can be looked at: {error.message}")
+
+
+def _looked(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult:
     instance = context.instance
     close_abandoned_runs(instance)
     settings = pipeline.settings()
@@ -55,9 +64,8 @@ def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
 
     looks, left = in_time(watched, looks_at)
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
-    # Somebody may have launched one meanwhile.
-    busy = unfinished(instance)
-    requests = [each.request for each in looks if each.request is not None and each.partition not in busy]
+    asked = [each.request for each in looks if each.request is not None]
+    requests = claimed(instance, settings.home, "commits", asked, time.time())
     if requests:
         for line in told:
             context.log.info(line)

@@ -19,6 +19,7 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, published, pushed_fingerprint
 from fimg_pipeline.assets.registration import configured_for, registered_fingerprint
+from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
@@ -107,7 +108,7 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
             return Delivery(where + why)
         all_of_it, problem = items(watched)
         lacking = [item for item in all_of_it if not is_made(item, watched.records)]
-        decision = decide(lacking, watched.records, attempts(instance, watched, lacking, now), now)
+        decision = decide(lacking, watched.records, attempts(instance, watched, lacking, now), now, for_ever=True)
         held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
@@ -173,7 +174,7 @@ def _of_tag(
         if waiting := published(instance, first.settings.prefix, first.tag).waiting:
             return Delivery(f"{where}wait for `fimg push`: {'; '.join(waiting)}")
         tried = attempts(instance, first, [item], now, partition=first.tag, records=records)
-        decision = decide([item], records, tried, now)
+        decision = decide([item], records, tried, now, for_ever=True)
         if not decision.wanted:
             return Delivery(f"{where}{decision.waiting[_LISTED]}")
         asked = request(first, decision.wanted, [LISTS], job=PUBLISH_LISTS, partition=first.tag)
@@ -204,10 +205,16 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         minimum_interval_seconds=60,
         description="Carries elsewhere what was built, as `AFTER_BUILD` says: pushes it, and the tag's lists once "
         "every platform is pushed; writes bundles; registers AppImages.\n\n"
-        "Only when all of a platform's tag is built and passed its checks. What fails is tried five times; what does "
-        "not need it goes on.",
+        "Only when all of a platform's tag is built and passed its checks. What fails is tried again, in the end once "
+        "a day; what does not need it goes on.",
     )
     def carry(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
+        try:
+            return carried(context, pipeline)
+        except FimgError as error:
+            return dg.SkipReason(f"nothing can be looked at: {error.message}")
+
+    def carried(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
         now = pipeline.settings()
         if not now.deliveries:
             return dg.SkipReason("AFTER_BUILD is not set: nothing is carried elsewhere")
@@ -217,9 +224,8 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         found, left = in_time(
             watched, lambda platforms: deliveries(context.instance, platforms, _MEMORY.ledger, busy, at)
         )
-        # Somebody may have launched one meanwhile.
-        now_busy = unfinished(context.instance)
-        requests = [asked for each in found for asked in each.requests if str(asked.partition_key) not in now_busy]
+        asked = [request for each in found for request in each.requests]
+        requests = claimed(context.instance, now.home, "deliveries", asked, time.time())
         told = [each.told for each in found]
         if requests:
             for line in told:

@@ -29,9 +29,10 @@ from fimg_pipeline.state import write_whole
 #: Tag of a run that was asked for: the name under which its source is pinned, and what it was to make written down.
 REQUEST: Final = "fimg/request"
 
-#: So many commits are told of in a tag of the run, each with so much of its subject, and so many are counted.
+#: So many commits are told of in a tag of the run, with so much of subject and author, and so many are counted.
 _TOLD: Final = 3
 _SUBJECT: Final = 80
+_AUTHOR: Final = 40
 _COUNTED: Final = 100
 
 
@@ -221,11 +222,17 @@ def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:
     if not found:
         return f"back to {fate.commit[:12]}"
     told = [
-        f"{commit.commit[:12]} {shorten(commit.subject, _SUBJECT, placeholder=' …')} ({commit.author})"
+        f"{commit.commit[:12]} {_short(commit.subject, _SUBJECT)} ({_short(commit.author, _AUTHOR)})"
         for commit in found[:_TOLD]
     ]
     more = len(found) - _TOLD
     return "; ".join([*told, *([f"and {more}{'' if len(found) < _COUNTED else ' or'} more"] if more > 0 else [])])
+
+
+def _short(text: str, most: int) -> str:
+    """At words where there are some; somebody's may have thousands of letters."""
+    found = shorten(text, most, placeholder=" …")
+    return f"{text[: most - 2]} …" if found.strip() == "…" else found
 
 
 def _wanted(settings: Settings, key: str) -> Mapping[str, str]:
@@ -238,4 +245,5 @@ def _wanted(settings: Settings, key: str) -> Mapping[str, str]:
 
 
 def _wanted_file(settings: Settings, key: str) -> Path:
-    return settings.home / "sources" / key / "wanted.json"
+    # No tag begins with a dot.
+    return settings.home / "sources" / key / ".wanted.json"

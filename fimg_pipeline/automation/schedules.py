@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -11,12 +13,15 @@ import dagster as dg
 from fimg_pipeline import freshness
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import look
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, unfinished
 from fimg_pipeline.settings import Settings
+from fimg_pipeline.source.refs import follows
+from fimg_pipeline.source.tags import ref_of
 
 #: So long (seconds) a schedule looks at tags; Dagster waits a minute for it.
 _LOOKING: Final = 30.0
@@ -43,7 +48,8 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             freshness.refresh_due(now.home)
             if now.base_updates == "nightly":
                 freshness.accept(now.home)
-        return _asked(context, _followed(context, pipeline))
+        followed = (of_tag for of_tag in _watched(context, pipeline) if of_tag[0].fixed is None)
+        return _asked(context, followed, now.home)
 
     @dg.schedule(
         name="refresh",
@@ -55,18 +61,25 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "`commits` or `nightly`.",
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
-        since = freshness.moment(context.scheduled_execution_time)
-        # Of a release that can't be looked at nobody knows that it is one.
-        followed = [of_tag for of_tag in _followed(context, pipeline) if of_tag[0].problem is None]
+        home = pipeline.settings().home
+        # Also where somebody looks ahead at what it will do.
+        since = freshness.moment(min(context.scheduled_execution_time, datetime.now(timezone.utc)))
+        found = [of_tag for of_tag in _watched(context, pipeline) if of_tag[0].fixed is None]
+        followed = [of_tag for of_tag in found if of_tag[0].problem is None]
+        # What can't be looked at now is refreshed later, unless it may be a release.
+        away = [of_tag[0].tag for of_tag in found if of_tag[0].problem is not None]
+        unknown = {tag: since for tag in away if follows(ref_of(home, tag))}
         wanted = {of_tag[0].tag: since for of_tag in followed}
         # Nor is what runs stand on changed below them: all tags share their base images.
         if unfinished(context.instance):
-            freshness.refresh_later(pipeline.settings().home, wanted)
+            freshness.refresh_later(home, {**wanted, **unknown})
             return dg.SkipReason(
                 "runs are under way: these are refreshed once there are none, by `commits` or `nightly`"
             )
-        freshness.refresh(pipeline.settings().home, wanted)
-        return _asked(context, followed)
+        if unknown:
+            freshness.refresh_later(home, unknown)
+        freshness.refresh(home, wanted)
+        return _asked(context, followed, home)
 
     @dg.schedule(
         name="prune",
@@ -82,21 +95,19 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     return [nightly, refresh, prune]
 
 
-def _followed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> Iterator[list[Watched]]:
-    """What is watched and not built once only, a tag at a time."""
+def _watched(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> Iterator[list[Watched]]:
+    """What is watched, a tag at a time, each night beginning with another."""
     close_abandoned_runs(context.instance)
     settings = pipeline.settings()
     names = tags(settings)
     for tag in names:
         add_tag(context.instance, tag)
     first = names[context.scheduled_execution_time.toordinal() % len(names)]
-    for platforms in survey(context.instance, pipeline, Memory(), settings.watched_platforms, first=first):
-        if platforms[0].fixed is None:
-            yield platforms
+    yield from survey(context.instance, pipeline, Memory(), settings.watched_platforms, first=first)
 
 
 def _asked(
-    context: dg.ScheduleEvaluationContext, watched: Iterable[list[Watched]]
+    context: dg.ScheduleEvaluationContext, watched: Iterable[list[Watched]], home: Path
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """The runs that are needed, of which a schedule asks for each once."""
     night, now = context.scheduled_execution_time.strftime("%Y-%m-%d"), time.time()
@@ -108,9 +119,8 @@ def _asked(
     told = [f"{found.tag} for {found.platform}: {found.told}" for found in looks]
     if left:
         told.append(f"there was no time for {left} and those after it: another night begins with others")
-    # The sensor may have asked meanwhile.
-    busy = unfinished(context.instance)
-    requests = [each.request for each in looks if each.request is not None and each.partition not in busy]
+    asked = [each.request for each in looks if each.request is not None]
+    requests = claimed(context.instance, home, str(context.scheduled_execution_time), asked, time.time())
     if not requests:
         return dg.SkipReason("\n".join(told) or "no tag follows anything")
     for line in told:

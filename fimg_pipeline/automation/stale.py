@@ -14,9 +14,11 @@ from typing import Final
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.plan.model import Plan, Planned, PlannedImage, Status
 
+_DAY: Final = 86_400.0
 #: How long (seconds) something is left alone after each failure: quickly tried again, as networks do fail, then the
-#: next morning, as a registry may be down for a day. What fails after the last waits for a person, or for a change.
-PAUSES: Final = (300.0, 1800.0, 21_600.0, 86_400.0)
+#: next morning, as a registry may be down for a day, or over a weekend. What fails after the last waits for a person,
+#: or for a change.
+PAUSES: Final = (300.0, 1800.0, 21_600.0, _DAY, 3 * _DAY)
 ATTEMPTS: Final = len(PAUSES) + 1
 
 
@@ -69,6 +71,14 @@ class Decision:
     waiting: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Patience:
+    """With what failed, as :func:`decide` has it."""
+
+    once_more: bool
+    for_ever: bool
+
+
 def stale(plan: Plan, records: Mapping[str, Record]) -> tuple[Planned, ...]:
     """What is not on record as planned, or is and is gone from the engine; packages before images, parents first.
 
@@ -105,21 +115,24 @@ def decide(
     now: float,
     *,
     once_more: bool = False,
+    for_ever: bool = False,
 ) -> Decision:
     """Which of ``items``, all of them stale, to ask for, after the ``attempts`` on this partition, the latest first.
 
-    ``once_more``: however often something failed; but not what a person ended.
+    ``once_more``: however often something failed; but not what a person ended. ``for_ever``: nothing that failed is
+    given up; for what hangs on others, as a registry that is away over a weekend.
     """
+    patience = Patience(once_more, for_ever)
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
     tried = {item.name: _tries(item, records.get(item.name), attempts, now) for item in items}
-    needed = _needed_by_what_is_new(items, tried, now, once_more)
+    needed = _needed_by_what_is_new(items, tried, now, patience)
     for item in items:
         tries = tried[item.name]
         if item.name in needed:
             tries = [attempt for attempt in tries if not attempt.cancelled]
         lacking = next((name for name in item.needs if name in waiting), None)
-        why = _why_not(tries, now, once_more) or (None if lacking is None else f"waits for {lacking}")
+        why = _why_not(tries, now, patience) or (None if lacking is None else f"waits for {lacking}")
         if why is None:
             wanted[item.name] = item.fingerprint
         else:
@@ -128,7 +141,7 @@ def decide(
 
 
 def _needed_by_what_is_new(
-    items: Sequence[Item], tried: Mapping[str, Sequence[Attempt]], now: float, once_more: bool
+    items: Sequence[Item], tried: Mapping[str, Sequence[Attempt]], now: float, patience: Patience
 ) -> set[str]:
     """What has to be there for something that changed since a person ended a run: it is wanted again.
 
@@ -137,7 +150,7 @@ def _needed_by_what_is_new(
     held: set[str] = set()
     for item in items:
         failed = [attempt for attempt in tried[item.name] if not attempt.cancelled]
-        if held & set(item.needs) or _why_not(failed, now, once_more) is not None:
+        if held & set(item.needs) or _why_not(failed, now, patience) is not None:
             held.add(item.name)
     needed: set[str] = set()
     # Parents come first.
@@ -189,16 +202,17 @@ def _made(item: Planned, record: Record | None) -> bool:
     return record is not None and record.passed and record.fingerprint == item.fingerprint
 
 
-def _why_not(tries: Sequence[Attempt], now: float, once_more: bool) -> str | None:
+def _why_not(tries: Sequence[Attempt], now: float, patience: Patience) -> str | None:
     if not tries:
         return None
     if tries[0].cancelled:
         return "its run was cancelled: launch it by hand, or change something"
-    if once_more:
+    if patience.once_more:
         return None
-    if len(tries) >= ATTEMPTS:
+    if len(tries) >= ATTEMPTS and not patience.for_ever:
         return f"tried {len(tries)} times: launch it by hand, or change something"
     ended = tries[0].ended
-    left = ended + PAUSES[len(tries) - 1] - now
+    pause = PAUSES[min(len(tries), len(PAUSES)) - 1]
+    left = ended + (min(pause, _DAY) if patience.for_ever else pause) - now
     # By a clock that was ahead nobody waits.
     return f"tried again in {left / 60:.0f} min" if left > 0 and ended <= now else None

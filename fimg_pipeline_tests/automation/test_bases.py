@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.automation.bases import newer_bases
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.catalog.bases import BASES
+from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.sample import SampleSource
-from fimg_pipeline.settings import SettingsError
+from fimg_pipeline.settings import Settings, SettingsError
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 
 DEBIAN = BASES["debian"].local_reference("amd64")
 NEW = "sha256:" + "ab" * 32
-AT = datetime(2026, 11, 29, 1, tzinfo=timezone.utc)
+AT = datetime(2026, 11, 22, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -43,9 +44,9 @@ def observe(pipeline: Handmade, cursor: str | None = None) -> dg.SensorResult:
     return found
 
 
-def tick(pipeline: Handmade, name: str) -> Any:
+def tick(pipeline: Handmade, name: str, at: datetime = AT) -> Any:
     schedule: Any = next(each for each in schedules(pipeline.settings()) if each.name == name)
-    with dg.build_schedule_context(instance=pipeline.instance, scheduled_execution_time=AT) as context:
+    with dg.build_schedule_context(instance=pipeline.instance, scheduled_execution_time=at) as context:
         return schedule(context, pipeline=pipeline)
 
 
@@ -84,7 +85,7 @@ def test_every_week_what_is_followed_is_built_anew_and_releases_are_not(built: H
     record(home, "1.11.2-release", "v1.11.2")
     (request,) = tick(built, "refresh")
     assert request.partition_key == partition_key("amd64", "t") and {"base-image", "nginx"} <= selected(request)
-    assert freshness.read(home).refreshed == {"t": "2026-11-29T01:00:00Z"}
+    assert freshness.read(home).refreshed == {"t": "2026-11-22T01:00:00Z"}
     # Whoever looks next comes to the same, whatever becomes of that run.
     assert built.look()["t"].request is not None
     built.build()
@@ -99,12 +100,55 @@ def test_what_runs_stand_on_is_not_changed_below_them(built: Handmade) -> None:
     for name in ("refresh", "nightly"):
         assert isinstance(tick(built, name), dg.SkipReason)
         kept = freshness.read(home)
-        assert (kept.refreshed, kept.due) == ({}, {"t": "2026-11-29T01:00:00Z"})
+        assert (kept.refreshed, kept.due) == ({}, {"t": "2026-11-22T01:00:00Z"})
     built.instance.report_run_canceled(run)
     (request,) = tick(built, "nightly")
     assert {"base-image", "nginx"} <= selected(request)
     kept = freshness.read(home)
-    assert (kept.refreshed, kept.due) == ({"t": "2026-11-29T01:00:00Z"}, {})
+    assert (kept.refreshed, kept.due) == ({"t": "2026-11-22T01:00:00Z"}, {})
+
+
+def test_whoever_looks_ahead_takes_nothing_from_the_week_that_comes(built: Handmade) -> None:
+    ahead = datetime.now(timezone.utc) + timedelta(days=2)
+    assert tick(built, "refresh", ahead)
+    built.build()
+    assert freshness.read(built.settings().home).refreshed["t"] < freshness.moment(ahead)
+
+
+def test_what_can_t_be_looked_at_is_refreshed_later_but_no_release(built: Handmade) -> None:
+    home, there = built.settings().home, built.environ["FATE_DIR"]
+    record(home, "1.11.2-release", "v1.11.2")
+    record(home, "develop", "origin/develop")
+    built.environ["FATE_DIR"] = f"{there}-away"
+    assert isinstance(tick(built, "refresh"), dg.SkipReason)
+    kept = freshness.read(home)
+    assert (kept.refreshed, set(kept.due)) == ({}, {"t", "develop"})
+    built.environ["FATE_DIR"] = there
+    tick(built, "nightly")
+    assert set(freshness.read(home).refreshed) == {"t", "develop"}
+
+
+@pytest.mark.parametrize("cursor", ["abc", "[]", "null", "3", '{"debian:bookworm-slim": 3}'])
+def test_a_cursor_that_says_nothing_costs_nothing(built: Handmade, cursor: str) -> None:
+    built.registries = {"debian:bookworm-slim": NEW}
+    assert len(observe(built, cursor).asset_events) == 1
+
+
+def test_what_can_t_be_asked_or_kept_is_said(built: Handmade) -> None:
+    def skipped() -> str:
+        with dg.build_sensor_context(instance=built.instance) as context:
+            found = newer_bases(context, pipeline=built)
+        assert isinstance(found, dg.SkipReason)
+        return str(found.skip_message)
+
+    def away(settings: Settings) -> dict[str, str | PullFailure]:
+        raise EngineUnreachableError("no Docker engine answers")
+
+    file = built.settings().home / "freshness.json"
+    file.write_text("damaged")
+    assert "freshness.json is damaged" in skipped()
+    built.newest_bases = away  # type: ignore[method-assign]
+    assert skipped() == "no registry can be asked: no Docker engine answers"
 
 
 def test_when_it_is_done_is_said(built: Handmade) -> None:

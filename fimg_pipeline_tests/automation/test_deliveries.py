@@ -98,7 +98,7 @@ def pushed(pipeline: Handmade, partition: str) -> dict[str, Any]:
 
 def wanted_by(pipeline: Handmade, request: dg.RunRequest) -> dict[str, str]:
     """What a run is to make, with the fingerprints it was written down with."""
-    file = pipeline.settings().home / "sources" / request.tags[REQUEST] / "wanted.json"
+    file = pipeline.settings().home / "sources" / request.tags[REQUEST] / ".wanted.json"
     found: dict[str, str] = json.loads(file.read_text())
     return found
 

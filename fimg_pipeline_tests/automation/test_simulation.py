@@ -23,12 +23,15 @@ from fimg_pipeline.assets.keys import SOURCE, asset_name, planned_key
 from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation import commits as commits_module
-from fimg_pipeline.automation.watching import Memory
+from fimg_pipeline.automation.claims import claimed
+from fimg_pipeline.automation.run_requests import REQUEST, look
+from fimg_pipeline.automation.run_requests import request as ask
+from fimg_pipeline.automation.stale import stale
+from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.catalog import packages as catalog
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
-from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedImage, StoredImage
 from fimg_pipeline.plan.planner import make_plan
 from fimg_pipeline.settings import Settings
@@ -83,8 +86,10 @@ class FakeEngine:
             self.images[key] = replace(self.images[key], references=self.images[key].references | names)
 
     def lose(self, chance: random.Random) -> None:
+        """One that somebody has a name for, as far as there are."""
+        named = sorted(key for key, image in self.images.items() if len(image.references) > 1)
         if self.images:
-            del self.images[chance.choice(sorted(self.images))]
+            del self.images[chance.choice(named or sorted(self.images))]
 
 
 @dataclass
@@ -95,7 +100,7 @@ class World:
     chance: random.Random
     engine: FakeEngine = field(default_factory=FakeEngine)
     sources: dict[str, dict[str, str]] = field(default_factory=lambda: {branch: {} for branch in BRANCHES})
-    earlier: list[dict[str, str]] = field(default_factory=lambda: [{}])
+    earlier: dict[str, list[dict[str, str]]] = field(default_factory=lambda: {branch: [{}] for branch in BRANCHES})
     recipes: Counter[str] = field(default_factory=Counter)
     platforms: tuple[Platform, ...] = ("amd64",)
     features: tuple[Feature, ...] = (Feature.BASIC,)
@@ -231,23 +236,59 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
 
 @dataclass
 class Simulation:
-    """The sensor in a world, tick by tick."""
+    """The sensor in a world, tick by tick, and nights; ``cursor``: what it left to itself."""
 
     instance: dg.DagsterInstance
     world: World
+    cursor: str | None = None
+    nights: int = 0
 
     def tick(self, busy: str | None = None) -> list[dg.RunRequest]:
         """One tick of the sensor; for ``busy``, the partition of a run that is under way, it must not ask."""
-        result = commits_module.commits(dg.build_sensor_context(instance=self.instance), pipeline=self.world)
-        if isinstance(result, dg.SkipReason):
-            return []
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+        result = commits_module.commits(context, pipeline=self.world)
         assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
         for added in result.dynamic_partitions_requests or ():
             self.instance.add_dynamic_partitions(TAG_PARTITIONS, list(added.partition_keys))
         requests = list(result.run_requests or ())
         assert busy not in [str(request.partition_key) for request in requests]
         for request in requests:
             self.check(request)
+        return requests
+
+    def watched(self) -> list[Watched]:
+        world: Any = self.world
+        found = survey(self.instance, world, Memory(), self.world.platforms)
+        return [each for platforms in found for each in platforms]
+
+    def night(self) -> list[dg.RunRequest]:
+        """What the schedule asks for: whatever is stale of what is followed, however often it failed."""
+        self.nights += 1
+        now = self.world.time()
+        followed = [each for each in self.watched() if each.fixed is None]
+        looks = [look(self.instance, each, now, night=str(self.nights)) for each in followed]
+        asked = [each.request for each in looks if each.request is not None]
+        requests = claimed(self.instance, self.world.home, f"night {self.nights}", asked, now)
+        for request in requests:
+            self.check(request)
+        return requests
+
+    def by_hand(self) -> list[dg.RunRequest]:
+        """What is left waits for a person, who launches it: what one ended, and a release that failed too often."""
+        requests = []
+        for each in self.watched():
+            lacking = [] if each.built_once else stale(each.plan, each.records)
+            if lacking:
+                found = look(self.instance, each, self.world.time())
+                given_up = "cancelled" in found.told or (each.fixed and "tried 6 times" in found.told)
+                assert found.request is None and given_up, found.told
+                wanted = {asset_name(item): item.fingerprint for item in lacking}
+                keys = [SOURCE, *(dg.AssetKey(name.split("/")) for name in wanted)]
+                asked = ask(each, wanted, keys)
+                # As what a person launches.
+                tags = {name: value for name, value in asked.tags.items() if name != REQUEST}
+                requests.append(asked._replace(tags=tags))
         return requests
 
     def check(self, request: dg.RunRequest) -> None:
@@ -278,15 +319,16 @@ class Simulation:
         run(self.instance, self.world, request, ends, meanwhile)
 
     def settle(self) -> None:
-        """Ticks and runs that end well, until nothing is asked for any more."""
+        """Ticks, nights and runs that end well, until nothing is asked for any more, and then what a person ended."""
         self.world.broken.clear()
-        for _ in range(10):
-            requests = self.tick()
+        for _ in range(20):
+            # A week later also a registry is back that was down for days.
+            self.world.elapsed += 300_000
+            requests = self.tick() or self.night() or self.by_hand()
             if not requests:
                 return
             for request in requests:
                 self.execute(request)
-            self.world.elapsed += 3600
         raise AssertionError(f"it does not come to rest: {[request.asset_selection for request in requests]}")
 
     def require_all_built(self) -> None:
@@ -312,10 +354,11 @@ def change(world: World) -> None:
     if what < 5:
         # A commit, in one or two packages; a submodule's is one, too.
         changed = {name: f"content {chance.random()}" for name in chance.sample(PACKAGES, chance.choice((1, 2)))}
-        world.earlier.append(dict(world.sources[branch]))
+        world.earlier[branch].append(dict(world.sources[branch]))
         world.sources[branch] = {**world.sources[branch], **changed}
     elif what == 5:
-        world.sources[branch] = dict(chance.choice(world.earlier))
+        # Back to anything, of this branch or another.
+        world.sources[branch] = dict(chance.choice([found for each in world.earlier.values() for found in each]))
     elif what == 6:
         world.recipes[chance.choice(("modules/nginx", "modules/eggroll", "modules/fateflow"))] += 1
     elif what == 7:
@@ -331,7 +374,7 @@ def change(world: World) -> None:
     elif what == 12:
         for tag, ref in (("next", BRANCHES[1]), ("1.11.2-release", "v1.11.2")):
             record(home, tag, ref) if chance.random() < 0.7 else forget(home, tag)
-    else:
+    elif what == 13:
         # The daemon starts again: what it remembered is gone.
         commits_module._MEMORY = Memory()  # type: ignore[misc]
     world.elapsed += chance.choice((1, 60, 600, 3600))
@@ -347,17 +390,24 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
         simulation = Simulation(instance, world)
         for number in range(EVENTS):
             change(world)
+            if world.chance.random() < 0.1:
+                simulation.cursor = world.chance.choice((None, "next", "nobody's"))
             requests = simulation.tick()
+            if world.chance.random() < 0.1:
+                # In the same moment: those of the tick are not there yet.
+                requests += simulation.night()
+            assert len({str(request.partition_key) for request in requests}) == len(requests), "asked for twice"
             world.chance.shuffle(requests)
             for request in requests:
                 ends = world.chance.choices(("well", "in the middle", "cancelled", "never begins"), (12, 2, 1, 2))[0]
                 if ends != "never begins":
                     simulation.execute(request, ends)
-            if number % 100 == 99:
-                # What was cancelled, or failed too often, waits for a change.
-                world.recipes.update(list(RECIPES))
-                for branch in BRANCHES:
-                    world.sources[branch] = {name: f"{branch} {number} {name}" for name in PACKAGES}
+            if number % 50 == 49:
+                simulation.settle()
+                # What happens last is a revert of what was built.
+                before, world.sources[BRANCHES[0]] = world.sources[BRANCHES[0]], {"proxy": f"content {number}"}
+                simulation.settle()
+                world.sources[BRANCHES[0]] = before
                 simulation.settle()
                 simulation.require_all_built()
                 assert not world.wrong

@@ -105,9 +105,23 @@ def test_what_failed_is_tried_again_after_a_while_and_not_for_ever() -> None:
         (3, "now"),
         (4, "tried again in 1439 min"),
         (4, "now"),
-        (5, "tried 5 times: launch it by hand, or change something"),
-        (5, "tried 5 times: launch it by hand, or change something"),
+        (5, "tried again in 4319 min"),
+        (5, "now"),
+        (6, "tried 6 times: launch it by hand, or change something"),
+        (6, "tried 6 times: launch it by hand, or change something"),
     ]
+
+
+def test_what_hangs_on_others_is_tried_once_a_day_for_ever() -> None:
+    plan = plan_of()
+    wanted = items(stale(plan, {}))
+
+    def tells(tries: int, minutes: float) -> str:
+        attempts = [failed(plan, minutes_ago=minutes), *[failed(plan)] * (tries - 1)]
+        return decide(wanted, {}, attempts, NOW, for_ever=True).waiting.get("nginx", "now")
+
+    assert [tells(tries, 60) for tries in (2, 5, 50)] == ["now", "tried again in 1380 min", "tried again in 1380 min"]
+    assert tells(50, 1441) == "now"
 
 
 def test_what_failed_keeps_back_what_stands_on_it_and_nothing_else() -> None:
