@@ -6,7 +6,7 @@ one message, and one when it works again, however many runs fail in between.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -55,15 +55,19 @@ class State(BaseModel):
 
 
 class Message(BaseModel):
-    """A message to people. ``tries`` to send it so far; ``left``: the services that did not take it, if it was tried.
+    """A message to people, ``about`` partitions: that they broke, or that they ``work`` again.
 
-    Services by their places in the settings.
+    ``tries`` to send it so far; ``left``: the services that did not take it, if it was tried, by their places in the
+    settings; ``due``: when to try it again, in seconds since 1970.
     """
 
     title: str
     body: str
+    about: tuple[str, ...] = ()
+    works: bool = False
     tries: int = 0
     left: tuple[int, ...] | None = None
+    due: float = 0.0
 
 
 State.model_rebuild()
@@ -101,8 +105,16 @@ def after(
                 now[where] = now[where].model_copy(update={"failed": left})
             else:
                 del now[where]
-    messages = [_breakage(where, found, address) for where, found in now.items() if where not in broken]
-    messages += [_recovery(where, last.get(where), address) for where in broken if where not in now]
+    # What has one cause is one message: that FATE can't be read, of every tag.
+    causes: dict[tuple[str, ...], list[str]] = {}
+    for where, found in now.items():
+        if where not in broken:
+            causes.setdefault((found.run or "", *map(str, found.failed.items())), []).append(where)
+    messages = [_breakage(places, now[places[0]], address) for places in causes.values()]
+    mended = [where for where in broken if where not in now]
+    messages += [_recovery([where], last[where], address) for where in mended if where in last]
+    if by_itself := [where for where in mended if where not in last]:
+        messages.append(_recovery(by_itself, None, address))
     return now, messages
 
 
@@ -122,18 +134,21 @@ def _mended(run: Finished) -> frozenset[str]:
     return run.made | ({f"job {run.job}"} if run.succeeded else frozenset())
 
 
-def _breakage(partition: str, found: Broken, address: str) -> Message:
+def _breakage(places: Sequence[str], found: Broken, address: str) -> Message:
     lines = [f"{name}: {why}" for name, why in list(found.failed.items())[:_TOLD]]
     if len(found.failed) > _TOLD:
         lines.append(f"and {len(found.failed) - _TOLD} more")
     if found.brings or found.commit:
         lines.append(f"with {found.brings or found.commit}")
-    return Message(title=f"fimg: {_spoken(partition)} is broken", body="\n".join([*lines, _page(address, found.run)]))
+    body = "\n".join([*lines, *_listed(places), _page(address, found.run)])
+    title = f"fimg: {_spoken(places)} {'is' if len(places) == 1 else 'are'} broken"
+    return Message(title=title, body=body, about=tuple(places))
 
 
-def _recovery(partition: str, run: Finished | None, address: str) -> Message:
+def _recovery(places: Sequence[str], run: Finished | None, address: str) -> Message:
     body = _page(address, run.run_id) if run else "what broke it was taken back, or made under another tag"
-    return Message(title=f"fimg: {_spoken(partition)} works again", body=body)
+    title = f"fimg: {_spoken(places)} {'works' if len(places) == 1 else 'work'} again"
+    return Message(title=title, body="\n".join([*_listed(places), body]), about=tuple(places), works=True)
 
 
 def _page(address: str, run: str) -> str:
@@ -141,6 +156,14 @@ def _page(address: str, run: str) -> str:
     return f"{address}/runs/{run}" if run else f"{address}/assets/overview"
 
 
-def _spoken(partition: str) -> str:
+def _spoken(places: Sequence[str]) -> str:
+    return _name(places[0]) if len(places) == 1 else f"{_name(places[0])} and {len(places) - 1} more"
+
+
+def _listed(places: Sequence[str]) -> list[str]:
+    return [", ".join(map(_name, places))] if len(places) > 1 else []
+
+
+def _name(partition: str) -> str:
     platform, _, tag = partition.rpartition("|")
     return f"{tag} for {platform}" if platform else tag

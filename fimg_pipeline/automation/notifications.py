@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,11 +14,12 @@ from pydantic import ValidationError
 
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
+from fimg_pipeline.automation.broken import Broken, Finished, State, after
 from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import passing, problems
+from fimg_pipeline.automation.sending import is_due, send, worth_sending
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
@@ -44,10 +44,8 @@ _CARRIED: Final = {
 }
 #: What failed, as it is called, where nobody can say what is to be built.
 _UNKNOWN: Final = "what it is built from"
-#: So often a message is tried to be sent.
-_TRIES: Final = 5
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
-_SENDING: Final = 20.0
+_SENDING: Final = 10.0
 
 
 @dg.sensor(
@@ -79,13 +77,14 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
         if _UNKNOWN in each.failed and stuck is not None and where not in {*stuck, *(passing(context.instance) or ())}:
             settled[where] = [*settled.get(where, ()), _UNKNOWN]
     broken, messages = after(broken, runs, settings.ui_url, settled)
-    until = time.monotonic() + _SENDING
-    tried = [_send(settings.notify_urls, message, until) for message in [*messages, *state.untold]]
+    pending = worth_sending(state.untold, messages, broken, len(settings.notify_urls))
+    now = time.time()
+    tried = send(settings.notify_urls, [message for message in pending if is_due(message, now)], _SENDING)
     sent = [message.title for message in tried if not message.left]
-    left = [message for message in tried if message.left]
+    left = [message for message in tried if message.left] + [each for each in pending if not is_due(each, now)]
     for title in sent:
         context.log.info(f"told: {title}")
-    cursor = State(seen=seen, broken=broken, untold=[message for message in left if message.tries < _TRIES])
+    cursor = State(seen=seen, broken=broken, untold=left)
     told = f"{len(broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
     if left:
         places = sorted({place + 1 for message in left for place in message.left or ()})
@@ -233,25 +232,3 @@ def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
         if asset not in lacking if made else not lacking if builds else asset in carried:
             settled.append(name)
     return settled
-
-
-def _send(urls: Sequence[str], message: Message, until: float) -> Message:
-    """The message after it was sent by the services that did not take it yet; not after ``until`` (monotonic)."""
-    import apprise  # takes a quarter of a second, and most who load definitions send nothing
-
-    # They would tell of addresses that hold passwords.
-    for logger in ("apprise", "urllib3"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
-    left = []
-    tried = False
-    for place in range(len(urls)) if message.left is None else message.left:
-        if time.monotonic() > until:
-            left.append(place)
-            continue
-        tried = True
-        service = apprise.Apprise()
-        # Another URL may stand in its place meanwhile; one that is gone needs nothing.
-        known = place < len(urls) and service.add(urls[place])
-        if place < len(urls) and not (known and service.notify(title=message.title, body=message.body)):
-            left.append(place)
-    return message.model_copy(update={"tries": message.tries + tried, "left": tuple(left)})

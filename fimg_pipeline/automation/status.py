@@ -96,7 +96,7 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
     """How one of what is watched stands, by its plan, its records and its last runs."""
     partition = PartitionStatus(watched.platform, watched.tag)
     if watched.problem is not None:
-        return _unknown(partition, watched.problem)
+        return replace(_unknown(partition, watched.problem), passing=watched.passing)
     if watched.built_once and watched.run is None:
         try:
             return replace(partition, images=_built_once(watched), commit=watched.fixed or "")
@@ -189,8 +189,16 @@ def _newer_below(plan: Plan, image: PlannedImage) -> str:
 
 
 def _built_once(watched: Watched) -> tuple[ImageStatus, ...]:
-    """The images of a release that is complete; what it would be made of today does not count."""
-    gone = watched.gone
+    """The images of a release that is complete; what it would be made of today does not count.
+
+    Nor does that its engine is away: nothing has to be made there.
+    """
+    try:
+        gone = watched.gone
+    except FimgError as error:
+        if not error.transient:
+            raise
+        gone = []
     found: list[ImageStatus] = []
     for name in (selected.name for selected in select(watched.settings.features)):
         reason = unbuildable_reason(name, watched.platform)

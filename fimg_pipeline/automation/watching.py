@@ -7,6 +7,7 @@ bases that change later don't reach a release unless somebody asks for it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,6 +63,10 @@ _LOOKING: Final = 5.0
 _LOOKED_BACK: Final = 1000
 #: So long (seconds) an origin is not asked again where a tag of it is.
 _ASKED_AGAIN: Final = 600.0
+#: So long (seconds) an engine that hung is not asked again, and so long it takes to be one that hangs.
+_AWAY: Final = 180.0
+_HANGS: Final = 3.0
+_LOG: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -71,7 +76,8 @@ class Watched:
     """A tag for a platform.
 
     ``records`` by the asset's key as text; ``engine`` tells what that holds; ``fixed`` the commit of a tag that does
-    not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at.
+    not move; ``run`` what is waiting or under way for it. ``problem``: why it can't be looked at; ``passing``: as that
+    may be over by itself.
     """
 
     platform: Platform
@@ -84,6 +90,7 @@ class Watched:
     run: dg.DagsterRun | None = None
     fixed: str | None = None
     problem: FimgError | None = None
+    passing: bool = False
     _trouble: FimgError | None = None
 
     @property
@@ -140,6 +147,11 @@ class Watched:
         except FimgError as error:
             self._trouble = error.with_traceback(None)
             raise
+        except Exception as error:
+            # A bug; but what one commit says must not stop the other tags.
+            _LOG.exception("%s can't be planned", self.partition)
+            self._trouble = FimgError(f"unexpected {type(error).__name__}: {error}", hint="please report it")
+            raise self._trouble from None
 
 
 def tags(settings: Settings) -> list[str]:
@@ -152,12 +164,13 @@ class Memory:
     """What a process remembers between two looks, to be quicker: all of it can be had anew.
 
     ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has, and when it was asked: a tag can be
-    moved, too.
+    moved, too. ``engines_away``: by address, why an engine did not answer lately, and when that was.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     fixed: dict[tuple[Path, str], tuple[str, float]] = field(default_factory=dict)
     remotes: Remotes = field(default_factory=Remotes)
+    engines_away: dict[str | None, tuple[FimgError, float]] = field(default_factory=dict)
 
 
 def survey(
@@ -182,9 +195,10 @@ def survey(
     at = _fixed(pipeline, configured, refs.values(), memory)
     memory.ledger.read(instance, KEYS)
     under_way = unfinished(instance)
-    engine = _asked_once(pipeline.engine_state)
+    engine = _asked_once(pipeline.engine_state, memory.engines_away)
     for tag in names:
         ref = refs[tag] or ""
+        problem = at.problem or at.problems.get(ref)
         yield [
             Watched(
                 platform,
@@ -196,7 +210,9 @@ def survey(
                 memory.remotes,
                 under_way.get(partition),
                 at.fixed.get(ref),
-                at.problem or at.problems.get(ref),
+                problem,
+                # Where nothing can be read, a file system may be away.
+                problem is not None and (problem.transient or problem is at.problem),
             )
             for platform in platforms
             for settings in [pipeline.settings(TAG=tag, Platform=platform)]
@@ -204,16 +220,27 @@ def survey(
         ]
 
 
-def _asked_once(ask: Callable[[str | None], EngineState]) -> Callable[[str | None], EngineState]:
-    """``ask`` for each address once, also where there is no answer: one that hangs would hang again."""
-    answers: dict[str | None, EngineState | FimgError] = {}
+def _asked_once(
+    ask: Callable[[str | None], EngineState], away: dict[str | None, tuple[FimgError, float]]
+) -> Callable[[str | None], EngineState]:
+    """``ask`` for each address once, also where there is no answer: one that hangs would hang again.
+
+    ``away``: what did not answer lately, why and when; nor is that asked.
+    """
+    now = time.monotonic()
+    answers: dict[str | None, EngineState | FimgError] = {
+        address: error for address, (error, at) in away.items() if now - at < _AWAY
+    }
 
     def answer(address: str | None) -> EngineState:
         if address not in answers:
+            began = time.monotonic()
             try:
                 answers[address] = ask(address)
             except FimgError as error:
                 answers[address] = error
+                if time.monotonic() - began > _HANGS:
+                    away[address] = (error.with_traceback(None), time.monotonic())
         found = answers[address]
         if isinstance(found, FimgError):
             raise found

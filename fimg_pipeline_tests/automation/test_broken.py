@@ -42,12 +42,14 @@ def test_one_message_when_it_breaks_and_one_when_it_works_again() -> None:
         Message(
             title="fimg: nightly for amd64 is broken",
             body=f"nginx: E: no such package\nwith abc A note (somebody)\n{UI}/runs/1",
+            about=(WHERE,),
         )
     ]
     broken, messages = look(broken, run(2, nginx="again"), run(3, nginx="and again"))
     assert messages == [] and broken[WHERE].run == "1" and broken[WHERE].failed == {"nginx": "and again"}
     broken, messages = look(broken, run(4, "nginx"))
-    assert broken == {} and messages == [Message(title="fimg: nightly for amd64 works again", body=f"{UI}/runs/4")]
+    works = Message(title="fimg: nightly for amd64 works again", body=f"{UI}/runs/4", about=(WHERE,), works=True)
+    assert broken == {} and messages == [works]
     assert look(broken, run(5, "nginx")) == ({}, [])
 
 
@@ -99,6 +101,24 @@ def test_partitions_are_told_of_each_for_itself_and_those_of_tags_too() -> None:
 
 def test_of_what_broke_and_was_mended_between_two_looks_nobody_is_told() -> None:
     assert look({}, run(1, nginx="no"), run(2, "nginx")) == ({}, [])
+
+
+def test_what_has_one_cause_is_one_message() -> None:
+    """When FATE can't be read, or an engine is away, of two hundred tags."""
+    stuck = [
+        replace(run(0, partition=where, failed={"what it is built from": why}), run_id="", commit="")
+        for where, why in (("amd64|a", "gone"), ("arm64|a", "gone"), ("amd64|b", "gone"), ("amd64|c", "damaged"))
+    ]
+    broken, messages = look({}, *stuck)
+    assert titles(messages) == ["fimg: a for amd64 and 2 more are broken", "fimg: c for amd64 is broken"]
+    assert messages[0].body.splitlines() == [
+        "what it is built from: gone",
+        "a for amd64, a for arm64, b for amd64",
+        f"{UI}/assets/overview",
+    ]
+    assert messages[0].about == ("amd64|a", "arm64|a", "amd64|b")
+    broken, messages = after(broken, [], UI, {where: ["what it is built from"] for where in broken})
+    assert broken == {} and titles(messages) == ["fimg: a for amd64 and 3 more work again"]
 
 
 def test_messages_end_somewhere() -> None:

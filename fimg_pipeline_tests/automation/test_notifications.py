@@ -1,5 +1,8 @@
 """Messages as a webhook receives them, of runs in an instance."""
 
+import email
+import smtplib
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +17,10 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import notifications as notifications_module
-from fimg_pipeline.automation.broken import Broken, State
+from fimg_pipeline.automation.broken import Broken, Message, State
 from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.automation.overview import metadata
+from fimg_pipeline.automation.sending import send
 from fimg_pipeline.automation.status import PartitionStatus
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.progress import Event, report
@@ -147,7 +151,7 @@ def test_a_clock_that_was_ahead_silences_nobody(hook: Hook, tmp_path: Path, monk
 
 
 def test_a_service_that_does_not_answer_gets_it_later_and_the_others_once(
-    hook: Hook, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    hook: Hook, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with webhook() as other:
         other.status = 500
@@ -158,20 +162,85 @@ def test_a_service_that_does_not_answer_gets_it_later_and_the_others_once(
             assert said == "1 broken; 1 could not be told by number 2 of NOTIFY_URLS"
             assert told.tick() == said
             other.status = 200
+            # It is not asked at every look.
+            assert told.tick() == said
+            later(monkeypatch, 120)
             assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
             assert (len(hook.received), len(other.received)) == (1, 1)
             assert told.cursor is not None and SECRET not in told.cursor + said + caplog.text
 
 
-def test_a_service_that_never_answers_is_given_up(hook: Hook, tmp_path: Path) -> None:
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Puts the clock on."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + seconds)
+
+
+def test_as_long_as_something_is_broken_somebody_is_to_hear_of_it(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same network may keep the build and the message from their ends."""
     hook.status = 500
     with dg.DagsterInstance.ephemeral() as instance:
         told = Told(instance, tmp_path, hook.url)
         told.run(FAILED)
-        for _ in range(5):
-            assert "could not be told" in told.tick()
-        assert told.tick() == "1 broken"
-        assert told.cursor is not None and State.model_validate_json(told.cursor).untold == []
+        for _ in range(10):
+            assert told.tick() == "1 broken; 1 could not be told by number 1 of NOTIFY_URLS"
+            later(monkeypatch, 4000)
+        hook.status = 200
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert [message["title"] for message in hook.received] == ["fimg: t for amd64 is broken"]
+
+
+def test_of_what_nobody_heard_that_it_broke_nobody_hears_that_it_works(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook.status = 500
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(FAILED)
+        assert "could not be told" in told.tick()
+        told.run(BUILT)
+        hook.status = 200
+        later(monkeypatch, 4000)
+        assert told.tick() == "0 broken" and hook.received == []
+
+
+def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.listen()
+        hung = f"json://127.0.0.1:{silent.getsockname()[1]}/?cto=1&rto=1"
+        messages = [Message(title=f"title {number}", body="body") for number in range(3)]
+        began = time.monotonic()
+        sent = send([hung, hung, hung, hook.url], messages, 10)
+        # Each is asked once: nine times a second would be nine.
+        assert time.monotonic() - began < 5
+    assert len(hook.received) == 3
+    assert [(message.left, message.tries) for message in sent] == [((0, 1, 2), 1)] * 3
+
+
+def test_a_mail_says_what_a_compiler_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    mails: list[str] = []
+
+    class Smtp:
+        def __init__(self, *_: object, **__: object) -> None: ...
+        def ehlo(self) -> None: ...
+        def quit(self) -> None: ...
+        def login(self, *_: object) -> None: ...
+        def starttls(self, *_: object, **__: object) -> None: ...
+        def sendmail(self, _from: str, _to: object, text: str) -> None:
+            mails.append(text)
+
+    monkeypatch.setattr(smtplib, "SMTP", Smtp)
+    monkeypatch.setattr(smtplib, "SMTP_SSL", Smtp)
+    body = "eggroll: expected </project> to close <project>\nwith abc <b>Note</b> (Mallory)"
+    (sent,) = send(["mailto://me:secret@mail.example?mode=insecure"], [Message(title="broken", body=body)], 10)
+    assert sent.left == ()
+    (mail,) = map(email.message_from_string, mails)
+    parts = {part.get_content_type(): part.get_payload(decode=True) for part in mail.walk() if not part.is_multipart()}
+    plain, html = (parts[kind].decode() for kind in ("text/plain", "text/html"))  # type: ignore[union-attr]
+    assert plain == body
+    assert "&lt;/project&gt;" in html and "&lt;b&gt;Note" in html and "<b>" not in html
 
 
 def test_services_that_take_long_don_t_keep_what_was_told_from_being_remembered(

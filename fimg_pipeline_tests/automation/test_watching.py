@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,9 @@ from fimg_pipeline.automation.status import PartitionStatus, State, status
 from fimg_pipeline.automation.watching import Memory
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.dockerfiles import recipe_digest
+from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.model import EngineState
+from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import Event, report
@@ -198,6 +200,56 @@ def test_a_platform_whose_engine_is_away_keeps_no_other_from_being_looked_at(wat
     assert asked == [None, "tcp://arm.example:2376"], "one that is away is asked once"
 
 
+def test_an_engine_that_hangs_is_not_asked_at_every_look(watched: Handmade, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    clock = [0.0]
+
+    def hangs(address: str | None = None) -> EngineState:
+        asked.append(address)
+        clock[0] += 15
+        raise EngineUnreachableError("it did not say what it holds")
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    watched.engine_state = hangs  # type: ignore[method-assign]
+    for _ in range(3):
+        assert "it did not say" in watched.look()["t"].told
+    assert len(asked) == 1
+    clock[0] += 200
+    watched.look()
+    assert len(asked) == 2
+
+
+def test_a_release_stays_built_while_its_engine_is_away(watched: Handmade) -> None:
+    record(watched.settings().home, "1.11.2-release", "v1.11.2")
+    watched.build("1.11.2-release")
+
+    def away(address: str | None = None) -> EngineState:
+        raise EngineUnreachableError("no engine there")
+
+    watched.engine_state = away  # type: ignore[method-assign]
+    found = {each.tag: status(watched.instance, each) for each in watched.survey()}
+    assert {image.state for image in found["1.11.2-release"].images} == {State.BUILT}
+    assert (found["t"].problem, found["t"].passing) == ("no engine there", True)
+
+
+def test_what_nobody_thought_of_keeps_no_other_tag_from_being_looked_at(
+    watched: Handmade, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(watched.settings().home, "other", None)
+    plan = watched.plan
+
+    def odd(settings: Settings, *arguments: Any) -> Plan:
+        if settings.tag == "other":
+            raise ValueError("a commit without a day")
+        return plan(settings, *arguments)
+
+    monkeypatch.setattr(watched, "plan", odd)
+    found = watched.look()
+    assert found["t"].request is not None
+    assert found["other"].told == "can't be looked at: unexpected ValueError: a commit without a day"
+    assert "amd64|other can't be planned" in caplog.text
+
+
 def test_an_origin_that_is_away_is_asked_once_for_all_and_keeps_no_other_waiting(
     sample: SampleSource, watched: Handmade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +386,7 @@ def test_what_was_never_begun_was_not_tried(watched: Handmade) -> None:
         assert request is not None
         run_of(watched, request, Event("image", "base-image", "failed", 1.0, "no"))
     last = watched.look(NOW + 10 * DAY)["t"]
-    assert "base-image tried 5 times" in last.told and not {"base-image", "fateflow"} & selected(last)
+    assert "base-image tried 6 times" in last.told and not {"base-image", "fateflow"} & selected(last)
     plan = watched.plan(watched.settings())
     base = plan.image("base-image")
     for item in (*plan.packages, base):
@@ -360,7 +412,7 @@ def test_what_was_killed_beside_something_that_failed_was_tried_too(watched: Han
     for _ in range(len(PAUSES) + 1):
         run_of(watched, request, *events)
     told = watched.look(NOW + 10 * DAY)["t"].told
-    assert "nginx tried 5 times" in told and "base-image tried 5 times" in told
+    assert "nginx tried 6 times" in told and "base-image tried 6 times" in told
     (each,) = watched.survey()
     found = {image.name: image for image in status(watched.instance, each).images}
     assert (found["base-image"].state, found["base-image"].why) == (State.FAILED, "its process was killed")
@@ -378,7 +430,8 @@ def test_a_fate_dir_that_is_gone_is_a_problem_of_every_tag(tmp_path: Path, watch
     watched.environ["FATE_DIR"] = str(tmp_path / "gone")
     for each in watched.survey():
         found = status(watched.instance, each)
-        assert "is not a folder" in found.problem and not found.passing
+        # A file system may be away: after hours it is not passing any more.
+        assert "is not a folder" in found.problem and found.passing
 
 
 def test_people_hear_of_what_does_not_pass_by_itself_after_hours(watched: Handmade) -> None:
@@ -411,7 +464,7 @@ def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
     for _ in range(60):
         run_of(watched, dg.RunRequest(partition_key=request.partition_key), name="publish")
     found = watched.look(NOW + 10 * DAY)["t"]
-    assert found.request is None and "nginx tried 5 times" in found.told
+    assert found.request is None and "nginx tried 6 times" in found.told
     (each,) = watched.survey()
     states = {image.name: image for image in status(watched.instance, each).images}
     assert (states["nginx"].state, states["nginx"].why) == (State.FAILED, "no")
@@ -438,6 +491,32 @@ def test_what_a_run_brings_can_be_looked_at(sample: SampleSource, watched: Handm
     request = watched.look()["t"].request
     assert request is not None and len(request.tags["fimg/brings"]) < 160
     assert request.tags["fimg/compare"] == f"https://github.com/FederatedAI/FATE/compare/{before}...{now}"
+
+
+def test_what_somebody_else_wrote_is_shown_as_a_line_that_ends(sample: SampleSource, watched: Handmade) -> None:
+    watched.build()
+    (sample.fate / "c/proxy/conf/note.conf").write_text("# hello\n")
+    author = ("-c", f"user.name={'x' * 3000}", "-c", "user.email=x@example.org")
+    git(sample.fate, "add", "--all")
+    git(sample.fate, *author, "commit", "-q", "-m", "\x1b[31mred\x1b[0m \x07bell")
+    request = watched.look()["t"].request
+    assert request is not None
+    assert re.fullmatch(r"[0-9a-f]{12} red bell \(x{38} …\)", request.tags["fimg/brings"])
+
+
+def test_a_tag_may_be_called_as_a_file_is(watched: Handmade) -> None:
+    record(watched.settings().home, "wanted.json", None)
+    for _ in range(2):
+        assert watched.look()["wanted.json"].request is not None
+
+
+def test_what_is_damaged_is_said_in_the_tick(watched: Handmade) -> None:
+    home = watched.settings().home
+    home.mkdir(exist_ok=True)
+    (home / "freshness.json").write_text("damaged")
+    with dg.build_sensor_context(instance=watched.instance) as context:
+        found = commits_module.commits(context, pipeline=watched)
+    assert isinstance(found, dg.SkipReason) and "freshness.json is damaged" in str(found.skip_message)
 
 
 def run_of(watched: Handmade, request: dg.RunRequest, *events: Event, name: str = "build") -> None:
