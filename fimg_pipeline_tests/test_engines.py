@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -9,11 +10,13 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fimg_pipeline.catalog.bases import BASES, ExternalBase
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.engine.bases import ensure_base, wanted_bases
 from fimg_pipeline.engine.client import Engine
@@ -24,6 +27,7 @@ from fimg_pipeline_tests.rig.command import Fimg, environment, switches
 from fimg_pipeline_tests.rig.demo import remove_names
 from fimg_pipeline_tests.rig.elsewhere import Elsewhere, elsewhere
 from fimg_pipeline_tests.rig.registry import Registry, registry
+from fimg_pipeline_tests.rig.web import ended, schedule_ticks, switch_on, switch_on_schedule, ticks, until, web_ui
 
 pytestmark = pytest.mark.deployment
 
@@ -141,3 +145,42 @@ def test_it_is_the_same_by_ssh(fimg: Fimg, other: Elsewhere) -> None:
     assert "images: 0 built" in by_ssh.succeeds("build", "all")
     (engine,) = [each for each in json.loads(by_ssh("doctor", "--json").output) if each["part"] == "engine"]
     assert engine["verdict"] == "ok" and engine["told"].endswith(f"at {other.ssh}")
+
+
+def test_a_base_that_its_registry_has_anew_is_built_on_at_night(
+    fimg: Fimg, other: Elsewhere, engine: Engine, hub: Registry, tmp_path: Path
+) -> None:
+    """On an engine of its own, since all tags of an engine share its bases."""
+    python = BASES["python"]
+    for base in BASES.values():
+        hub.push(base.local_reference(engine.platform), f"library/{base.reference.partition(':')[0]}", tag_of(base))
+    names = {"PREFIX": f"{hub.name}/based", "TAG": "based", "BASE_TAG": "based", "Platform": engine.platform}
+    here = replace(fimg, folder=tmp_path, settings={**fimg.settings, **names, **switches(Feature.FUM)})
+    here.succeeds("build")
+    own = {"DOCKER_HOST": other.tcp, "DOCKER_HUB_MIRROR": hub.name, "FIMG_HOME": str(tmp_path / "there")}
+    at = datetime.now(timezone.utc) + timedelta(minutes=5)
+    there = replace(here, settings={**here.settings, **own, "NIGHTLY_AT": f"{at:%H:%M}"})
+    assert "images: 0 built" in there.succeeds("build") and there.builds() == []
+
+    recipe = io.BytesIO(f"FROM {python.local_reference(engine.platform)}\nLABEL note=new\n".encode())
+    made: Any = engine.sdk.images.build(fileobj=recipe, rm=True)
+    digest = hub.push(made[0].id, "library/python", tag_of(python))
+    with web_ui(there) as (address, _):
+        switch_on(address, "bases")
+        switch_on_schedule(address, "nightly")
+        until(lambda: f"{python.reference} is {digest}" in str(ticks(address, "bases")), 120)
+        (status,) = json.loads(there("status", "--json").output)
+        assert {image["why"] for image in status["images"]} == {f"there is a newer {python.reference}"}
+        (run,) = until(lambda: [run for tick in schedule_ticks(address, "nightly") for run in tick["runIds"]], 400)
+        assert ended(address, run, 600) == "SUCCESS", there.said.read_text()
+    assert sorted(re.findall(r"image\.title=(\S+)", "\n".join(there.builds()))) == [
+        "base-image",
+        "fate-upgrade-manager",
+    ]
+    labels = other("inspect", "--format", "{{json .Config.Labels}}", f"{hub.name}/based/fate-upgrade-manager:based")
+    assert json.loads(labels)["note"] == "new"
+    assert "0 to build" in there.succeeds("plan")
+
+
+def tag_of(base: ExternalBase) -> str:
+    return base.reference.partition(":")[2]

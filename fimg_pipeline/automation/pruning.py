@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,22 +128,35 @@ def superseded(
         # Runs stay, too: by what is on record of them images are known to be ours.
         waiting.append(f"runs are under way ({', '.join(run[:8] for run in busy)}): nothing of what they may use goes")
     else:
-        found += _of_engines(settings, engines, history, last, gone)
+        there, away = _answering(engines)
+        waiting += [f"{why}: what it has stays, and what may be of that" for why in away]
+        going = [(engine, _superseded_names(engine, history, last, gone)) for engine in there]
+        found += [
+            Removal("image", name, why, partial(engine.remove, name))
+            for engine, names in going
+            for name, why in names.items()
+        ]
+        found += [] if away else _layers(settings, going)
         found += _bundles(history, gone)
         old = f"nothing was built under it for {settings.prune_days} days, and nobody added it"
         found += [
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
-        going = {each.what for each in found if each.kind == "image"}
         vain = _in_vain(instance, tags(settings))
         found += _kept_for_runs(settings.home, before, {run.tags[REQUEST] for run in vain})
-        images = [image for engine in engines for image in engine.state().images]
-        left = {image.fingerprint for image in images if image.references - going}
-        found += _shared_notes(settings.home, before, left)
+        left = {
+            image.fingerprint
+            for engine, names in going
+            for image in engine.state().images
+            if image.references - names.keys()
+        }
         known_by = {each.run for each in history.made if each.built and each.fingerprint in left}
         whole = History([each for each in history.made if each.asset in _WHOLE]).last(_CARRIED_LATELY, without=gone)
         kept = {each.run for each in (*last, *whole)} | known_by | {run.run_id for run in vain}
-        found += _runs(instance, settings, kept, before)
+        if not away:
+            found += _shared_notes(settings.home, before, left)
+            # By them what an engine has is known to be ours.
+            found += _runs(instance, settings, kept, before)
     written = sum(each.asset == _OVERVIEW for each in history.made)
     if written > _MOST_WRITTEN:
         wipe = partial(instance.wipe_assets, [OVERVIEW])
@@ -201,10 +214,24 @@ def _pushed(made: dg.AssetMaterialization) -> frozenset[str]:
     return frozenset(each["fingerprint"] for each in value.values())
 
 
-def _of_engines(
-    settings: Settings, engines: Sequence[Engine], history: History, last: Sequence[Made], gone: Sequence[str]
-) -> Iterator[Removal]:
-    """Names of images, and the layers that no image on any engine has then."""
+def _answering(engines: Sequence[Engine]) -> tuple[list[Engine], list[str]]:
+    """The engines that answer, and why others don't."""
+    there: list[Engine] = []
+    away: list[str] = []
+    for engine in engines:
+        try:
+            engine.state()
+        except FimgError as error:
+            if not error.transient or len(engines) == 1:
+                raise
+            away.append(error.message)
+        else:
+            there.append(engine)
+    return there, away
+
+
+def _superseded_names(engine: Engine, history: History, last: Sequence[Made], gone: Sequence[str]) -> Mapping[str, str]:
+    """The names of images that go of an engine, and why."""
     # Tags may share names: those of their base images, with one BASE_TAG.
     names = {name for each in history.made if each.tag in gone for name in each.names}
     names -= {name for each in last for name in each.names}
@@ -212,17 +239,18 @@ def _of_engines(
     built = {each.fingerprint for each in history.made if each.fingerprint and each.built}
     kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
     local = {base.local_reference(platform) for base in BASES.values() for platform in PLATFORMS}
+    images, used = engine.state().images, engine.used_images()
+    unused = (each for each in images if each.image_id not in used)
+    going = dict(superseded_images(unused, known, built, kept, names))
+    return going | dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
+
+
+def _layers(settings: Settings, going: Sequence[tuple[Engine, Mapping[str, str]]]) -> Iterator[Removal]:
+    """Layers of the store that no image on any engine has any more, without the names that go of each."""
     layers: set[str] = set()
-    for engine in engines:
-        images = engine.state().images
-        used = engine.used_images()
-        unused = (each for each in images if each.image_id not in used)
-        going = dict(superseded_images(unused, known, built, kept, names))
-        going |= dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
-        for name, why in going.items():
-            yield Removal("image", name, why, partial(engine.remove, name))
-        for image in images:
-            if image.references - going.keys():
+    for engine, names in going:
+        for image in engine.state().images:
+            if image.references - names.keys():
                 record = engine.inspect(image.image_id) or {}
                 layers |= set(record.get("RootFS", {}).get("Layers") or ())
     for diff_id, files in LayerStore(settings.home / "store").superseded(layers).items():

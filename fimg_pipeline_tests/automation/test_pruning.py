@@ -19,7 +19,7 @@ from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.pruning import Removal, prune, superseded
 from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.watching import KEYS
-from fimg_pipeline.engine.errors import EngineError
+from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError
 from fimg_pipeline.plan.model import EngineState, StoredImage
 from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
@@ -297,6 +297,27 @@ def test_what_any_engine_has_keeps_its_layers(place: Place) -> None:
     assert "localhost/fimg/image/nginx:a1" not in place.engine.images and len(other.images) == 2
 
 
+def test_an_engine_that_is_away_keeps_what_it_may_need_and_no_more(place: Place, tmp_path: Path) -> None:
+    for name in ("a1", "a2", "a3"):
+        place.build(name)
+    source = place.home / "sources" / "of-a-run"
+    source.mkdir(parents=True)
+
+    class Away(FakeEngine):
+        def state(self) -> EngineState:
+            raise EngineUnreachableError("no Docker engine answers (tcp://arm)")
+
+    engines: list[Any] = [place.engine, Away()]
+    removals, waiting = superseded(place.instance, place.settings, engines)
+    assert waiting == ["no Docker engine answers (tcp://arm): what it has stays, and what may be of that"]
+    assert {(each.kind, each.what) for each in removals} == {
+        ("image", "localhost/fimg/image/nginx:a1"),
+        ("source", "of-a-run"),
+    }
+    with pytest.raises(EngineUnreachableError):
+        superseded(place.instance, place.settings, engines[1:])
+
+
 def test_what_was_tried_in_vain_is_remembered(place: Place) -> None:
     """What a person ended, or failed too often, does not come back by itself because its run is old."""
 
@@ -310,7 +331,7 @@ def test_what_was_tried_in_vain_is_remembered(place: Place) -> None:
         place.instance.report_run_canceled(run)
         folder = place.home / "sources" / key
         folder.mkdir(parents=True)
-        (folder / "wanted.json").write_text("{}")
+        (folder / ".wanted.json").write_text("{}")
         return run.run_id
 
     kept, gone = ended("amd64|t", "aa"), ended("amd64|nobodys", "bb")
