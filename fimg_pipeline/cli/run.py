@@ -163,7 +163,8 @@ def execute(
     launch: Launch,
 ) -> Ended:
     """Executes a run, shown live."""
-    command = uuid.uuid4().hex
+    # Short: it is among the first things that the list of runs shows of one.
+    command = uuid.uuid4().hex[:12]
     overrides = given_settings(settings, dict(flags))
     watcher = Watcher(instance, settings, command, launch.total, console)
     log = settings.home / "logs" / f"{command}.log"
