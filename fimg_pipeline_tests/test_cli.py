@@ -129,6 +129,17 @@ def test_the_doctor_says_what_is_wrong_and_ends_with_that(pristine: SampleSource
     assert status == 1 and (found["engine"], found["source"], found["PyPI"]) == ("wrong", "ok", "warning")
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "latin-1"])
+def test_terminals_that_lack_a_letter_are_told_all_the_same(tmp_path: Path, encoding: str) -> None:
+    own = {**environment(), "FIMG_HOME": str(tmp_path / "home"), "FATE_DIR": str(tmp_path / "gone")}
+    done = subprocess.run(
+        [FIMG, "plan"], env={**own, "PYTHONIOENCODING": encoding}, cwd=tmp_path, capture_output=True, check=False
+    )
+    said = (done.stdout + done.stderr).decode(encoding)
+    assert done.returncode == 1 and "gone is not a folder" in said and "set FATE_DIR to" in said, said
+    assert "Traceback" not in said and "\\u" not in said
+
+
 def test_no_value_reaches_a_shell(pristine: SampleSource, tmp_path: Path) -> None:
     for name in ("TAG", "PREFIX", "Docker_Options", "Build_LLM_VERSION", "GIT_MIRROR", "FATE_DIR"):
         status, _, errors = fimg(

@@ -12,7 +12,8 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step, verdict
-from fimg_pipeline.catalog.images import IMAGES, Image
+from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
+from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.plan.model import PlannedImage
 from fimg_pipeline.plan.selection import require_buildable
 from fimg_pipeline.planning import ensure_recipe_bases
@@ -128,7 +129,9 @@ def _description(image: Image) -> str:
         else "- always built"
     )
     lines.append("- pushed and bundled" if image.published else "- carries shared layers; neither pushed nor bundled")
-    lines += [f"- can't be built for {platform}: {reason}" for platform, reason in image.recipe.unbuildable.items()]
+    for platform in PLATFORMS:
+        if reason := unbuildable_reason(image.name, platform):
+            lines.append(f"- can't be built for {platform}: {reason}")
     lines += [f"- also tagged `{alias}`" for alias in image.aliases]
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import dagster as dg
@@ -13,7 +13,7 @@ from fimg_pipeline.engine.bases import newest
 from fimg_pipeline.engine.builder import Builder
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.errors import EngineUnreachableError
-from fimg_pipeline.engine.hub import PullFailure, watched
+from fimg_pipeline.engine.hub import PullFailure, registry_of, watched
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.planning import current_plan
@@ -26,6 +26,12 @@ from fimg_pipeline.source.store import Remotes
 _PATIENCE: Final = 15.0
 #: Tag of a run: the one platform its job selects images for.
 TAG_PLATFORM: Final = "fimg/platform"
+
+
+def _registry(settings: Settings) -> tuple[object, ...]:
+    """Where a login would go, and what would protect it on its way."""
+    host = registry_of(f"{settings.prefix}/")
+    return host, settings.insecure_registries, settings.registry_ca, settings.registry_user
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,15 @@ class Pipeline(dg.ConfigurableResource):
         return Session(settings, Engine(settings.engine_address), self.source or context.run.run_id)
 
     def settings(self, **chosen: str) -> Settings:
-        """The settings with those ``chosen`` by their variables' names."""
-        return load({**self.overrides, **chosen})
+        """The settings with those ``chosen`` by their variables' names.
+
+        The login is for the registry that the environment names: whoever may launch a run is not to have it sent
+        elsewhere by what they write into its configuration.
+        """
+        found, own = load({**self.overrides, **chosen}), load(chosen)
+        if _registry(found) != _registry(own):
+            return replace(found, registry_user=None, registry_password=None)
+        return found
 
     def plan(self, settings: Settings, state: EngineState, remotes: Remotes) -> Plan:
         """What the switches select, from the source as it is now and an engine that holds what ``state`` says."""

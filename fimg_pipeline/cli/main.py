@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -289,6 +290,10 @@ def _hung_up(_number: int, _frame: FrameType | None) -> None:
 
 def entry() -> None:
     """The console script: prints errors meant for people without a traceback and exits 1; usage errors exit 2."""
+    # What a terminal has no letter for is no reason to say nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Started in the background of a script, SIGINT comes ignored; but it is what Dagster has steps stopped by.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)

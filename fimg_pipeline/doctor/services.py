@@ -17,6 +17,7 @@ from fimg_pipeline.settings import DEBIAN, Settings
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.values import redacted
 
+_PROXY: Final = "the proxy does not lead there"
 _SECONDS: Final = 15
 _PYPI: Final = "https://pypi.org/simple"
 _NPM: Final = "https://registry.npmjs.org"
@@ -37,6 +38,8 @@ def services(settings: Settings) -> Iterator[Finding]:
             where = redacted(url)
             if problem is None:
                 yield Finding(what, Verdict.OK, where)
+            elif problem == _PROXY:
+                yield Finding(what, Verdict.WARNING, f"{where}: {problem}", "mend HTTPS_PROXY, HTTP_PROXY or NO_PROXY")
             else:
                 hint = f"if builds can't have it either, set {variable} to a mirror (docs/settings.md)"
                 yield Finding(what, Verdict.WARNING, f"{where}: {problem}", hint)
@@ -57,7 +60,7 @@ def _problem(url: str, settings: Settings) -> str | None:
     except requests.exceptions.SSLError:
         return "its certificate is not trusted (CA_BUNDLE)"
     except requests.exceptions.ProxyError:
-        return "the proxy does not lead there"
+        return _PROXY
     except requests.exceptions.Timeout:
         return f"no answer within {_SECONDS} s"
     except (requests.exceptions.RequestException, ValueError):
@@ -74,7 +77,9 @@ def _registry(settings: Settings) -> Iterator[Finding]:
         return f"{place.registry.host} answers for PREFIX={settings.prefix}; {who}"
 
     pushes = "push" in settings.deliveries
-    yield from told(f"registry{'' if pushes else ', for who pushes'}", ask, Verdict.WRONG if pushes else Verdict.NOTE)
+    # Whoever has said who pushes means to.
+    otherwise = Verdict.NOTE if settings.registry_user is None else Verdict.WARNING
+    yield from told(f"registry{'' if pushes else ', for who pushes'}", ask, Verdict.WRONG if pushes else otherwise)
 
 
 def _notifications(settings: Settings) -> Iterator[Finding]:

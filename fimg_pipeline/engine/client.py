@@ -126,6 +126,10 @@ class Engine:
             return EngineError(
                 "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"
             )
+        if not self.address.startswith(("unix:", "npipe:")):
+            return EngineUnreachableError(
+                f"no Docker engine answers ({self.address})", hint="start it there, or set DOCKER_HOST to where one is"
+            )
         return EngineUnreachableError(
             f"no Docker engine answers ({self.address})",
             hint="start it, or let `make setup` install one",

@@ -68,6 +68,16 @@ def test_a_registry_without_a_login_is_wrong_for_who_pushes_alone(place: str, mo
     note = found(place, **private)["registry, for who pushes"]
     assert note.verdict is Verdict.NOTE and "denies access" in note.told and f"docker login {place}" in note.hint
     assert found(place, AFTER_BUILD="push", **private)["registry"].verdict is Verdict.WRONG
+    # Whoever has said who pushes means to.
+    login = {"REGISTRY_USER": "u", "REGISTRY_PASSWORD": "bad"}
+    assert found(place, **login, **private)["registry, for who pushes"].verdict is Verdict.WARNING
+
+
+def test_a_proxy_that_leads_nowhere_is_what_is_to_be_mended(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    pypi = found(place)["PyPI"]
+    assert pypi.told.endswith("the proxy does not lead there") and pypi.hint.startswith("mend HTTPS_PROXY")
 
 
 def test_addresses_of_people_are_checked_and_not_shown(place: str) -> None:

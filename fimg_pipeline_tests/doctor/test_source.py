@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from fimg_pipeline.doctor import examination
+from fimg_pipeline.doctor.examination import examine
 from fimg_pipeline.doctor.findings import Finding, Verdict
 from fimg_pipeline.doctor.source import source
 from fimg_pipeline.sample import SampleSource
+from fimg_pipeline.settings import Settings
 from fimg_pipeline_tests.source.repositories import git, settings
 
 
@@ -37,3 +44,19 @@ def test_changes_and_a_cut_history_are_told(sample: SampleSource, tmp_path: Path
     first, changes, cut = found(sample, tmp_path, FATE_DIR=str(tmp_path / "shallow"))
     assert (first.verdict, changes.verdict, cut.verdict) == (Verdict.OK, Verdict.NOTE, Verdict.WARNING)
     assert "not committed" in changes.told and cut.hint.endswith("fetch --unshallow")
+
+
+def test_a_full_disk_is_a_finding_and_the_rest_is_looked_at(
+    sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Settings) -> Iterator[Finding]:
+        raise OSError(errno.ENOSPC, "No space left on device", "/home/scratch/index")
+        yield
+
+    def fine(_: Settings) -> Iterator[Finding]:
+        yield Finding("engine", Verdict.OK, "there")
+
+    monkeypatch.setattr(examination, "PARTS", (full, fine))
+    disk, engine = examine(settings(sample, tmp_path))
+    assert disk.verdict is Verdict.WRONG and disk.told == "/home/scratch/index: No space left on device" and disk.hint
+    assert engine.verdict is Verdict.OK
