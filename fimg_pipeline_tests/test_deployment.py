@@ -119,6 +119,12 @@ def test_the_proxy_of_the_docs_asks_who_is_there(team: Deployment, tmp_path: Pat
         assert answers(place).status_code == 401
         login = ("somebody", "a-pass-word")
         assert "Dagster" in answers(place, auth=login).text
+        query = {"query": "{ version }"}
+        for origin, status in ({}, 200), ({"Origin": "https://fimg.example"}, 200), ({"Origin": "https://evil"}, 403):
+            asked = requests.post(f"{place}/graphql", auth=login, json=query, headers=origin, verify=False, timeout=30)
+            assert asked.status_code == status, (origin, asked.text)
+        # What an image on any page could be.
+        assert answers(f"{place}/graphql", auth=login, params=query).status_code == 403
         # Live pages: the web server takes the connection for a WebSocket.
         upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         upgrade |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "graphql-ws"}
