@@ -44,7 +44,8 @@ class KusciaNode:
         """The id of the image of a name: of its configuration."""
         listed = self.execute(f"{CTR} images ls name=={reference}")
         digest = listed.splitlines()[-1].split()[2]
-        manifest = self.execute(f"{CTR} content get {digest}")
+        # An engine at work loses now and then what a command that is quickly over has said.
+        manifest = next(filter(None, (self.execute(f"{CTR} content get {digest}") for _ in range(3))), "")
         assert manifest, f"{self.name} has no manifest {digest}:\n{listed}"
         return str(json.loads(manifest)["config"]["digest"])
 
