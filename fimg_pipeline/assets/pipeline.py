@@ -31,7 +31,7 @@ TAG_PLATFORM: Final = "fimg/platform"
 def _registry(settings: Settings) -> tuple[object, ...]:
     """Where a login would go, and what would protect it on its way."""
     host = registry_of(f"{settings.prefix}/")
-    return host, settings.insecure_registries, settings.registry_ca, settings.registry_user
+    return host, settings.insecure_registries, settings.registry_ca, settings.ca_bundle, settings.registry_user
 
 
 @dataclass(frozen=True)

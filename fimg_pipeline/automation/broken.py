@@ -109,7 +109,7 @@ def after(
     causes: dict[tuple[str, ...], list[str]] = {}
     for where, found in now.items():
         if where not in broken:
-            causes.setdefault((found.run or "", *map(str, found.failed.items())), []).append(where)
+            causes.setdefault((found.run, *map(str, found.failed.items())), []).append(where)
     messages = [_breakage(places, now[places[0]], address) for places in causes.values()]
     mended = [where for where in broken if where not in now]
     messages += [_recovery([where], last[where], address) for where in mended if where in last]

@@ -80,6 +80,7 @@ def send(urls: Sequence[str], messages: Sequence[Message], seconds: float) -> li
         asked = [place for place in range(len(urls)) if message.left is None or place in message.left]
         left = tuple(place for place in asked if number not in outcomes[place][1])
         tries = message.tries + any(number in outcomes[place][0] for place in asked)
-        pause = min(_PAUSE * 2.0 ** (tries - 1), _LONGEST_PAUSE) if tries else 0.0
+        # Twice as long some times, not for ever: what is broken for months has no end of tries.
+        pause = min(_PAUSE * 2.0 ** min(tries - 1, 10), _LONGEST_PAUSE) if tries else 0.0
         sent.append(message.model_copy(update={"left": left, "tries": tries, "due": now + pause}))
     return sent

@@ -206,6 +206,12 @@ def test_of_what_nobody_heard_that_it_broke_nobody_hears_that_it_works(
         assert told.tick() == "0 broken" and hook.received == []
 
 
+def test_what_is_broken_for_months_is_tried_once_an_hour(hook: Hook) -> None:
+    hook.status = 500
+    (sent,) = send([hook.url], [Message(title="t", body="b", tries=5000)], 10)
+    assert sent.tries == 5001 and 3500 < sent.due - time.time() <= 3600
+
+
 def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.listen()
