@@ -65,10 +65,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is stale, by name, parents first: ``wanted`` (with its fingerprint) now, ``waiting`` (with why) not now."""
+    """What is stale, by name, parents first: ``wanted`` (with its fingerprint) now, ``waiting`` (with why) not now.
+
+    ``by_hand``: those of ``waiting`` that nothing but a person, or a change, will have made.
+    """
 
     wanted: Mapping[str, str]
     waiting: Mapping[str, str]
+    by_hand: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def decide(
     patience = Patience(once_more, for_ever)
     wanted: dict[str, str] = {}
     waiting: dict[str, str] = {}
+    by_hand: set[str] = set()
     tried = {item.name: _tries(item, records.get(item.name), attempts, now) for item in items}
     needed = _needed_by_what_is_new(items, tried, now, patience)
     for item in items:
@@ -132,12 +137,14 @@ def decide(
         if item.name in needed:
             tries = [attempt for attempt in tries if not attempt.cancelled]
         lacking = next((name for name in item.needs if name in waiting), None)
+        if _given_up(tries, patience):
+            by_hand.add(item.name)
         why = _why_not(tries, now, patience) or (None if lacking is None else f"waits for {lacking}")
         if why is None:
             wanted[item.name] = item.fingerprint
         else:
             waiting[item.name] = why
-    return Decision(wanted, waiting)
+    return Decision(wanted, waiting, frozenset(by_hand))
 
 
 def _needed_by_what_is_new(
@@ -203,14 +210,20 @@ def _made(item: Planned, record: Record | None) -> bool:
 
 
 def _why_not(tries: Sequence[Attempt], now: float, patience: Patience) -> str | None:
-    if not tries:
-        return None
-    if tries[0].cancelled:
+    return _given_up(tries, patience) or _pause(tries, now, patience)
+
+
+def _given_up(tries: Sequence[Attempt], patience: Patience) -> str | None:
+    if tries and tries[0].cancelled:
         return "its run was cancelled: launch it by hand, or change something"
-    if patience.once_more:
-        return None
-    if len(tries) >= ATTEMPTS and not patience.for_ever:
+    if len(tries) >= ATTEMPTS and not (patience.for_ever or patience.once_more):
         return f"tried {len(tries)} times: launch it by hand, or change something"
+    return None
+
+
+def _pause(tries: Sequence[Attempt], now: float, patience: Patience) -> str | None:
+    if not tries or patience.once_more:
+        return None
     ended = tries[0].ended
     pause = PAUSES[min(len(tries), len(PAUSES)) - 1]
     left = ended + (min(pause, _DAY) if patience.for_ever else pause) - now

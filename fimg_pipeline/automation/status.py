@@ -16,7 +16,8 @@ import dagster as dg
 
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.stale import Record, counts_from, items, stale
+from fimg_pipeline.automation.run_requests import attempts
+from fimg_pipeline.automation.stale import Record, counts_from, decide, items, stale
 from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.images import lineage, unbuildable_reason
@@ -116,9 +117,11 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
     before = [] if since is None else finished(instance, watched.partition, since)
     over = [_ended(watched, record.dagster_run) for record in before]
     source = _last(("source", "source"), over)
+    decision = decide(lacking, records, attempts(instance, watched, lacking, now), now)
+    waiting = {name: decision.waiting[name] for name in decision.by_hand}
     return replace(
         partition,
-        images=image_states(plan, records, over, under_way),
+        images=image_states(plan, records, over, under_way, waiting),
         commit=plan.source.fate.commit,
         problem=f"its source: {first_line(source[0].message)}" if source and source[0].what == "failed" else "",
     )
@@ -148,9 +151,16 @@ def _ended(watched: Watched, run: dg.DagsterRun) -> Outcomes:
 
 
 def image_states(
-    plan: Plan, records: Mapping[str, Record], runs: Sequence[Outcomes], now: UnderWay | None = None
+    plan: Plan,
+    records: Mapping[str, Record],
+    runs: Sequence[Outcomes],
+    now: UnderWay | None = None,
+    waiting: Mapping[str, str] | None = None,
 ) -> tuple[ImageStatus, ...]:
-    """How the images of ``plan`` stand, in build order. ``runs``: what became of those that are over, latest first."""
+    """How the images of ``plan`` stand, in build order. ``runs``: what became of those that are over, latest first.
+
+    ``waiting``: what is left to people, by the key of its asset as text, with why.
+    """
     to_make = {asset_name(item) for item in stale(plan, records)}
     tried = [*([now.outcomes] if now is not None else []), *runs]
     found: dict[str, ImageStatus] = {}
@@ -175,8 +185,17 @@ def image_states(
                 broken[image.name] = broken[below]
             why = f"it stands on {broken[below]}, which failed" if below in broken else _why(image, record)
             each = ImageStatus(image.name, state, why)
+        if each.state not in (State.BUILT, State.BUILDING, State.UNBUILDABLE):
+            each = replace(each, why="; ".join([each.why, *_left_to_people(image, waiting or {})]))
         found[image.name] = each if record is None else replace(each, at=record.at, commit=record.commit)
     return tuple(found.values())
+
+
+def _left_to_people(image: PlannedImage, waiting: Mapping[str, str]) -> list[str]:
+    """Why nothing makes it, or a package of it, by itself."""
+    own = [waiting[image.name]] if image.name in waiting else []
+    packages = [f"package/{name}" for name in image.image.recipe.packages]
+    return own or [f"{name}: {waiting[name]}" for name in packages if name in waiting][:1]
 
 
 def _newer_below(plan: Plan, image: PlannedImage) -> str:

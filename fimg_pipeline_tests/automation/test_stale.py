@@ -122,6 +122,7 @@ def test_what_hangs_on_others_is_tried_once_a_day_for_ever() -> None:
 
     assert [tells(tries, 60) for tries in (2, 5, 50)] == ["now", "tried again in 1380 min", "tried again in 1380 min"]
     assert tells(50, 1441) == "now"
+    assert not decide(wanted, {}, [failed(plan, minutes_ago=1)] * 50, NOW, for_ever=True).by_hand
 
 
 def test_what_failed_keeps_back_what_stands_on_it_and_nothing_else() -> None:
@@ -130,6 +131,8 @@ def test_what_failed_keeps_back_what_stands_on_it_and_nothing_else() -> None:
     decision = decided(plan, {}, attempts, NOW)
     assert decision.waiting["fateflow-spark"] == "waits for fateflow"
     assert decision.waiting["spark-master"] == "waits for spark-base"
+    # To what only waits for others nobody has to do anything.
+    assert decision.by_hand == {"fateflow"}
     assert {"nginx", "eggroll", "base-image"} <= set(decision.wanted)
 
 
@@ -146,6 +149,7 @@ def test_a_run_that_a_person_cancelled_is_not_asked_for_again() -> None:
     plan = plan_of(before, proxy="changed")
     decision = decided(plan, recorded(before), [failed(plan, cancelled=True)], NOW)
     assert not decision.wanted and decision.waiting["nginx"].startswith("its run was cancelled")
+    assert decision.by_hand == {"package/proxy", "nginx"}
     assert decided(plan_of(before, proxy="again"), recorded(before), [failed(plan, cancelled=True)], NOW).wanted
 
 

@@ -77,6 +77,15 @@ def test_a_package_that_failed_is_told_at_its_image() -> None:
     assert found["nginx"] == ("failed", "package proxy: no such file")
 
 
+def test_what_waits_for_a_person_says_so_and_what_stands_on_it_does_not() -> None:
+    last = run("r", Event("package", "proxy", "failed", 1.0, "no such file"))
+    waiting = {"package/proxy": "tried 6 times", "base-image": "its run was cancelled"}
+    found = states(image_states(plan_of(), {}, [last], waiting=waiting))
+    assert found["nginx"] == ("failed", "package proxy: no such file; package/proxy: tried 6 times")
+    assert found["base-image"] == ("missing", "not built yet; its run was cancelled")
+    assert found["fateflow"] == ("missing", "not built yet")
+
+
 def test_only_the_last_try_counts() -> None:
     failed, built = Event("image", "nginx", "failed", 1.0, "no"), Event("image", "nginx", "built", 1.0)
     plan = plan_of()
