@@ -337,14 +337,19 @@ def _shown(text: str) -> str:
 
 def _read_dotenv(directory: Path | None) -> dict[str, str]:
     path = (directory or Path.cwd()) / ".env"
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         bindings = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8"))))
     except OSError as error:
-        raise SettingsError(f"{path} can't be read: {error.strerror}") from None
+        raise SettingsError(
+            f"{path} can't be read: {error.strerror}", hint="it has to be a file that you may read, or not there at all"
+        ) from None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} can't be read: {error}") from None
+        raise SettingsError(
+            f"{path} is no text in UTF-8: byte {error.start + 1} is {error.object[error.start]:#04x}",
+            hint="save it as UTF-8",
+        ) from None
     for binding in bindings:
         if binding.error:
             raise SettingsError(

@@ -133,24 +133,32 @@ def test_all_builds_share_one_pool() -> None:
     assert {frozenset(node.definition.pools) for node in job.nodes if node.name != "source"} == {frozenset({POOL})}
 
 
-def test_groups_are_those_a_person_understands() -> None:
-    groups = {spec.group_name for spec in specs().values()}
-    assert groups == {
-        "overview",
-        "external",
-        "source",
-        "packages",
-        "base",
-        "eggroll",
-        "spark",
-        "nn",
-        "gpu",
-        "llm",
-        "ipcl",
-        "tools",
-        "bundles",
-        "registry",
-    }
+def test_groups_are_listed_from_the_source_to_what_leaves() -> None:
+    assert sorted({spec.group_name or "" for spec in specs().values()}) == [
+        "00_overview",
+        "01_source",
+        "02_external",
+        "03_packages",
+        "04_base",
+        "05_eggroll",
+        "06_spark",
+        "07_nn",
+        "08_gpu",
+        "09_llm",
+        "10_ipcl",
+        "11_tools",
+        "12_registry",
+        "13_bundles",
+    ]
+
+
+def test_an_image_says_first_what_it_is_and_who_runs_it() -> None:
+    first = {key: (spec.description or "").partition("\n")[0] for key, spec in specs().items()}
+    assert first[image_key("spark-worker-nn-gpu")] == (
+        "Spark worker with CUDA. Each party that computes on Spark runs one on every machine that is to compute, to "
+        "train neural networks on NVIDIA cards."
+    )
+    assert first[image_key("spark-base")].endswith("Nobody runs it: other images stand on it.")
 
 
 def test_every_asset_is_described_owned_and_partitioned() -> None:

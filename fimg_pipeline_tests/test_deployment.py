@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -151,19 +152,28 @@ def test_steps_may_be_containers_of_their_own(team: Deployment) -> None:
     until(lambda: not [each for each in team.all_of_ours() if each.startswith("dagster-")], 30)
 
 
-def test_what_was_backed_up_is_brought_back(team: Deployment, tmp_path: Path) -> None:
-    """The commands of docs/deployment.md."""
+def test_what_was_backed_up_is_brought_back_and_brought_to_another_version(team: Deployment) -> None:
+    backup, restore, upgrade = team.documented("Backup and upgrade")
     team("run", "--rm", "-T", "fimg", "tag", "add", "mine")
-    dump = team("exec", "-T", "postgres", "pg_dump", "--username=dagster", "--format=custom", "dagster")
-    pack = ("--create", "--gzip", "--directory=/var/lib/fimg", "--exclude=./store", "--exclude=./scratch", ".")
-    state = team("run", "--rm", "-T", "--entrypoint", "tar", "fimg", *pack)
+    printed = team.printed()
+    team.shell(backup)
     team("down", "--volumes", "--timeout", "10")
-    team("up", "--detach", "--wait", "postgres")
-    restore = ("pg_restore", "--username=dagster", "--dbname=dagster", "--clean", "--if-exists")
-    team("exec", "-T", "postgres", *restore, given=dump)
-    unpack = ("--extract", "--gzip", "--directory=/var/lib/fimg")
-    team("run", "--rm", "-T", "--entrypoint", "tar", "fimg", *unpack, given=state)
-    tags = json.loads(team("run", "--rm", "-T", "fimg", "tag", "list", "--json"))
-    assert [tag["tag"] for tag in tags] == ["team", "mine"]
-    status = json.loads(team("run", "--rm", "-T", "fimg", "status", "--json", "--tag", "team"))
-    assert {image["name"]: image["state"] for image in status[0]["images"]}["nginx"] == "built"
+    password = team.password
+    shutil.rmtree(team.folder / "secrets")
+    team.shell(restore)
+    assert team.password == password
+    for script in ("", upgrade):
+        team.shell(script)
+        tags = json.loads(team("run", "--rm", "-T", "fimg", "tag", "list", "--json"))
+        assert [tag["tag"] for tag in tags] == ["team", "mine"]
+        status = json.loads(team("run", "--rm", "-T", "fimg", "status", "--json", "--tag", "team"))
+        assert {image["name"]: image["state"] for image in status[0]["images"]}["nginx"] == "built"
+    assert printed and printed <= team.printed()
+
+
+def test_what_is_not_there_is_told_and_no_folder_is_made_of_it(team: Deployment, tmp_path: Path) -> None:
+    nowhere = tmp_path / "FATE"
+    with pytest.raises(AssertionError, match="FATE"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FATE_DIR", str(nowhere))
+        team("run", "--rm", "-T", "fimg", "status")
+    assert not nowhere.exists()

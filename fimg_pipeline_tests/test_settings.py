@@ -63,6 +63,16 @@ def test_a_line_of_dotenv_that_is_no_assignment_is_refused(tmp_path: Path, line:
         settings(tmp_path)
 
 
+def test_a_dotenv_that_is_no_text_or_no_file_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"TAG=\xff\n")
+    with pytest.raises(SettingsError, match=r"\.env is no text in UTF-8: byte 5 is 0xff$"):
+        settings(tmp_path)
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"\.env can't be read: Is a directory$"):
+        settings(tmp_path)
+
+
 def test_version_in_dotenv_is_fates(tmp_path: Path) -> None:
     (tmp_path / "fate").mkdir()
     (tmp_path / "fate/fate.env").write_text("FATE=1.11.2\n")

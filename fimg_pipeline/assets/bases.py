@@ -6,6 +6,7 @@ from typing import Final
 
 import dagster as dg
 
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import base_key
 from fimg_pipeline.catalog.bases import BASES
 
@@ -14,7 +15,7 @@ BASE_SPECS: Final = [
         base_key(base.name),
         description=f"`{base.reference}`: {base.purpose}.\n\nFrom Docker Hub or `DOCKER_HUB_MIRROR`, or bootstrapped "
         "where no hub can be reached: `fimg bases`.",
-        group_name="external",
+        group_name=group("external"),
         kinds={"docker"},
         owners=["team:fate-release"],
     )

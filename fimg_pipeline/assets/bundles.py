@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from fimg_pipeline import values
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import bundle_key, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline, Session
@@ -58,7 +59,7 @@ def bundle_asset(
         key=key,
         deps=deps,
         partitions_def=MATRIX,
-        group_name="bundles",
+        group_name=group("bundles"),
         kinds={"docker", "gzip"},
         owners=["team:fate-release"],
         code_version="1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -32,14 +33,17 @@ _SMOKE_TIMEOUT_SECONDS: Final = 300
 
 def check_specs(image: Image) -> list[dg.AssetCheckSpec]:
     key = image_key(image.name)
-    command = " ".join(image.recipe.smoke)
     return [
         dg.AssetCheckSpec(
             ARCHITECTURE, asset=key, blocking=True, description="The image is of the partition's platform."
         ),
         dg.AssetCheckSpec(SIZE, asset=key, description="Not over 20 % larger than when it was last built."),
         dg.AssetCheckSpec(
-            SMOKE, asset=key, blocking=True, description=f"In a fresh container, `{command}` ends with 0."
+            SMOKE,
+            asset=key,
+            blocking=True,
+            description="In a fresh container without network its own program answers, as this says:"
+            f"\n\n```\n{shlex.join(image.recipe.smoke)}\n```",
         ),
     ]
 
@@ -108,7 +112,7 @@ def _smoke(session: Session, planned: PlannedImage, image_id: str, log: Log) -> 
             passed=True, check_name=SMOKE, description="passed when this image was built", metadata={"image": image_id}
         )
     status, output = session.engine.run(image_id, command, timeout=_SMOKE_TIMEOUT_SECONDS)
-    log(f"$ {' '.join(command)}\n{output.rstrip()}\n(status {status})")
+    log(f"$ {shlex.join(command)}\n{output.rstrip()}\n(status {status})")
     if status == 0:
         passed_before.parent.mkdir(parents=True, exist_ok=True)
         passed_before.touch()

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from fimg_pipeline.assets.checks import check_specs, run_checks
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import SOURCE, base_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -35,8 +36,8 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
         key=key,
         deps=upstream,
         partitions_def=MATRIX,
-        group_name=image.group,
-        kinds={"docker"},
+        group_name=group(image.group),
+        kinds={"docker", image.recipe.kind},
         owners=["team:fate-release"],
         tags={"published": "yes" if image.published else "no"},
         code_version="1",
@@ -98,7 +99,7 @@ def _names(planned: PlannedImage) -> dict[str, Any]:
     return {
         "reference": planned.reference,
         **({"also tagged": ", ".join(planned.aliases)} if planned.aliases else {}),
-        **({"pull": dg.MetadataValue.md(f"`{pull}`")} if planned.image.published else {}),
+        **({"pull (once it is pushed)": dg.MetadataValue.md(f"`{pull}`")} if planned.image.published else {}),
     }
 
 
@@ -117,7 +118,8 @@ def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _description(image: Image) -> str:
-    lines = [image.description, ""]
+    # Lists show the first of it, as plain text.
+    lines = [f"{image.description} {image.used_by[0].upper()}{image.used_by[1:]}.", ""]
     lines.append(
         f"- recipe `dockerfiles/{image.recipe_path}`, on "
         + (f"`{image.parent}`" if image.parent else "an external base")

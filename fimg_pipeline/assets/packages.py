@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import SOURCE, base_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -22,7 +23,7 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
         key=package_key(package.name),
         deps=[SOURCE, *map(base_key, RECIPES[package.recipe].bases)],
         partitions_def=MATRIX,
-        group_name="packages",
+        group_name=group("packages"),
         kinds={package.kind, "docker"},
         owners=["team:fate-release"],
         code_version="1",

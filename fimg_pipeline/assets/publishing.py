@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX, TAGS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -39,7 +40,7 @@ _HISTORY: Final = 1000
     key=PUBLISHED,
     deps=[image_key(image.name) for image in IMAGES.values() if image.published],
     partitions_def=MATRIX,
-    group_name="registry",
+    group_name=group("registry"),
     kinds={"docker"},
     owners=["team:fate-release"],
     code_version="1",
@@ -113,7 +114,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> I
     key=LISTS,
     deps=[PUBLISHED],
     partitions_def=TAGS,
-    group_name="registry",
+    group_name=group("registry"),
     kinds={"docker"},
     owners=["team:fate-release"],
     code_version="1",

@@ -12,6 +12,7 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import ValidationError
 
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import REGISTERED, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline, Session
@@ -64,9 +65,9 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
         key=REGISTERED,
         deps=[image_key(name) for name in images],
         partitions_def=MATRIX,
-        group_name="kuscia",
+        group_name=group("kuscia"),
         kinds={"kubernetes"},
-        owners=["team:fate-release"],
+        owners=["team:kuscia"],
         code_version="1",
         pool=POOL,
         description="The AppImages of `KUSCIA_APP_IMAGES`: first every node has the image, then every API server the "

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import SOURCE
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -25,7 +26,7 @@ _MOST: Final = 50
 @dg.asset(
     key=SOURCE,
     partitions_def=MATRIX,
-    group_name="source",
+    group_name=group("source"),
     kinds={"git"},
     owners=["team:fate-release"],
     code_version="1",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -25,17 +26,34 @@ PASSING: Final = "does not answer since"
 _LONG: Final = timedelta(hours=3)
 #: So many images are listed that are not as they should be: a page that never ends helps nobody.
 _MOST: Final = 200
+_HERE: Final = (
+    "How the images of every watched tag stand: built, stale and why, missing, failed. As `fimg status`. The badges of "
+    "partitions only say that something was made once. Materialize it to look now; the sensor `commits` writes it "
+    "whenever something changed."
+)
+_SYSTEM: Final = """### What is here
+
+FATE's source code becomes Docker images, offline bundles and Kuscia's AppImages. Everything is an asset, in groups:
+
+1. `source`: FATE at the commit a tag stands for. `external`: the base images it is built on.
+2. `packages`: folders of that source, compiled where they have to be.
+3. `base`, `eggroll`, `spark`, `nn`, `gpu`, `llm`, `ipcl`, `tools`: the images, by what they are for; an asset's name is
+   its image's.
+4. `registry`: what was pushed. `bundles`: what is carried into networks without internet. `kuscia`: what is registered.
+
+A partition is a platform and a tag, as `amd64|nightly`. To build by hand: pick assets, *Materialize*, a partition; what
+is up to date is only named again. By themselves images are built by the sensors and schedules of *Automation*, each of
+which says what it does. What was built has its commit, log, size and reference on its asset's page; what failed has why
+on its run's."""
 
 
 @dg.asset(
     key=OVERVIEW,
-    group_name="overview",
+    group_name=group("overview"),
     kinds={"table"},
     owners=["team:fate-release"],
     code_version="1",
-    description="How the images of every watched tag stand: built, stale and why, missing, failed. As `fimg status`."
-    "\n\nThe badges of partitions only say that something was made once. Materialize it to look now; the sensor "
-    "`commits` writes it whenever something changed.",
+    description=f"{_HERE}\n\n{_SYSTEM}",
 )
 def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Looks at everything watched."""

@@ -50,10 +50,45 @@ class Image:
         return RECIPES[self.recipe_path]
 
     @property
+    def used_by(self) -> str:
+        """Who runs it, in words."""
+        if not self.published:
+            return "nobody runs it: other images stand on it"
+        # The longest first: `-gpu` alone is the end of several.
+        variant = next((suffix for suffix in _VARIANTS if self.name.endswith(suffix)), "")
+        return _USERS[self.name.removesuffix(variant)] + _VARIANTS.get(variant, "")
+
+    @property
     def is_base(self) -> bool:
         """Base images are tagged with ``BASE_TAG``, all others with ``TAG``."""
         return self.recipe_path.startswith("base/")
 
+
+#: Who runs an image, by what is left of its name without :data:`_VARIANTS`; as KubeFATE deploys them.
+_USERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "fateflow": "each party that computes on Eggroll runs one",
+        "fateboard": "each party runs one, where its data scientists follow their jobs",
+        "eggroll": "each party that computes on Eggroll runs several, one of each kind of server at least",
+        "fateflow-spark": "each party that computes on Spark runs one",
+        "spark-master": "each party that computes on Spark runs one",
+        "spark-worker": "each party that computes on Spark runs one on every machine that is to compute",
+        "nginx": "each party that computes on Spark runs one, before its FATE Flow",
+        "client": "data scientists run it, to write jobs and send them",
+        "fate-test": "whoever sets up a party runs it once, to see that jobs go through",
+        "fate-upgrade-manager": "operators run it once, when a party goes to a newer FATE",
+    }
+)
+
+#: What an ending of a name adds to that.
+_VARIANTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "-nn-gpu": ", to train neural networks on NVIDIA cards",
+        "-all-gpu": ", to fine-tune large language models on NVIDIA cards",
+        "-nn": ", to train neural networks on graphs",
+        "-ipcl": ", on Intel processors that compute Paillier encryption by themselves",
+    }
+)
 
 _ROWS: Final[tuple[Image, ...]] = (
     Image(

@@ -48,6 +48,8 @@ class Recipe:
 
     ``smoke`` is run in a fresh container of every image built by it, without network: the image's own program has to
     answer with status 0. ``unbuildable`` gives, per platform, the reason why the recipe can't be built there.
+
+    ``kind``: what an image of it is mostly made of, for the web UI, which has a picture for each of these.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Recipe:
     variant: Variant = "cpu"
     replaces: tuple[str, ...] = ()
     unbuildable: Mapping[Platform, str] = field(default_factory=dict)
+    kind: str = "python"
 
 
 def _python(code: str) -> tuple[str, ...]:
@@ -139,6 +142,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 ),
                 bases=("debian",),
                 packages=("fateboard",),
+                kind="java",
             ),
             Recipe(
                 "modules/eggroll",
@@ -150,18 +154,20 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                     "python -c 'import eggroll, federatedml, fate_arch'",
                 ),
                 packages=("fate", "fateflow", "eggroll", "conf"),
+                kind="java",
             ),
             *(
-                Recipe(path, smoke=_SPARK_SMOKE, bases=("python",), fate_env={"SPARK_VERSION": "SPARK"})
+                Recipe(path, smoke=_SPARK_SMOKE, bases=("python",), fate_env={"SPARK_VERSION": "SPARK"}, kind="spark")
                 for path in ("modules/fateflow-spark", "modules/spark-base")
             ),
-            Recipe("modules/spark-master", smoke=_SPARK_SMOKE),
-            Recipe("modules/spark-worker", smoke=_SPARK_SMOKE),
+            Recipe("modules/spark-master", smoke=_SPARK_SMOKE, kind="spark"),
+            Recipe("modules/spark-worker", smoke=_SPARK_SMOKE, kind="spark"),
             Recipe(
                 "modules/nginx",
                 smoke=("openresty", "-t", "-g", "daemon off;"),
                 bases=("debian",),
                 packages=("proxy",),
+                kind="nginx",
             ),
             Recipe(
                 "modules/nn",
@@ -170,6 +176,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 optional_indexes=("pytorch", "pyg"),
                 requirements=("requirements-graph-nn.txt",),
                 unbuildable={"arm64": NO_PYG_ON_ARM},
+                kind="pytorch",
             ),
             Recipe(
                 "modules/gpu",
@@ -180,6 +187,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 requirements=("requirements.txt", "requirements-graph-nn.txt"),
                 variant="cuda",
                 unbuildable={"arm64": NO_CUDA_ON_ARM},
+                kind="pytorch",
             ),
             Recipe(
                 "modules/fate-llm",
@@ -189,9 +197,12 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 requirements=("requirements-fate-llm.txt",),
                 variant="cuda",
                 unbuildable={"arm64": NO_CUDA_ON_ARM},
+                kind="huggingface",
             ),
             Recipe(
-                "modules/client", smoke=("sh", "-c", "pipeline --help && flow --help && jupyter notebook --version")
+                "modules/client",
+                smoke=("sh", "-c", "pipeline --help && flow --help && jupyter notebook --version"),
+                kind="jupyter",
             ),
             Recipe("modules/fate-test", smoke=("sh", "-c", "fate_test --help && test -d test_suite")),
             Recipe(
@@ -199,6 +210,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 smoke=("sh", "-c", "python /upgrade-mysql.py --help && python /shutdown-flow.py --help"),
                 bases=("python",),
                 packages=("deploy",),
+                kind="mysql",
             ),
         )
     }

@@ -39,7 +39,9 @@ def dagster_home(settings: Settings) -> Path:
             configuration.unlink(missing_ok=True)  # a link to a checkout that is gone
             configuration.symlink_to(PROJECT / "dagster.yaml")
     except OSError as error:
-        raise FimgError(f"{variable} can't be used: {error.strerror}") from None
+        raise FimgError(
+            f"{variable} can't be used: {error.strerror}", hint=f"set {variable.partition('=')[0]} to a folder of yours"
+        ) from None
     return home
 
 

@@ -86,9 +86,9 @@ def print_job(file: str, app_image: str, tasks: Sequence[str]) -> None:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         done = with_app_image(content.decode("utf-8"), app_image, tasks)
     except UnicodeDecodeError:
-        raise JobError(f"{name} is no text in UTF-8") from None
+        raise JobError(f"{name} is no text in UTF-8", hint="save it as UTF-8") from None
     except OSError as error:
-        raise JobError(f"{name} can't be read: {error.strerror}") from None
+        raise JobError(f"{name} can't be read: {error.strerror}", hint="a file with the job, or -") from None
     except JobError as error:
         raise JobError(f"{name}: {error.message}", hint=error.hint) from None
     click.echo(done.encode(), nl=False)

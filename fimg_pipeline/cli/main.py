@@ -263,7 +263,7 @@ def execute(command: tuple[str, ...]) -> None:
     try:
         os.execvp(command[0], command)
     except OSError as error:
-        raise FimgError(f"{command[0]} can't be run: {error.strerror}") from None
+        raise FimgError(f"{command[0]} can't be run: {error.strerror}", hint="a program on PATH, or its path") from None
 
 
 @main.command()

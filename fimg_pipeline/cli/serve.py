@@ -45,6 +45,7 @@ def serve(settings: Settings, port: int) -> None:
     if not workspace.is_file():
         raise FimgError(f"{workspace} is missing", hint="run from a checkout of the project")
     arguments = ["dev", "--workspace", str(workspace), "--host", LOOPBACK, "--port", str(port)]
+    print(f"begin at http://{LOOPBACK}:{port}/assets/overview: how everything stands, and what is where")
     sys.stdout.flush()
     folder = settings.home / "ui"
     folder.mkdir(parents=True, exist_ok=True)

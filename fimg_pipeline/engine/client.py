@@ -41,6 +41,7 @@ LABEL_PYTHON: Final = "io.fimg.base.python"
 
 _API_TIMEOUT_SECONDS: Final = 120
 _LOCAL: Final = "unix:///var/run/docker.sock"
+_SCHEMES: Final = ("unix://", "tcp://", "ssh://")
 _TLS: Final = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _TLS_HINT: Final = "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to a folder with ca.pem, cert.pem and key.pem"
 #: Less than a privileged container, which an engine that is in a container itself may not be able to give.
@@ -85,6 +86,11 @@ class Engine:
 
     @cached_property
     def sdk(self) -> docker.DockerClient:
+        if not self.address.startswith(_SCHEMES):
+            # The SDK would take it for a host.
+            raise EngineError(
+                f"DOCKER_HOST={self.address} is no address of an engine", hint=f"one begins with {', '.join(_SCHEMES)}"
+            )
         try:
             with contextlib.closing(self._connected(MINIMUM_DOCKER_API_VERSION)) as asking:
                 found: Any = asking.version(api_version=False)

@@ -74,9 +74,9 @@ def read(path: Path) -> tuple[AppImage, ...]:
         documents = load_all(path.read_text(encoding="utf-8"))
         found = _File.model_validate(documents[0] if len(documents) == 1 else None).app_images
     except UnicodeDecodeError:
-        raise ConfiguredError(f"{path} is no text in UTF-8") from None
+        raise ConfiguredError(f"{path} is no text in UTF-8", hint="save it as UTF-8") from None
     except OSError as error:
-        raise ConfiguredError(f"{path} can't be read: {error.strerror}") from None
+        raise ConfiguredError(f"{path} can't be read: {error.strerror}", hint="see KUSCIA_APP_IMAGES") from None
     except DocumentError as error:
         raise ConfiguredError(f"{path}: {error.message}") from None
     except ValidationError as error:

@@ -93,7 +93,9 @@ def create_sample(target: Path) -> SampleSource:
         with _exclusive(target.parent):
             _create_unless_there(target)
     except OSError as error:
-        raise SampleError(f"cannot make the sample in {target}: {error}") from error
+        raise SampleError(
+            f"the sample can't be made in {target}: {error.strerror}", hint="take a folder that is yours to write"
+        ) from error
     return SampleSource(fate=target / FATE, fate_llm=target / FATE_LLM, ipcl=target / IPCL)
 
 

@@ -16,6 +16,7 @@ from fimg_pipeline.ship.layers import ShipError
 
 NAME: Final = "images.lock.json"
 _IDENTITY: Final = 8
+_WRITTEN: Final = "it is written beside bundles by `fimg save`"
 
 #: ``sha256:…``; as all text of a lock it ends up in paths and scripts, so its grammar is narrow.
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -125,11 +126,11 @@ def read(path: Path) -> Lock:
     try:
         return Lock.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ShipError(f"{path} can't be read: {error.strerror}") from None
+        raise ShipError(f"{path} can't be read: {error.strerror}", hint=_WRITTEN) from None
     except ValidationError as error:
         raise ShipError(
             f"{path} is no {NAME}: {first_problem(error)}",
-            hint="it is written beside bundles by `fimg save`",
+            hint=_WRITTEN,
         ) from None
 
 

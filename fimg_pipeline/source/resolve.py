@@ -179,9 +179,9 @@ class _Resolver:
             raise SourceError(
                 f"TAG={settings.tag} stands for the git ref {self.ref}, "
                 f"which {'the origin of ' if of_origin else ''}FATE_DIR={settings.fate_dir} does not have",
-                hint="choose another TAG, or another ref for it: fimg tag add"
+                hint="take another ref: fimg tag add"
                 if of_origin
-                else f"git -C {settings.fate_dir} fetch --tags, or choose another TAG",
+                else f"git -C {settings.fate_dir} fetch --tags, or take another ref",
             )
         return self._at("fate", self.ref, commit)
 
@@ -369,7 +369,8 @@ class _Resolver:
 def _fate_checkout(folder: Path) -> Checkout:
     where = f"FATE_DIR={folder}"
     if not folder.is_dir():
-        raise SourceError(f"{where} is not a folder", hint="set FATE_DIR to a git checkout of FATE")
+        hint = "set FATE_DIR to a git checkout of FATE, in the environment or in .env"
+        raise SourceError(f"{where} is not a folder", hint=hint)
     try:
         checkout = Checkout.at(folder)
     except GitError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.engine.errors import EngineUnreachableError
+from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError
 from fimg_pipeline.engine.failures import TransientBuildError
 
 
@@ -41,6 +41,12 @@ def test_no_password_of_a_mirror_is_told(engine: Engine, tmp_path: Path) -> None
     assert "s3cret" not in str(caught.value) and "503 Service Unavailable" in str(caught.value)
     asked = (tmp_path / "arguments").read_text()
     assert f"--output=type=tar,dest={tmp_path}/out.tar" in asked and "--platform=linux/amd64" in asked
+
+
+def test_what_is_no_address_is_not_taken_for_a_host() -> None:
+    with pytest.raises(EngineError, match="DOCKER_HOST=foo is no address of an engine") as caught:
+        _ = Engine("foo").sdk
+    assert caught.value.hint == "one begins with unix://, tcp://, ssh://"
 
 
 def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -68,9 +70,28 @@ class Deployment:
 
     def __call__(self, *arguments: str, given: bytes = b"", timeout: float = 900) -> bytes:
         """Runs ``docker compose ARGUMENTS``; what it printed."""
+        return self._run([*compose(), *arguments], given, timeout)
+
+    def printed(self) -> set[str]:
+        """The runs of which it is kept what their steps printed."""
+        command = ("run", "--rm", "-T", "--entrypoint", "ls", "fimg", "/var/lib/dagster/storage")
+        return set(self(*command).decode().split())
+
+    def documented(self, heading: str) -> list[str]:
+        """The shell's blocks below a heading of docs/deployment.md."""
+        text = (PROJECT / "docs/deployment.md").read_text()
+        (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+        blocks: list[str] = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+        return blocks
+
+    def shell(self, script: str) -> None:
+        """Runs lines of the documentation, all of which have to end well."""
+        self._run(["bash", "-ec", script.replace("docker compose", shlex.join(compose()))], b"", 900)
+
+    def _run(self, command: Sequence[str], given: bytes, timeout: float) -> bytes:
         own = {"COMPOSE_PROJECT_NAME": self.name, "FIMG_VERSION": self.name}
         done = subprocess.run(
-            [*compose(), *arguments],
+            command,
             cwd=self.folder,
             env={**os.environ, **own},
             input=given,
@@ -115,7 +136,8 @@ def deployment(sample: SampleSource, folder: Path, **settings: str) -> Iterator[
         for what in ("fimg-daemon", "name: fimg\n", "network: fimg\n"):
             text = text.replace(what, what.replace("fimg", name))
         file.write_text(text)
-    (deploy / "secrets").mkdir()
+    for each in ("secrets", "files"):
+        (deploy / each).mkdir()
     secret = deploy / "secrets/POSTGRES_PASSWORD"
     secret.touch(mode=0o600)
     secret.write_text(uuid.uuid4().hex)

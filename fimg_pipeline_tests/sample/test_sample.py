@@ -156,7 +156,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_an_error_not_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SampleError, match="cannot make the sample"):
+    with pytest.raises(SampleError, match="the sample can't be made in"):
         create_sample(tmp_path / "file")
 
 
