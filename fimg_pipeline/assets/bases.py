@@ -13,7 +13,7 @@ from fimg_pipeline.catalog.bases import BASES
 BASE_SPECS: Final = [
     dg.AssetSpec(
         base_key(base.name),
-        description=f"`{base.reference}`: {base.purpose}.\n\nFrom Docker Hub or `DOCKER_HUB_MIRROR`, or bootstrapped "
+        description=f"{base.reference}: {base.purpose}.\n\nFrom Docker Hub or `DOCKER_HUB_MIRROR`, or bootstrapped "
         "where no hub can be reached: `fimg bases`.",
         group_name=group("external"),
         kinds={"docker"},

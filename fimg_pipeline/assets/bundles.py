@@ -186,8 +186,9 @@ def _loads(session: Session, folder: Path, name: str, saved: Saved, lock: Lock, 
 BUNDLE_ASSETS: Final = [
     bundle_asset(
         FATE,
-        "FATE's images in one archive for `docker load`, with `load.sh`, `SHA256SUMS` and `images.lock.json`.\n\n"
-        "Those the switches select and that are published; all have to be up to date.",
+        "FATE's images in one archive for networks without internet, where operators load it with its own script.\n\n"
+        "Those the switches select and that are published; all have to be up to date. Beside it are `load.sh`, "
+        "`SHA256SUMS` and `images.lock.json`.",
         [image_key(image.name) for image in IMAGES.values() if image.published],
         lambda instance, session, plan, log: fate_images(
             plan, session.engine, lambda image: passed(instance, image, plan.tag)
@@ -195,7 +196,8 @@ BUNDLE_ASSETS: Final = [
     ),
     bundle_asset(
         THIRD_PARTY,
-        "What a deployment needs beside them (`THIRD_PARTY_IMAGES`), pulled by digest when it is not there.",
+        "The database and what else a deployment needs beside FATE's images, in an archive of its own.\n\n"
+        "`THIRD_PARTY_IMAGES`, pulled by digest when they are not there.",
         [],
         lambda instance, session, plan, log: third_party(
             session.settings, session.engine, session.settings.platform, log

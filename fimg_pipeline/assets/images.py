@@ -99,7 +99,7 @@ def _names(planned: PlannedImage) -> dict[str, Any]:
     return {
         "reference": planned.reference,
         **({"also tagged": ", ".join(planned.aliases)} if planned.aliases else {}),
-        **({"pull (once it is pushed)": dg.MetadataValue.md(f"`{pull}`")} if planned.image.published else {}),
+        **({"pull once pushed": dg.MetadataValue.md(f"`{pull}`")} if planned.image.published else {}),
     }
 
 

@@ -54,8 +54,9 @@ _HISTORY: Final = 1000
         )
     ],
     # What can pass is tried again by the registry's client; a run after a failure sends the rest.
-    description="The published images the switches select, in the registry of `PREFIX`, as `TAG-PLATFORM`.\n\n"
-    "All have to be up to date; what the registry has is not sent.",
+    description="FATE's images in the registry, each for its platform, where parties pull them from.\n\n"
+    "Those the switches select and that are published, in the registry of `PREFIX` as `TAG-PLATFORM`. All have to be "
+    "up to date; what the registry has is not sent.",
 )
 def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult[Any]]:
     """Pushes, and looks whether everything is there."""
@@ -118,8 +119,8 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> I
     kinds={"docker"},
     owners=["team:fate-release"],
     code_version="1",
-    description="`TAG` of every image: the list over the platforms it was built for, which engines choose from.\n\n"
-    "Only when each of them is in the registry as it was pushed.",
+    description="One name for every image on all platforms: engines take from the list what is theirs.\n\n"
+    "`TAG`, written only when each of them is in the registry as it was pushed.",
 )
 def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Writes the lists of a tag."""
