@@ -66,7 +66,7 @@ class Follower:
         if self._file is None:
             if not self._path.exists():
                 return
-            self._file = self._path.open(encoding="utf-8")
+            self._file = self._path.open(encoding="utf-8", errors="replace")
         self._rest += self._file.read()
         *lines, self._rest = self._rest.split("\n")
         for line in lines:

@@ -46,10 +46,13 @@ class Broken(BaseModel):
 class State(BaseModel):
     """What is known between two looks; ``seen``: until when runs were looked at, in seconds since 1970.
 
+    ``lately``: the runs that were seen shortly before that, where others may turn up.
+
     ``untold`` are messages that could not be sent yet, and how often that was tried.
     """
 
     seen: float = 0.0
+    lately: tuple[str, ...] = ()
     broken: dict[str, Broken] = {}
     untold: list[Message] = []
 
@@ -57,8 +60,8 @@ class State(BaseModel):
 class Message(BaseModel):
     """A message to people, ``about`` partitions: that they broke, or that they ``work`` again.
 
-    ``tries`` to send it so far; ``left``: the services that did not take it, if it was tried, by their places in the
-    settings; ``due``: when to try it again, in seconds since 1970.
+    ``tries`` to send it so far; ``left``: the services that did not take it, if it was tried, as
+    :func:`~fimg_pipeline.automation.sending.service` calls them; ``due``: when to try it again, in seconds since 1970.
     """
 
     title: str
@@ -66,7 +69,7 @@ class Message(BaseModel):
     about: tuple[str, ...] = ()
     works: bool = False
     tries: int = 0
-    left: tuple[int, ...] | None = None
+    left: tuple[str, ...] | None = None
     due: float = 0.0
 
 
@@ -109,13 +112,19 @@ def after(
     causes: dict[tuple[str, ...], list[str]] = {}
     for where, found in now.items():
         if where not in broken:
-            causes.setdefault((found.run, *map(str, found.failed.items())), []).append(where)
+            causes.setdefault(_cause(where, found), []).append(where)
     messages = [_breakage(places, now[places[0]], address) for places in causes.values()]
     mended = [where for where in broken if where not in now]
     messages += [_recovery([where], last[where], address) for where in mended if where in last]
     if by_itself := [where for where in mended if where not in last]:
         messages.append(_recovery(by_itself, None, address))
     return now, messages
+
+
+def _cause(where: str, found: Broken) -> tuple[str, ...]:
+    """What is equal for all that broke by the same: what says why may begin with the tag."""
+    tag = where.rpartition("|")[2]
+    return (found.run, *(f"{name} {why.replace(f'TAG={tag} ', '')}" for name, why in found.failed.items()))
 
 
 def _without(failed: Mapping[str, str], names: Collection[str]) -> dict[str, str]:

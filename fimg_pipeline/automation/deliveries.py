@@ -7,14 +7,15 @@ it waiting, and nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.bundles import bundled_fingerprint
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, asset_name, bundle_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, published, pushed_fingerprint
@@ -28,7 +29,8 @@ from fimg_pipeline.automation.stale import Item, Record, decide, stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.ship.folder import BUNDLES
+from fimg_pipeline.kuscia.configured import AppImage
+from fimg_pipeline.ship.folder import BUNDLES, FATE
 
 _PUSHED: Final = "/".join(PUBLISHED.path)
 _LISTED: Final = "/".join(LISTS.path)
@@ -68,36 +70,45 @@ def deliveries(
     return found
 
 
-def items(watched: Watched) -> tuple[list[Item], str]:
-    """All that ``AFTER_BUILD`` asks for of what was built, and why some of it can't be had, if so."""
-    settings, images = watched.settings, _images(watched)
+def items(watched: Watched, unbuilt: Collection[str]) -> tuple[list[Item], list[str]]:
+    """All that ``AFTER_BUILD`` asks for of what was built, and of the rest why not.
+
+    ``unbuilt``: what is to be built first, by the keys of assets as text. Only what needs it waits for it.
+    """
+    settings = watched.settings
     found: list[Item] = []
-    problem = ""
+    why: list[str] = []
+
+    def add(name: str, needs: Collection[str], made_of: Callable[[dict[str, str]], str]) -> None:
+        if lacking := [image for image in needs if image in unbuilt]:
+            why.append(f"{name} waits for {', '.join(lacking)}")
+        else:
+            found.append(Item(name, made_of({image: watched.records[image].fingerprint for image in needs})))
+
     if "push" in settings.deliveries:
-        found.append(Item(_PUSHED, pushed_fingerprint(images, settings.prefix)))
+        add(_PUSHED, watched.published, lambda images: pushed_fingerprint(images, settings.prefix))
     if "bundle" in settings.deliveries:
-        found += [
-            Item("/".join(bundle_key(name).path), bundled_fingerprint(name, images, settings)) for name in BUNDLES
-        ]
+        for name in BUNDLES:
+            needs = watched.published if name == FATE else []
+            add("/".join(bundle_key(name).path), needs, partial(bundled_fingerprint, name, settings=settings))
     if "register" in settings.deliveries:
         try:
-            found += _to_register(watched)
+            wanted = _to_register(watched)
         except FimgError as error:
-            problem = f"{_REGISTERED} can't be made: {error.message}"
-    return found, problem
+            why.append(f"{_REGISTERED} can't be made: {error.message}")
+        else:
+            if wanted:
+                of = [each.image for each in wanted]
+                add(_REGISTERED, of, lambda images: registered_fingerprint(wanted, images, settings.prefix))
+    return found, why
 
 
-def _to_register(watched: Watched) -> list[Item]:
+def _to_register(watched: Watched) -> Sequence[AppImage]:
     wanted = configured_for(watched.settings)
     lacking = sorted({each.image for each in wanted} - set(watched.selected))
     if lacking:
         raise FimgError(f"KUSCIA_APP_IMAGES names {', '.join(lacking)}, which the switches don't select")
-    fingerprints = {each.image: watched.records[each.image].fingerprint for each in wanted}
-    return [Item(_REGISTERED, registered_fingerprint(wanted, fingerprints, watched.settings.prefix))] if wanted else []
-
-
-def _images(watched: Watched) -> dict[str, str]:
-    return {name: watched.records[name].fingerprint for name in watched.published}
+    return wanted
 
 
 def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> Delivery:
@@ -106,10 +117,10 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
         why = _why_not_yet(watched)
         if why is not None:
             return Delivery(where + why)
-        all_of_it, problem = items(watched)
+        all_of_it, held_up = items(watched, _unbuilt(watched))
         lacking = [item for item in all_of_it if not is_made(item, watched.records)]
         decision = decide(lacking, watched.records, attempts(instance, watched, lacking, now), now, for_ever=True)
-        held_up = [*(f"{name} {reason}" for name, reason in decision.waiting.items()), *([problem] if problem else [])]
+        held_up += [f"{name} {reason}" for name, reason in decision.waiting.items()]
         if not decision.wanted:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
         # A release is not built anew by itself, and nothing else than what a build would give is carried elsewhere.
@@ -135,10 +146,14 @@ def _why_not_yet(watched: Watched) -> str | None:
         return "a run is under way"
     if watched.built_once:
         return None
-    if watched.plan.source.dirty:
-        return "FATE_DIR has changes that are not committed"
-    left = len(stale(watched.plan, watched.records))
-    return f"{left} to be built first" if left else None
+    return "FATE_DIR has changes that are not committed" if watched.plan.source.dirty else None
+
+
+def _unbuilt(watched: Watched) -> frozenset[str]:
+    """What is to be built first, by the keys of assets as text."""
+    if watched.built_once:
+        return frozenset()
+    return frozenset(map(asset_name, stale(watched.plan, watched.records)))
 
 
 def is_made(item: Item, records: Mapping[str, Record]) -> bool:
@@ -151,9 +166,10 @@ def _is_pushed(watched: Watched) -> bool:
     try:
         if _why_not_yet(watched) is not None:
             return False
+        found, _ = items(watched, _unbuilt(watched))
     except FimgError:
         return False
-    return is_made(Item(_PUSHED, pushed_fingerprint(_images(watched), watched.settings.prefix)), watched.records)
+    return any(item.name == _PUSHED and is_made(item, watched.records) for item in found)
 
 
 def _of_tag(
@@ -205,8 +221,8 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         minimum_interval_seconds=60,
         description="Carries elsewhere what was built, as `AFTER_BUILD` says: pushes it, and the tag's lists once "
         "every platform is pushed; writes bundles; registers AppImages.\n\n"
-        "Only when all of a platform's tag is built and passed its checks. What fails is tried again, in the end once "
-        "a day; what does not need it goes on.",
+        "Each once all it is of is built and passed its checks: what is pushed, and FATE's bundle, are whole. What "
+        "fails is tried again, in the end once a day; what does not need it goes on.",
     )
     def carry(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
         try:

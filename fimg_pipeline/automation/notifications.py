@@ -19,7 +19,7 @@ from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import passing, problems
-from fimg_pipeline.automation.sending import is_due, send, worth_sending
+from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
 from fimg_pipeline.catalog.images import IMAGES
@@ -57,12 +57,19 @@ _SENDING: Final = 10.0
 )
 def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Looks at the runs that ended since the last time."""
+    try:
+        return _told(context, pipeline)
+    except FimgError as error:
+        return dg.SkipReason(f"nothing can be looked at: {error.message}")
+
+
+def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     settings = pipeline.settings()
     if not settings.notify_urls:
         return dg.SkipReason("NOTIFY_URLS is not set: nobody is told")
     close_abandoned_runs(context.instance)
     state = _known(context.cursor)
-    seen, runs = _ended_since(context.instance, settings, state.seen)
+    seen, lately, runs = _ended_since(context.instance, settings, state)
     broken = _still_wanted(state.broken, settings)
     runs = [_counted(run, settings) for run in runs]
     stuck = problems(context.instance)
@@ -77,17 +84,18 @@ def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg
         if _UNKNOWN in each.failed and stuck is not None and where not in {*stuck, *(passing(context.instance) or ())}:
             settled[where] = [*settled.get(where, ()), _UNKNOWN]
     broken, messages = after(broken, runs, settings.ui_url, settled)
-    pending = worth_sending(state.untold, messages, broken, len(settings.notify_urls))
+    services = list(map(service, settings.notify_urls))
+    pending = worth_sending(state.untold, messages, broken, services)
     now = time.time()
     tried = send(settings.notify_urls, [message for message in pending if is_due(message, now)], _SENDING)
     sent = [message.title for message in tried if not message.left]
     left = [message for message in tried if message.left] + [each for each in pending if not is_due(each, now)]
     for title in sent:
         context.log.info(f"told: {title}")
-    cursor = State(seen=seen, broken=broken, untold=left)
+    cursor = State(seen=seen, lately=lately, broken=broken, untold=left)
     told = f"{len(broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
     if left:
-        places = sorted({place + 1 for message in left for place in message.left or ()})
+        places = [place for place, name in enumerate(services, 1) if any(name in (each.left or ()) for each in left)]
         told += f"; {len(left)} could not be told by number {', '.join(map(str, places))} of NOTIFY_URLS"
     return dg.SensorResult(skip_reason=told, cursor=cursor.model_dump_json())
 
@@ -102,27 +110,32 @@ def _known(cursor: str | None) -> State:
     return State(seen=time.time() - _AT_FIRST_SECONDS)
 
 
-def _ended_since(instance: dg.DagsterInstance, settings: Settings, seen: float) -> tuple[float, list[Finished]]:
-    """The runs that ended since ``seen``, and until when that is known now.
+def _ended_since(
+    instance: dg.DagsterInstance, settings: Settings, state: State
+) -> tuple[float, tuple[str, ...], list[Finished]]:
+    """Until when runs are known now, those lately before that, and those of them that are new.
 
-    Of a clock that was ahead nobody hears less: what is of later than now is looked at when it is its time.
+    Of a clock that was ahead nobody hears less: what is of later than now is looked at when it is its time. And what
+    another machine says, whose clock is behind, or that was written late, turns up before what is known already.
     """
-    now = time.time()
+    now, seen = time.time(), state.seen
     if seen > now + _CLOCKS_DIFFER:
         seen = now - _AT_FIRST_SECONDS
     found = instance.get_run_records(
         dg.RunsFilter(
             statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
-            updated_after=datetime.fromtimestamp(seen, timezone.utc),
+            updated_after=datetime.fromtimestamp(seen - _CLOCKS_DIFFER, timezone.utc),
         ),
-        limit=_AT_ONCE,
+        limit=_AT_ONCE + len(state.lately),
         order_by="update_timestamp",
         ascending=True,
     )
     found = [record for record in found if record.update_timestamp.timestamp() <= now]
-    ended = [record for record in found if "dagster/partition" in record.dagster_run.tags]
-    last = max((record.update_timestamp.timestamp() for record in found), default=seen)
-    return last, [_finished(record.dagster_run, settings) for record in ended]
+    last = max((seen, *(record.update_timestamp.timestamp() for record in found)))
+    lately = [each for each in found if each.update_timestamp.timestamp() > last - _CLOCKS_DIFFER]
+    new = [each.dagster_run for each in found if each.dagster_run.run_id not in state.lately]
+    ended = [_finished(run, settings) for run in new if "dagster/partition" in run.tags]
+    return last, tuple(each.dagster_run.run_id for each in lately), ended
 
 
 def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
@@ -223,7 +236,7 @@ def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
     Of what nobody asks for by itself (a push that somebody made) only a run tells.
     """
     lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
-    carried = {item.name for item in items(watched)[0] if is_made(item, watched.records)} if not lacking else set()
+    carried = {item.name for item in items(watched, lacking)[0] if is_made(item, watched.records)}
     settled = []
     for name in names:
         asset = name.replace(" ", "/", 1)

@@ -10,6 +10,7 @@ from textwrap import shorten
 from typing import Final
 
 import dagster as dg
+from pydantic import TypeAdapter, ValidationError
 
 from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
@@ -34,6 +35,7 @@ _TOLD: Final = 3
 _SUBJECT: Final = 80
 _AUTHOR: Final = 40
 _COUNTED: Final = 100
+_WANTED: Final = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Look:
 def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: str = "") -> Look:
     """Looks at one of what is watched; ``now`` in seconds since 1970.
 
-    ``night``, by its date: however often something was tried. What failed in the evening, for a registry that did not
+    ``night``, by its date: once more what was given up. What failed in the evening, for a registry that did not
     answer, is to be there in the morning.
     """
     platform, tag = watched.platform, watched.tag
@@ -238,10 +240,9 @@ def _short(text: str, most: int) -> str:
 def _wanted(settings: Settings, key: str) -> Mapping[str, str]:
     """What the run that was asked for by ``key`` was to make; nothing where that is not known any more."""
     try:
-        found: dict[str, str] = json.loads(_wanted_file(settings, key).read_text())
-    except (OSError, ValueError):
+        return _WANTED.validate_json(_wanted_file(settings, key).read_bytes())
+    except (OSError, ValidationError):
         return {}
-    return found
 
 
 def _wanted_file(settings: Settings, key: str) -> Path:

@@ -49,7 +49,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             if now.base_updates == "nightly":
                 freshness.accept(now.home)
         followed = (of_tag for of_tag in _watched(context, pipeline) if of_tag[0].fixed is None)
-        return _asked(context, followed, now.home)
+        return _asked("nightly", context, followed, now.home)
 
     @dg.schedule(
         name="refresh",
@@ -79,7 +79,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         if unknown:
             freshness.refresh_later(home, unknown)
         freshness.refresh(home, wanted)
-        return _asked(context, followed, home)
+        return _asked("refresh", context, followed, home)
 
     @dg.schedule(
         name="prune",
@@ -107,7 +107,7 @@ def _watched(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> Itera
 
 
 def _asked(
-    context: dg.ScheduleEvaluationContext, watched: Iterable[list[Watched]], home: Path
+    schedule: str, context: dg.ScheduleEvaluationContext, watched: Iterable[list[Watched]], home: Path
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """The runs that are needed, of which a schedule asks for each once."""
     night, now = context.scheduled_execution_time.strftime("%Y-%m-%d"), time.time()
@@ -120,7 +120,9 @@ def _asked(
     if left:
         told.append(f"there was no time for {left} and those after it: another night begins with others")
     asked = [each.request for each in looks if each.request is not None]
-    requests = claimed(context.instance, home, str(context.scheduled_execution_time), asked, time.time())
+    # Two schedules may be due in the same moment.
+    by = f"{schedule} {context.scheduled_execution_time}"
+    requests = claimed(context.instance, home, by, asked, time.time())
     if not requests:
         return dg.SkipReason("\n".join(told) or "no tag follows anything")
     for line in told:

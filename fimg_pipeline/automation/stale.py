@@ -20,6 +20,8 @@ _DAY: Final = 86_400.0
 #: or for a change.
 PAUSES: Final = (300.0, 1800.0, 21_600.0, _DAY, 3 * _DAY)
 ATTEMPTS: Final = len(PAUSES) + 1
+#: So often nights try what was given up: a week.
+NIGHTS: Final = 7
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ def decide(
 ) -> Decision:
     """Which of ``items``, all of them stale, to ask for, after the ``attempts`` on this partition, the latest first.
 
-    ``once_more``: however often something failed; but not what a person ended. ``for_ever``: nothing that failed is
-    given up; for what hangs on others, as a registry that is away over a weekend.
+    ``once_more``: also what was given up, :data:`NIGHTS` times; but not what a person ended. ``for_ever``: nothing
+    that failed is given up; for what hangs on others, as a registry that is away over a weekend.
     """
     patience = Patience(once_more, for_ever)
     wanted: dict[str, str] = {}
@@ -216,7 +218,8 @@ def _why_not(tries: Sequence[Attempt], now: float, patience: Patience) -> str | 
 def _given_up(tries: Sequence[Attempt], patience: Patience) -> str | None:
     if tries and tries[0].cancelled:
         return "its run was cancelled: launch it by hand, or change something"
-    if len(tries) >= ATTEMPTS and not (patience.for_ever or patience.once_more):
+    most = ATTEMPTS + NIGHTS if patience.once_more else ATTEMPTS
+    if len(tries) >= most and not patience.for_ever:
         return f"tried {len(tries)} times: launch it by hand, or change something"
     return None
 

@@ -83,20 +83,15 @@ def superseded_images(
     one.
     """
     for image in images:
-        if image.fingerprint is None or image.fingerprint not in known:
+        own = image.own_names
+        # What somebody built on one of ours has its labels, and perhaps its name.
+        if image.fingerprint not in known or not own:
             continue
-        own = {name for name in image.references if _is_stage(name, image.fingerprint)}
         theirs = image.references - own
         going = theirs & set(names)
         yield from ((name, "its tag is gone") for name in sorted(going))
-        if own and image.fingerprint in built and image.fingerprint not in kept and theirs == going:
+        if image.fingerprint in built and image.fingerprint not in kept and theirs == going:
             yield from ((name, "superseded") for name in sorted(own))
-
-
-def _is_stage(name: str, fingerprint: str) -> bool:
-    return name.startswith((f"{LOCAL_NAMESPACE}/image/", f"{LOCAL_NAMESPACE}/package/")) and name.endswith(
-        f":{fingerprint}"
-    )
 
 
 def superseded_bases(images: Iterable[StoredImage], local_names: Collection[str]) -> Iterator[str]:

@@ -90,12 +90,7 @@ class Builder:
     def _existing(self, planned: Planned) -> str | None:
         record = self.engine.inspect(planned.stage)
         if record is None:
-            # Its stage name may have been taken off by hand; the label says as much.
-            found = self.engine.find(planned.fingerprint, planned.platform)
-            if found is None:
-                return None
-            self.engine.tag(found, planned.stage)
-            return found
+            return None
         labels = record["Config"].get("Labels") or {}
         wanted = docker_platform(planned.platform)
         if labels.get(LABEL_FINGERPRINT) != planned.fingerprint or f"{record['Os']}/{record['Architecture']}" != wanted:

@@ -187,11 +187,6 @@ class Engine:
             return None
         return record
 
-    def find(self, fingerprint: str, platform: Platform) -> str | None:
-        """An image labelled with ``fingerprint`` for ``platform``, whatever its name, or ``None``."""
-        held = self.state().holders(fingerprint, platform)
-        return held[0].image_id if held else None
-
     def tag(self, source: str, target: str) -> None:
         """Gives the image ``source`` the further name ``target``, which moves if it was another's."""
         repository, _, tag = target.rpartition(":")

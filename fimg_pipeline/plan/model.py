@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
+from fimg_pipeline.catalog.bases import LOCAL_NAMESPACE
 from fimg_pipeline.catalog.images import IMAGES, Image
 from fimg_pipeline.catalog.packages import PACKAGES, Package
 from fimg_pipeline.catalog.platforms import Platform
@@ -27,6 +28,18 @@ class StoredImage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
 
+    @property
+    def own_names(self) -> frozenset[str]:
+        """The names that only the pipeline gives, to what it made and found well.
+
+        Labels alone say nothing: whatever somebody builds on an image inherits them. And what has no such name is what
+        a build leaves whose pipeline was killed before it was checked.
+        """
+        own = (f"{LOCAL_NAMESPACE}/image/", f"{LOCAL_NAMESPACE}/package/")
+        return frozenset(
+            name for name in self.references if name.startswith(own) and name.endswith(f":{self.fingerprint}")
+        )
+
 
 @dataclass(frozen=True)
 class EngineState:
@@ -40,15 +53,11 @@ class EngineState:
         return MappingProxyType({name: image for image in self.images for name in image.references})
 
     def holders(self, fingerprint: str, platform: str) -> tuple[StoredImage, ...]:
-        """Images of a fingerprint under any name.
-
-        Without a name they don't count: that is what a build leaves whose pipeline was killed before it was checked,
-        perhaps in the middle of its context.
-        """
+        """What was made of a fingerprint, by its :attr:`~StoredImage.own_names`."""
         return tuple(
             image
             for image in self.images
-            if image.fingerprint == fingerprint and image.platform == platform and image.references
+            if image.fingerprint == fingerprint and image.platform == platform and image.own_names
         )
 
 

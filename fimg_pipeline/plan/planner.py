@@ -370,4 +370,5 @@ class _Planner:
         if self.settings.no_cache:
             return Status.STALE, "Docker_Options asks for --no-cache"
         changed = changed_inputs(present.inputs, inputs)
-        return Status.STALE, f"changed: {', '.join(changed)}" if changed else "its image is gone from the engine"
+        gone = "its image is gone from the engine; what has its name may be built on it"
+        return Status.STALE, f"changed: {', '.join(changed)}" if changed else gone

@@ -17,7 +17,7 @@ from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.engine.hub import PullFailure
-from fimg_pipeline.sample import SampleSource
+from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, SettingsError
 from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
@@ -52,6 +52,12 @@ def tick(pipeline: Handmade, name: str, at: datetime = AT) -> Any:
 
 def selected(request: dg.RunRequest) -> set[str]:
     return {"/".join(key.path) for key in request.asset_selection or ()}
+
+
+def test_two_schedules_in_the_same_moment_ask_once(sample: SampleSource, built: Handmade) -> None:
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
+    assert len(tick(built, "nightly")) == 1
+    assert isinstance(tick(built, "refresh"), dg.SkipReason)
 
 
 def test_a_new_digest_is_recorded_once_and_waits_for_the_night(built: Handmade) -> None:

@@ -121,6 +121,16 @@ def test_what_has_one_cause_is_one_message() -> None:
     assert broken == {} and titles(messages) == ["fimg: a for amd64 and 3 more work again"]
 
 
+def test_that_a_branch_is_gone_is_one_message_whatever_tags_follow_it() -> None:
+    stuck = [
+        replace(
+            run(0, partition=f"amd64|{tag}", failed={"source": f"TAG={tag} stands for origin/dev: gone"}), run_id=""
+        )
+        for tag in ("a", "b")
+    ]
+    assert titles(look({}, *stuck)[1]) == ["fimg: a for amd64 and 1 more are broken"]
+
+
 def test_messages_end_somewhere() -> None:
     (message,) = look({}, run(1, failed={f"image-{number}": "no" for number in range(9)}))[1]
     assert message.body.splitlines()[5:] == ["and 4 more", "with cccccccccccc", f"{UI}/runs/1"]

@@ -3,8 +3,10 @@
 import email
 import smtplib
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import notifications as notifications_module
+from fimg_pipeline.automation import sending as sending_module
 from fimg_pipeline.automation.broken import Broken, Message, State
 from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.automation.overview import metadata
-from fimg_pipeline.automation.sending import send
+from fimg_pipeline.automation.sending import send, service
 from fimg_pipeline.automation.status import PartitionStatus
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.progress import Event, report
@@ -222,7 +225,61 @@ def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:
         # Each is asked once: nine times a second would be nine.
         assert time.monotonic() - began < 5
     assert len(hook.received) == 3
-    assert [(message.left, message.tries) for message in sent] == [((0, 1, 2), 1)] * 3
+    assert [(message.left, message.tries) for message in sent] == [((service(hung),), 1)] * 3
+
+
+def test_a_service_that_never_comes_to_an_end_is_not_waited_for(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look has a minute: what it told is forgotten when it takes longer, and told again."""
+    monkeypatch.setattr(sending_module, "_GRACE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+
+        def drip() -> None:
+            connection, _ = slow.accept()
+            with connection, suppress(OSError):
+                for letter in b"HTTP/1.1 200 OK\r\nX-Never: " + b"x" * 1000:
+                    connection.send(bytes([letter]))
+                    time.sleep(0.2)
+
+        threading.Thread(target=drip, daemon=True).start()
+        dripping = f"json://127.0.0.1:{slow.getsockname()[1]}/"
+        began = time.monotonic()
+        (sent,) = send([dripping, hook.url], [Message(title="t", body="b")], 1)
+        assert time.monotonic() - began < 10
+    assert sent.left == (service(dripping),) and sent.tries == 1 and len(hook.received) == 1
+
+
+def test_a_service_that_is_not_named_any_more_gives_its_place_to_nobody(hook: Hook) -> None:
+    (sent,) = send(["json://127.0.0.1:1/", hook.url], [Message(title="t", body="b")], 10)
+    (again,) = send([hook.url], [sent], 10)
+    assert again.left == () and len(hook.received) == 1
+
+
+def test_a_run_that_turns_up_late_is_told(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a machine whose clock is behind: it ended before what is known already."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(Event("image", "fateflow", "built", 1.0))
+        told.tick()
+        assert told.cursor is not None
+        known = State.model_validate_json(told.cursor)
+        told.run(FAILED)
+        told.cursor = known.model_copy(update={"seen": time.time() + 10}).model_dump_json()
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        told.run(BUILT)
+        for said in ("0 broken; told: fimg: t for amd64 works again", "0 broken", "0 broken"):
+            assert told.tick() == said
+        assert len(hook.received) == 2
+
+
+def test_a_file_that_is_damaged_fails_no_tick(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        run = told.run(FAILED)
+        progress = tmp_path / "runs" / run / "progress.jsonl"
+        progress.write_bytes(b"\xff\xfe {\n" + progress.read_bytes())
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        (tmp_path / "tags.json").write_text("{")
+        assert told.tick().startswith("nothing can be looked at: ")
 
 
 def test_a_mail_says_what_a_compiler_says(monkeypatch: pytest.MonkeyPatch) -> None:

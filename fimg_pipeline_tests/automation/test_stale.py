@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fimg_pipeline.assets.keys import asset_name
-from fimg_pipeline.automation.stale import ATTEMPTS, PAUSES, Attempt, Decision, Record, decide, items, stale
+from fimg_pipeline.automation.stale import ATTEMPTS, NIGHTS, PAUSES, Attempt, Decision, Record, decide, items, stale
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.plan.model import Plan, Status
 from fimg_pipeline.plan.planner import make_plan
@@ -219,6 +219,10 @@ def test_once_more_is_for_what_failed_too_often_not_for_what_a_person_ended() ->
     often = [failed(plan) for _ in range(ATTEMPTS)]
     assert not decide(to_make, {}, often, NOW).wanted
     assert len(decide(to_make, {}, often, NOW, once_more=True).wanted) == len(to_make)
+    # Nor do nights try it for ever.
+    assert len(decide(to_make, {}, often + [failed(plan)] * (NIGHTS - 1), NOW, once_more=True).wanted) == len(to_make)
+    found = decide(to_make, {}, often + [failed(plan)] * NIGHTS, NOW, once_more=True)
+    assert not found.wanted and found.waiting["nginx"].startswith("tried 13 times")
     ended = [failed(plan, minutes_ago=1, cancelled=True, only=("nginx",)), *often]
     found = decide(to_make, {}, ended, NOW, once_more=True)
     assert set(found.waiting) == {"nginx"} and "cancelled" in found.waiting["nginx"]

@@ -84,6 +84,9 @@ def test_names_of_a_tag_that_is_gone_go_with_what_has_no_other() -> None:
     # Somebody else built it: only the name is ours.
     found = going(image("n2", *names), names=names, found=True)
     assert found == {names[0]: "its tag is gone"}
+    # What somebody built on it inherits its labels, and may have taken the name.
+    mine = StoredImage("sha256:mine", frozenset(names), "t1", "amd64")
+    assert going(mine, names=names) == {}
     # The name is somebody else's by now.
     assert going(image(None, *names), names=names) == {}
 

@@ -263,12 +263,14 @@ def test_the_platform_is_part_of_what_an_image_is_made_of() -> None:
     assert all(image.inputs["platform"] == "arm64" for image in plan(Platform="arm64").buildable)
 
 
-def test_an_image_whose_stage_name_was_taken_off_is_known_by_its_label() -> None:
+def test_what_somebody_built_on_an_image_is_not_taken_for_it() -> None:
+    """It inherits all labels, and may have the name."""
     state = made(plan())
     nginx = plan().image("nginx")
     images = [replace(i, references=i.references - {nginx.stage}) for i in state.images]
     found = plan(engine=EngineState("amd64", tuple(images)))
-    assert (found.image("nginx").status, stale(found)) == (Status.REUSABLE, {"nginx"})
+    assert (found.image("nginx").status, stale(found)) == (Status.STALE, {"nginx"})
+    assert found.image("nginx").reason == "its image is gone from the engine; what has its name may be built on it"
 
 
 def test_an_image_without_any_name_is_what_a_killed_build_left() -> None:
