@@ -6,7 +6,7 @@ from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import SOURCE, base_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT, ORIGIN
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step
 from fimg_pipeline.catalog.images import IMAGES
@@ -47,7 +47,7 @@ def package_asset(package: Package) -> dg.AssetsDefinition:
             record = session.engine.inspect(outcome.image_id) or {}
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(planned.fingerprint),
-                tags={FINGERPRINT: planned.fingerprint, COMMIT: source.fate.commit},
+                tags={FINGERPRINT: planned.fingerprint, COMMIT: source.fate.commit, ORIGIN: origin.commit},
                 metadata={
                     "result": "built" if outcome.built else "reused: this content was packaged before",
                     "commit": commit_metadata(origin),

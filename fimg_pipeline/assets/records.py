@@ -15,6 +15,8 @@ from fimg_pipeline.plan.model import PlannedImage
 FINGERPRINT = "fimg/fingerprint"
 #: Tag of materializations: FATE's commit.
 COMMIT = "fimg/commit"
+#: Tag of packages' materializations: the commit of the repository it comes from.
+ORIGIN = "fimg/origin"
 
 
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str) -> dg.AssetMaterialization | None:

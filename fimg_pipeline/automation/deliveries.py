@@ -24,7 +24,7 @@ from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
 from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.automation.run_requests import attempts, request
+from fimg_pipeline.automation.run_requests import attempts, left_alone, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
@@ -146,7 +146,7 @@ def _why_not_yet(watched: Watched) -> str | None:
         return "a run is under way"
     if watched.built_once:
         return None
-    return "FATE_DIR has changes that are not committed" if watched.plan.source.dirty else None
+    return left_alone(watched.plan) if watched.plan.source.dirty else None
 
 
 def _unbuilt(watched: Watched) -> frozenset[str]:

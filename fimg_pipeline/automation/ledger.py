@@ -8,7 +8,7 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT, ORIGIN
 from fimg_pipeline.automation.stale import Record
 
 _PAGE: Final = 1000
@@ -59,6 +59,7 @@ class Ledger:
                         # An image gets its reference after its checks.
                         passed="reference" in made.metadata,
                         commit=tags.get(COMMIT, ""),
+                        origin=tags.get(ORIGIN, ""),
                     )
             if not page.has_more:
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED, REGISTERED
 from fimg_pipeline.assets.partitions import known_tags, remove_tag
 from fimg_pipeline.assets.publishing import DIGESTS
 from fimg_pipeline.assets.records import FINGERPRINT
-from fimg_pipeline.automation.run_requests import REQUEST
+from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.superseded import (
     History,
     Made,
@@ -50,7 +51,7 @@ _WHOLE: Final = ("/".join(PUBLISHED.path), "/".join(LISTS.path), "/".join(REGIST
 _OVERVIEW: Final = "/".join(OVERVIEW.path)
 #: So often the table of how all stands is kept; of no run, it does not go with one.
 _MOST_WRITTEN: Final = 500
-#: So many runs that failed or were cancelled are kept of each partition.
+#: So many runs that failed or were cancelled are kept of whatever they were to make.
 _IN_VAIN: Final = 20
 #: So much of what was fetched is kept in pieces: what git itself finds right (gc.auto, gc.autoPackLimit).
 _MOST_OBJECTS: Final = 6700
@@ -142,7 +143,7 @@ def superseded(
         found += [
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
-        vain = _in_vain(instance, tags(settings))
+        vain = _in_vain(instance, settings)
         found += _kept_for_runs(settings.home, before, {run.tags[REQUEST] for run in vain})
         left = {
             image.fingerprint
@@ -303,19 +304,26 @@ def _runs(instance: dg.DagsterInstance, settings: Settings, kept: Collection[str
                 yield Removal("file", f"{folder.name}/{path.name}", "of a run that is gone", remove, _size(path))
 
 
-def _in_vain(instance: dg.DagsterInstance, wanted: Collection[str]) -> list[dg.DagsterRun]:
-    """The last runs that were asked for and made nothing, of each partition of a tag that is wanted.
+def _in_vain(instance: dg.DagsterInstance, settings: Settings) -> list[dg.DagsterRun]:
+    """The last runs that were asked for and came to nothing, of whatever was to be made for tags that are wanted.
 
     By them it is known what was tried too often, or was ended by a person: neither comes back by itself.
     """
     asked = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
-    found: dict[str, list[dg.DagsterRun]] = {}
+    wanted = tags(settings)
+    tries: Counter[tuple[str, str, str]] = Counter()
+    found: list[dg.DagsterRun] = []
+    # The latest first.
     for record in instance.get_run_records(asked):
         run = record.dagster_run
         partition = run.tags.get("dagster/partition", "")
-        if REQUEST in run.tags and partition.rpartition("|")[2] in wanted:
-            found.setdefault(partition, []).append(run)
-    return [run for runs in found.values() for run in runs[:_IN_VAIN]]
+        if REQUEST not in run.tags or partition.rpartition("|")[2] not in wanted:
+            continue
+        tried = [(partition, *item) for item in wanted_by(settings.home, run.tags[REQUEST]).items()]
+        if any(tries[item] < _IN_VAIN for item in tried):
+            found.append(run)
+        tries.update(tried)
+    return found
 
 
 def _kept_for_runs(home: Path, before: float, needed: Collection[str]) -> Iterator[Removal]:

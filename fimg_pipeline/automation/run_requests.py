@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -16,6 +16,7 @@ from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, made_otherwise, stale
 from fimg_pipeline.automation.watching import Watched, finished
+from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
@@ -23,6 +24,7 @@ from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.progress import outcomes
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.history import commits
+from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.source.pins import keep
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.state import write_whole
@@ -68,7 +70,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
     try:
         plan = watched.plan
         if plan.source.dirty:
-            return Look(platform, tag, "FATE_DIR has changes that are not committed: `fimg build` builds those")
+            return Look(platform, tag, f"{left_alone(plan)}: `fimg build` builds it as it stands")
         to_make = items(_to_make(watched))
         tried = attempts(instance, watched, to_make, now)
         decision = decide(to_make, watched.records, tried, now, once_more=bool(night))
@@ -83,12 +85,20 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
             [SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
             # A schedule asks once a night; a sensor as often as it has to.
             run_key=f"{night} {tag} {platform}" if night else None,
-            brings=_brings(watched.settings, plan, watched.records.get("/".join(SOURCE.path))),
+            brings=_brings(watched, plan, decision.wanted),
         )
     except FimgError as error:
         return Look(platform, tag, f"can't be looked at: {error.message}")
     told = f"{len(decision.wanted)} to make: {', '.join(decision.wanted)}" + (f"; {waiting}" if waiting else "")
     return Look(platform, tag, told, asked)
+
+
+def left_alone(plan: Plan) -> str:
+    """Why nothing is made by itself of FATE_DIR as it stands."""
+    differing = [name for name, repository in plan.source.repositories.items() if repository.dirty]
+    if "fate" in differing:
+        return "FATE_DIR has changes that are not committed"
+    return f"in FATE_DIR {', '.join(differing)} is not as committed (git submodule update, or commit what is there)"
 
 
 def _to_make(watched: Watched) -> list[Planned]:
@@ -135,7 +145,7 @@ def _attempts_since(instance: dg.DagsterInstance, watched: Watched, partition: s
             ended = record.end_time or record.update_timestamp.timestamp()
             began = record.start_time or record.create_timestamp.timestamp()
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
-            wanted = _wanted(watched.settings, key)
+            wanted = wanted_by(watched.settings.home, key)
             came_to = _left(watched, run.run_id, wanted) if cancelled else _tried(watched, run, wanted)
             found.append(Attempt(came_to, ended, cancelled, began, _made(watched, run.run_id)))
     return found
@@ -188,7 +198,7 @@ def request(
     objects = " ".join(watched.plan.source.object_directories)
     key = fingerprint({**wanted, "commit": fate.commit, "partition": where, "objects": objects})
     keep(watched.settings.home, watched.tag, key, watched.plan.source)
-    write_whole(_wanted_file(watched.settings, key), json.dumps(dict(wanted)))
+    write_whole(_wanted_file(watched.settings.home, key), json.dumps(dict(wanted)))
     return dg.RunRequest(
         run_key=run_key,
         job_name=job,
@@ -205,24 +215,42 @@ def request(
     )
 
 
-def _brings(settings: Settings, plan: Plan, before: Record | None) -> dict[str, str]:
-    """Tags that say which commits a run brings, and where they can be looked at."""
-    page = plan.source.fate.compared_to(before.commit if before else None)
-    return {"fimg/brings": _brought(settings, plan, before), **({"fimg/compare": page} if page else {})}
+def _brings(watched: Watched, plan: Plan, wanted: Iterable[str]) -> dict[str, str]:
+    """Tags that say which commits a run brings, and where they can be looked at.
+
+    Of FATE, and of the other repositories of which packages are ``wanted`` (asset keys as text).
+    """
+    source = watched.records.get("/".join(SOURCE.path))
+    told = [_brought(watched.settings, plan, source)]
+    pages = {"fimg/compare": plan.source.fate.compared_to(source.commit if source else None)}
+    for name in (name.removeprefix("package/") for name in wanted if name.startswith("package/")):
+        repository = plan.source.repositories.get(PACKAGES[name].repositories[0])
+        record = watched.records.get(f"package/{name}")
+        if repository is None or repository.name == "fate" or record is None or not record.origin:
+            continue
+        if came := _came(watched.settings, plan, repository, record.origin):
+            told.append(f"{repository.name}: {came}")
+            pages[f"fimg/compare-{repository.name}"] = repository.compared_to(record.origin)
+    # Where FATE brings none, what changed is no more than those.
+    told = told[1:] if len(told) > 1 and source is not None and source.commit == plan.source.fate.commit else told
+    return {"fimg/brings": "; ".join(told), **{name: page for name, page in pages.items() if page}}
 
 
 def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:
-    """The commits a run brings, the latest first; where there is none, what else changed."""
+    """The commits of FATE that a run brings, the latest first; where there is none, what else changed."""
     fate = plan.source.fate
     if before is None or not before.commit:
         return f"the first build, at {fate.ref}"
     if before.commit == fate.commit:
         reasons = dict.fromkeys(image.reason for image in plan.buildable if image.reason.startswith("changed: "))
         return "; ".join(reasons) or "no new commit"
+    return _came(settings, plan, fate, before.commit) or f"back to {fate.commit[:12]}"
+
+
+def _came(settings: Settings, plan: Plan, repository: RepositorySnapshot, since: str) -> str:
+    """The commits of a repository after ``since``, the latest first; empty where there is none."""
     store = ObjectStore.open(settings.home, [Path(folder) for folder in plan.source.object_directories])
-    found = commits(store, fate.commit, since=before.commit, most=_COUNTED)
-    if not found:
-        return f"back to {fate.commit[:12]}"
+    found = commits(store, repository.commit, since=since, most=_COUNTED) if repository.commit != since else []
     told = [
         f"{commit.commit[:12]} {_short(commit.subject, _SUBJECT)} ({_short(commit.author, _AUTHOR)})"
         for commit in found[:_TOLD]
@@ -237,14 +265,14 @@ def _short(text: str, most: int) -> str:
     return f"{text[: most - 2]} …" if found.strip() == "…" else found
 
 
-def _wanted(settings: Settings, key: str) -> Mapping[str, str]:
-    """What the run that was asked for by ``key`` was to make; nothing where that is not known any more."""
+def wanted_by(home: Path, key: str) -> Mapping[str, str]:
+    """What the run that was asked for by ``key`` was to make (asset keys as text → fingerprints), if that is known."""
     try:
-        return _WANTED.validate_json(_wanted_file(settings, key).read_bytes())
+        return _WANTED.validate_json(_wanted_file(home, key).read_bytes())
     except (OSError, ValidationError):
         return {}
 
 
-def _wanted_file(settings: Settings, key: str) -> Path:
+def _wanted_file(home: Path, key: str) -> Path:
     # No tag begins with a dot.
-    return settings.home / "sources" / key / ".wanted.json"
+    return home / "sources" / key / ".wanted.json"

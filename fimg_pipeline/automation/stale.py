@@ -28,13 +28,14 @@ NIGHTS: Final = 7
 class Record:
     """What an asset was last materialized with, and when (seconds since 1970); ``passed``: its checks, too.
 
-    ``commit`` is FATE's.
+    ``commit`` is FATE's, ``origin`` that of the repository a package comes from.
     """
 
     fingerprint: str
     at: float
     passed: bool = True
     commit: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -303,18 +303,25 @@ class _Resolver:
 
     def _fetch_submodule(self, name: Repository, pinned: str) -> None:
         fate_dir = self.settings.fate_dir
-        url = self.checkout.urls.get(f"submodule.{name}.url") or self._declared_url(name)
-        if url is None or not is_safe(url):
-            shown = "no URL" if url is None else f"the URL {url!r}, which is none git may use here"
+        # A branch may have moved it to where the checkout, which is of another one, does not look.
+        known = dict.fromkeys((self.checkout.urls.get(f"submodule.{name}.url"), self._declared_url(name)))
+        urls = [url for url in known if url]
+        refused = [f"the URL {url!r}, which is none git may use here" for url in urls if not is_safe(url)]
+        if refused or not urls:
+            shown = (refused or ["no URL"])[0]
             raise SourceError(f"submodule {name} is not checked out in {fate_dir}, and .gitmodules has {shown}")
-        try:
-            self.store.fetch(url, pinned, mirror=self.settings.git_mirror)
-        except GitError as error:
-            raise type(error)(
-                f"submodule {name}: commit {pinned[:12]}, pinned by FATE {self.fate.ref}, is not in {fate_dir}; "
-                f"{error.message}",
-                hint=f"git -C {fate_dir} submodule update --init {name}, or set GIT_MIRROR",
-            ) from None
+        for url in urls:
+            try:
+                self.store.fetch(url, pinned, mirror=self.settings.git_mirror)
+            except GitError as error:
+                if url != urls[-1] and not error.transient:
+                    continue
+                raise type(error)(
+                    f"submodule {name}: commit {pinned[:12]}, pinned by FATE {self.fate.ref}, is not in {fate_dir}; "
+                    f"{error.message}",
+                    hint=f"git -C {fate_dir} submodule update --init {name}, or set GIT_MIRROR",
+                ) from None
+            return
 
     @cached_property
     def _declared_urls(self) -> Mapping[str, str]:

@@ -13,12 +13,13 @@ from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT, ORIGIN
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.catalog.features import Feature
+from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.engine.hub import PullFailure
-from fimg_pipeline.plan.model import EngineState, Plan, Planned
+from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedPackage
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource
@@ -96,11 +97,14 @@ class Handmade:
 
     def recorded(self, item: Planned, plan: Plan, partition: dg.MultiPartitionKey | None = None) -> None:
         """Has the instance know that an item of ``plan`` was made."""
+        origin = {}
+        if isinstance(item, PlannedPackage):
+            origin = {ORIGIN: plan.source.repositories[PACKAGES[item.name].repositories[0]].commit}
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(
                 planned_key(item),
                 partition=partition or partition_key(plan.platform, plan.tag),
-                tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit},
+                tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit, **origin},
                 metadata={"reference": "x"},
             )
         )

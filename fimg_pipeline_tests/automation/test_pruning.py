@@ -1,5 +1,6 @@
 """What is removed of a real instance and a state folder, with an engine made by hand, forty days later."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -325,16 +326,19 @@ def test_what_was_tried_in_vain_is_remembered(place: Place) -> None:
     def job() -> None:
         pass
 
-    def ended(partition: str, key: str) -> str:
+    def ended(partition: str, key: str, name: str = "nginx") -> str:
         tags = {"dagster/partition": partition, REQUEST: key}
         run = place.instance.create_run_for_job(job, tags=tags)
         place.instance.report_run_canceled(run)
         folder = place.home / "sources" / key
         folder.mkdir(parents=True)
-        (folder / ".wanted.json").write_text("{}")
+        (folder / ".wanted.json").write_text(json.dumps({name: "f"}))
         return run.run_id
 
     kept, gone = ended("amd64|t", "aa"), ended("amd64|nobodys", "bb")
+    # However often something else of it was tried since.
+    for number in range(25):
+        ended("amd64|t", f"more-{number}", "fateflow")
     going = place.going()[0]
     assert ("run", gone) in going and ("source", "bb") in going
     assert ("run", kept) not in going and ("source", "aa") not in going

@@ -41,7 +41,7 @@ from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import NOW, Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import engine_with
 from fimg_pipeline_tests.rig.command import switches
-from fimg_pipeline_tests.source.repositories import git
+from fimg_pipeline_tests.source.repositories import AUTHOR, git
 
 DAY = 86_400.0
 #: Nobody listens there.
@@ -496,6 +496,31 @@ def test_what_a_run_brings_can_be_looked_at(sample: SampleSource, watched: Handm
     request = watched.look()["t"].request
     assert request is not None and len(request.tags["fimg/brings"]) < 160
     assert request.tags["fimg/compare"] == f"https://github.com/FederatedAI/FATE/compare/{before}...{now}"
+
+
+def test_commits_of_other_repositories_are_told_too(sample: SampleSource, watched: Handmade) -> None:
+    branch = git(sample.fate_llm, "symbolic-ref", "--short", "HEAD")
+    watched.environ |= {"Build_GPU": "1", "Build_LLM": "1", "Build_LLM_VERSION": branch}
+    watched.environ["FATE_LLM_URL"] = str(sample.fate_llm)
+    watched.build()
+    llm = commit_change(sample.fate_llm, "python/note.py", "# hello\n", "A note in FATE-LLM")
+    author = git(sample.fate_llm, "log", "-1", "--format=%an")
+    assert brought(watched.look()["t"]) == f"fate_llm: {llm[:12]} A note in FATE-LLM ({author})"
+    fate = commit_change(sample.fate, "fateflow/python/note.py", "# hello\n", "A note in FATE Flow")
+    flow = git(sample.fate, "rev-parse", "HEAD:fateflow")
+    assert re.fullmatch(
+        rf"{fate[:12]} .*; fateflow: {flow[:12]} A note in FATE Flow \(.*\); fate_llm: {llm[:12]} .*",
+        brought(watched.look()["t"]),
+    )
+
+
+def test_a_submodule_that_was_not_updated_is_named(sample: SampleSource, watched: Handmade) -> None:
+    git(sample.fate / "fateflow", "checkout", "-q", "--detach")
+    (sample.fate / "fateflow/note").touch()
+    git(sample.fate / "fateflow", "add", "note")
+    git(sample.fate / "fateflow", *AUTHOR, "commit", "-qm", "Elsewhere")
+    told = watched.look()["t"].told
+    assert told.startswith("in FATE_DIR fateflow is not as committed (git submodule update, or commit what is there)")
 
 
 def test_what_somebody_else_wrote_is_shown_as_a_line_that_ends(sample: SampleSource, watched: Handmade) -> None:

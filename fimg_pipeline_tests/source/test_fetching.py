@@ -69,6 +69,16 @@ def test_a_submodule_url_that_runs_programs_is_refused(sample: SampleSource, tmp
     assert not (tmp_path / "pwned").exists()
 
 
+def test_a_branch_may_move_a_submodule_to_another_repository(sample: SampleSource, tmp_path: Path) -> None:
+    """The checkout, of another branch, has it from where that commit is not."""
+    clone, elsewhere = tmp_path / "clone", tmp_path / "elsewhere.git"
+    git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
+    git(tmp_path, "init", "-q", "--bare", str(elsewhere))
+    git(clone, "config", "submodule.fateflow.url", str(elsewhere))
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
+    assert found.repositories["fateflow"].commit == git(sample.fate, "rev-parse", "HEAD:fateflow")
+
+
 def test_passwords_in_urls_are_not_told(sample: SampleSource, tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
         resolve(settings(sample, tmp_path, FATE_LLM_URL="http://user:p@ss/word@127.0.0.1:1/x.git"), ["fate_llm"])
