@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
+from pydantic import TypeAdapter, ValidationError
 
 from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED, REGISTERED
@@ -41,7 +42,7 @@ from fimg_pipeline.ship import folder as folders
 from fimg_pipeline.ship import lock as locks
 from fimg_pipeline.ship.layers import LayerStore
 from fimg_pipeline.source.store import ObjectStore
-from fimg_pipeline.state import run_folder
+from fimg_pipeline.state import run_folder, write_whole
 
 _PAGE: Final = 1000
 _DAY: Final = 86_400.0
@@ -60,6 +61,7 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-f]{40}")
 #: Names of an image in what is recorded of it.
 _NAMES: Final = ("reference", "also tagged")
 
+_SEEN: Final = TypeAdapter(dict[str, float])
 _OVER: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -120,7 +122,14 @@ def superseded(
     history = _history(instance)
     before = now - settings.prune_days * _DAY
     partitions = known_tags(instance)
-    gone = history.tags_before(before, partitions, tags(settings))
+    built = {each.tag for each in history.made}
+    seen = _first_seen(settings.home, partitions, now)
+    gone = [
+        tag
+        for tag in history.tags_before(before, partitions, tags(settings))
+        # Of one that was made in the web UI, and under which nothing was built yet, nothing else says how old it is.
+        if tag in built or seen[tag] < before
+    ]
     last = history.last(settings.prune_keep, without=gone)
     found: list[Removal] = []
     waiting: list[str] = []
@@ -139,7 +148,7 @@ def superseded(
         ]
         found += [] if away else _layers(settings, going)
         found += _bundles(history, gone)
-        old = f"nothing was built under it for {settings.prune_days} days, and nobody added it"
+        old = f"nothing was built under it for {settings.prune_days} days, and `fimg tag` does not list it"
         found += [
             Removal("tag", tag, old, partial(_forget_tag, instance, settings, tag)) for tag in gone if tag in partitions
         ]
@@ -163,6 +172,19 @@ def superseded(
         wipe = partial(instance.wipe_assets, [OVERVIEW])
         found.append(Removal("history", _OVERVIEW, f"it was written {written} times, of which one is looked at", wipe))
     return found, waiting
+
+
+def _first_seen(home: Path, partitions: Iterable[str], now: float) -> dict[str, float]:
+    """When tags were seen here first, in seconds since 1970; of those that are new that is ``now``."""
+    file = home / "tags-seen.json"
+    try:
+        known = _SEEN.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        known = {}
+    found = {tag: min(known.get(tag, now), now) for tag in partitions}
+    if found != known:
+        write_whole(file, _SEEN.dump_json(found).decode())
+    return found
 
 
 def _busy(instance: dg.DagsterInstance, own_run: str) -> list[str]:
