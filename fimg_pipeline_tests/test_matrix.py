@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -191,6 +192,26 @@ def test_a_revert_is_found_again(fimg: Fimg, engine: Engine) -> None:
     fimg.builds()
     assert fimg("build").status == 0
     assert (ids(engine), fimg.builds()) == (before, [])
+
+
+def test_what_somebody_built_on_an_image_is_not_taken_for_it(fimg: Fimg, engine: Engine) -> None:
+    """It has all labels of the image, and its name; the image itself is gone."""
+    name = reference("nginx")
+    before = engine.inspect(name)
+    assert before is not None
+    recipe = io.BytesIO(f"FROM {name}\nENV PATCHED=by-somebody\n".encode())
+    theirs, _ = engine.sdk.images.build(fileobj=recipe, tag=name, rm=True)
+    try:
+        for own in before["RepoTags"]:
+            if own != name:
+                engine.remove(own)
+        assert theirs.labels["io.fimg.fingerprint"] == before["Config"]["Labels"]["io.fimg.fingerprint"]
+        assert "what has its name may be built on it" in fimg.succeeds("plan", "--image", "nginx")
+        fimg.succeeds("build", "--image", "nginx")
+        after = engine.inspect(name)
+        assert after is not None and "PATCHED=by-somebody" not in after["Config"]["Env"]
+    finally:
+        engine.sdk.images.remove(theirs.id, force=True)
 
 
 def test_requirements_rebuild_what_stands_on_them(fimg: Fimg, engine: Engine) -> None:
