@@ -211,7 +211,7 @@ def test_what_somebody_built_on_an_image_is_not_taken_for_it(fimg: Fimg, engine:
         after = engine.inspect(name)
         assert after is not None and "PATCHED=by-somebody" not in after["Config"]["Env"]
     finally:
-        engine.sdk.images.remove(theirs.id, force=True)
+        engine.sdk.images.remove(str(theirs.id), force=True)
 
 
 def test_requirements_rebuild_what_stands_on_them(fimg: Fimg, engine: Engine) -> None:
