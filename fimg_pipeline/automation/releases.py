@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import dagster as dg
 from packaging.version import Version
 
@@ -10,6 +12,9 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.source import releases
 from fimg_pipeline.source.tags import record, recorded, release_tag
+
+#: So many that are left out are named, the latest.
+_TOLD: Final = 5
 
 
 @dg.sensor(
@@ -41,7 +46,8 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     releases.keep(settings.home, fate, wanted)
     # They are not known yet: RELEASES may come to take them in.
     others = [version for version in new if version not in wanted]
-    left = f"; RELEASES={settings.releases} leaves out {', '.join(others)}" if others else ""
+    told = [*others[-_TOLD:], *([f"{len(others) - _TOLD} earlier ones"] if len(others) > _TOLD else [])]
+    left = f"; RELEASES={settings.releases} leaves out {', '.join(told)}" if others else ""
     left += f"; of FATE_DIR alone: {there.away}" if there.away else ""
     if not wanted:
         return dg.SkipReason(f"no new release{left}")

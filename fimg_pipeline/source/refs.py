@@ -16,7 +16,8 @@ from fimg_pipeline.source.urls import is_safe
 #: What a branch of the repository FATE_DIR was cloned from begins with, as git has it.
 ORIGIN: Final = "origin/"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_VERSION: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}")
+_NUMBER: Final = "(?:0|[1-9][0-9]{0,8})"
+_VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ class FateRefs:
 
     def releases(self) -> Releases:
         """FATE's releases, here and in the origin (if there is one)."""
-        here = self.checkout.git.output("for-each-ref", "--format=%(refname)", "refs/tags/v*").decode(
-            "utf-8", "replace"
-        )
-        names, away = here.splitlines(), ""
+        form = "--format=%(objecttype)%(*objecttype) %(refname)"
+        here = self.checkout.git.output("for-each-ref", form, "refs/tags/v*").decode("utf-8", "replace")
+        # What stands for a tree or a file is no release.
+        names = [name for kind, _, name in (line.partition(" ") for line in here.splitlines()) if "commit" in kind]
+        away = ""
         if "remote.origin.url" in self.checkout.urls:
             try:
                 names += self.store.remote_refs(self.origin, ["refs/tags/v*"], mirror=self.mirror)

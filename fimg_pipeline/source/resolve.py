@@ -114,7 +114,9 @@ def fate_identity(settings: Settings) -> str:
     However that is asked (https, ssh), and by whom: passwords change.
     """
     origin = _Resolver(settings, None, {}).checkout.urls.get("remote.origin.url") or str(settings.fate_dir.resolve())
-    place = re.sub(r"^[a-z]+://([^/:]+)(?::\d+)?/", r"\1/", public_url(origin) or origin)
+    place = (public_url(origin) or origin).removeprefix("file://")
+    # Hosts are the same in letters of any size, what is on them need not be.
+    place = re.sub(r"^[a-z]+://([^/:]+)(?::\d+)?/", lambda found: f"{found[1].lower()}/", place)
     return hashlib.sha256(place.rstrip("/").removesuffix(".git").encode()).hexdigest()[:16]
 
 

@@ -50,6 +50,8 @@ def test_what_comes_is_added_wherever_it_is(sample: SampleSource, tmp_path: Path
         # Nor what only looks like a version.
         git(sample.fate, "tag", "v1.11.\u0663")
         git(sample.fate, "tag", f"v1.11.{'9' * 130}")
+        git(sample.fate, "tag", "v01.11.12")
+        git(tmp_path / "clone", "tag", "v1.11.13", "HEAD^{tree}")
         assert sorted(tick(instance)[1]) == ["1.11.8-release", "1.11.9-release"]
         assert recorded(home) == {"1.11.8-release": "v1.11.8", "1.11.9-release": "v1.11.9"}
         assert tick(instance)[1] == []
