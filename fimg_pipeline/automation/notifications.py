@@ -19,6 +19,7 @@ from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import passing, problems
+from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
@@ -42,6 +43,8 @@ _CARRIED: Final = {
     "bundle": ("bundle ", f"job {BUNDLE}"),
     "register": ("kuscia ", f"job {REGISTER}"),
 }
+#: In the place of a partition, of the runs that have none. No tag is called so.
+_PRUNING: Final = f"job {PRUNE}"
 #: What failed, as it is called, where nobody can say what is to be built.
 _UNKNOWN: Final = "what it is built from"
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
@@ -134,7 +137,7 @@ def _ended_since(
     last = max((seen, *(record.update_timestamp.timestamp() for record in found)))
     lately = [each for each in found if each.update_timestamp.timestamp() > last - _CLOCKS_DIFFER]
     new = [each.dagster_run for each in found if each.dagster_run.run_id not in state.lately]
-    ended = [_finished(run, settings) for run in new if "dagster/partition" in run.tags]
+    ended = [_finished(run, settings) for run in new if "dagster/partition" in run.tags or run.job_name == PRUNE]
     return last, tuple(each.dagster_run.run_id for each in lately), ended
 
 
@@ -144,7 +147,7 @@ def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
     failed = [event for event in events if event.what == "failed"]
     return Finished(
         run_id=run.run_id,
-        partition=run.tags["dagster/partition"],
+        partition=run.tags.get("dagster/partition", _PRUNING),
         job=run.job_name,
         failed={_name(event): first_line(event.message) for event in failed},
         made=frozenset(_name(event) for event in events if event.what in ("built", "reused")),
@@ -184,7 +187,9 @@ def _counted(run: Finished, settings: Settings) -> Finished:
 
 
 def _is_watched(partition: str, settings: Settings) -> bool:
-    """Whether it is of a tag that is watched, for a platform that is, or for all."""
+    """Whether it is of a tag that is watched, for a platform that is, or for all; or what no tag is."""
+    if partition == _PRUNING:
+        return True
     platform, _, tag = partition.rpartition("|")
     return tag in tags(settings) and platform in ("", *settings.watched_platforms)
 

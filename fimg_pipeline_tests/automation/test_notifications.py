@@ -271,6 +271,30 @@ def test_a_run_that_turns_up_late_is_told(hook: Hook, tmp_path: Path, monkeypatc
         assert len(hook.received) == 2
 
 
+def test_that_nothing_can_be_pruned_is_told(hook: Hook, tmp_path: Path) -> None:
+    """Disks fill."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+
+        @dg.op(config_schema={"fails": bool})
+        def work(context: dg.OpExecutionContext) -> None:
+            if context.op_config["fails"]:
+                raise RuntimeError("conflict")
+
+        @dg.job(name="prune")
+        def job() -> None:
+            work()
+
+        def run(*, fails: bool) -> None:
+            config = {"ops": {"work": {"config": {"fails": fails}}}}
+            job.execute_in_process(instance=instance, raise_on_error=False, run_config=config)
+
+        run(fails=True)
+        assert told.tick() == "1 broken; told: fimg: job prune is broken"
+        run(fails=False)
+        assert told.tick() == "0 broken; told: fimg: job prune works again"
+
+
 def test_a_file_that_is_damaged_fails_no_tick(hook: Hook, tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         told = Told(instance, tmp_path, hook.url)

@@ -499,11 +499,14 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
                     simulation.execute(request, ends)
             if number % 100 == 99:
                 simulation.settle()
-                # What happens last is a revert of what was built.
-                before, world.sources[BRANCHES[0]] = world.sources[BRANCHES[0]], {"proxy": f"content {number}"}
-                simulation.settle()
-                world.sources[BRANCHES[0]] = before
-                simulation.settle()
+                before = world.sources[BRANCHES[0]]
+                # Something that a person ends; something else; a revert to what was ended; one to what was built.
+                world.sources[BRANCHES[0]] = {"proxy": f"ended {number}"}
+                for request in simulation.tick():
+                    simulation.execute(request, "cancelled")
+                for contents in ({"proxy": f"else {number}"}, {"proxy": f"ended {number}"}, before):
+                    world.sources[BRANCHES[0]] = contents
+                    simulation.settle()
                 simulation.require_all_built()
                 assert not world.wrong
         assert world.cancelled, "no run was cancelled"
