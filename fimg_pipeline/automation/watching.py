@@ -8,6 +8,7 @@ bases that change later don't reach a release unless somebody asks for it.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from fimg_pipeline.catalog.images import IMAGES, unbuildable_reason
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.dockerfiles import read_again
-from fimg_pipeline.errors import FimgError
+from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.settings import Settings
@@ -66,6 +67,8 @@ _ASKED_AGAIN: Final = 600.0
 #: So long (seconds) an engine that hung is not asked again, and so long it takes to be one that hangs.
 _AWAY: Final = 180.0
 _HANGS: Final = 3.0
+#: So long (seconds) FATE_DIR is waited for: a file system of another machine may be gone.
+_READING: Final = 15.0
 _LOG: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -164,13 +167,15 @@ class Memory:
     """What a process remembers between two looks, to be quicker: all of it can be had anew.
 
     ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has, and when it was asked: a tag can be
-    moved, too. ``engines_away``: by address, why an engine did not answer lately, and when that was.
+    moved, too. ``engines_away``: by address, why an engine did not answer lately, and when that was; ``hung``: likewise
+    of FATE_DIR.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     fixed: dict[tuple[Path, str], tuple[str, float]] = field(default_factory=dict)
     remotes: Remotes = field(default_factory=Remotes)
     engines_away: dict[str | None, tuple[FimgError, float]] = field(default_factory=dict)
+    hung: dict[Path, tuple[FimgError, float]] = field(default_factory=dict)
 
 
 def survey(
@@ -263,6 +268,28 @@ def in_time(
     return found, ""
 
 
+def within(seconds: float, ask: Callable[[], T]) -> T | None:
+    """What ``ask`` answers, or ``None`` when it does not come to an end: then it is left to itself.
+
+    For what a file system keeps from ending, which no signal does either.
+    """
+    answers: list[T] = []
+    errors: list[BaseException] = []
+
+    def asking() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=asking, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    return answers[0] if answers else None
+
+
 def said(told: Sequence[str], left: str) -> str:
     """What a tick that asks for nothing says: a line for what it looked at, and the tag it goes on with, if any."""
     return "\n".join([*told, *([f"goes on with {left}"] if left else [])])
@@ -301,12 +328,24 @@ class _Refs:
 def _fixed(pipeline: Pipeline, settings: Settings, refs: Iterable[str | None], memory: Memory) -> _Refs:
     """Tags and commits in FATE_DIR, and tags that only its origin has: that is asked for all of them at once."""
     asked = [ref for ref in dict.fromkeys(refs) if ref and not ref.startswith(ORIGIN)]
-    try:
+    now = time.monotonic()
+    hung, at = memory.hung.get(settings.fate_dir, (None, 0.0))
+    if hung is not None and now - at < _AWAY:
+        return _Refs({}, {}, hung)
+
+    def read() -> tuple[dict[str, str], list[str]]:
         fixed = dict(pipeline.fixed_commits(settings, asked))
-        absent = pipeline.absent_refs(settings, [ref for ref in asked if ref not in fixed])
+        return fixed, pipeline.absent_refs(settings, [ref for ref in asked if ref not in fixed])
+
+    try:
+        answer = within(_READING, read)
     except FimgError as error:
         return _Refs({}, {}, error)
-    now = time.monotonic()
+    if answer is None:
+        hung = TransientError(f"FATE_DIR={settings.fate_dir} can't be read: nothing came within {_READING:.0f} s")
+        memory.hung[settings.fate_dir] = hung, now
+        return _Refs({}, {}, hung)
+    fixed, absent = answer
     known = {ref: memory.fixed[settings.fate_dir, ref] for ref in absent if (settings.fate_dir, ref) in memory.fixed}
     due = [ref for ref in absent if ref not in known or now - known[ref][1] > _ASKED_AGAIN]
     problems: dict[str, FimgError] = {}

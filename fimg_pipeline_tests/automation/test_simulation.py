@@ -88,9 +88,11 @@ class FakeEngine:
             self.images[key] = replace(self.images[key], references=self.images[key].references | names)
 
     def lose(self, chance: random.Random) -> None:
-        """One that somebody has a name for, as far as there are."""
+        """One that somebody has a name for, as far as there are; or all that nobody has, as packages."""
         named = sorted(key for key, image in self.images.items() if len(image.references) > 1)
-        if self.images:
+        if chance.random() < 0.3:
+            self.images = {key: self.images[key] for key in named}
+        elif self.images:
             del self.images[chance.choice(named or sorted(self.images))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -327,6 +328,25 @@ def test_releases_that_only_the_origin_has_are_asked_for_at_once(
     assert problem is not None and "neither FATE_DIR nor its origin has" in problem.message
     watched.survey()
     assert asked[1:] == [["v1.13.0"]]
+
+
+def test_a_fate_dir_that_hangs_holds_up_no_look(watched: Handmade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one on a file system whose server is gone: no signal ends what reads it."""
+    monkeypatch.setattr(watching, "_READING", 0.2)
+    asked: list[int] = []
+
+    def hangs(*_: object) -> dict[str, str]:
+        asked.append(1)
+        threading.Event().wait(60)
+        return {}
+
+    monkeypatch.setattr(type(watched), "fixed_commits", hangs)
+    for _ in range(2):
+        began = time.monotonic()
+        (each,) = watched.survey()
+        assert time.monotonic() - began < 10 and each.passing
+        assert each.problem is not None and "can't be read: nothing came within" in each.problem.message
+    assert asked == [1]
 
 
 def test_nights_are_for_what_is_followed(tmp_path: Path, watched: Handmade) -> None:
