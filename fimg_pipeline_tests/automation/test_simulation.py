@@ -503,10 +503,10 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
                 simulation.settle()
                 before = world.sources[BRANCHES[0]]
                 # Something that a person ends; something else; a revert to what was ended; one to what was built.
-                world.sources[BRANCHES[0]] = {"proxy": f"ended {number}"}
+                world.sources[BRANCHES[0]] = {"fateflow": f"ended {number}"}
                 for request in simulation.tick():
                     simulation.execute(request, "cancelled")
-                for contents in ({"proxy": f"else {number}"}, {"proxy": f"ended {number}"}, before):
+                for contents in ({"fateflow": f"else {number}"}, {"fateflow": f"ended {number}"}, before):
                     world.sources[BRANCHES[0]] = contents
                     simulation.settle()
                 simulation.require_all_built()
