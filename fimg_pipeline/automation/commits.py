@@ -19,8 +19,7 @@ from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import tabled, written
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, unfinished
-from fimg_pipeline.errors import FimgError
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, ticked, unfinished
 from fimg_pipeline.settings import Settings
 
 #: What has been read of the instance stays with the process: another one reads it again.
@@ -39,10 +38,7 @@ _STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
 )
 def commits(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Asks for what is stale and says of every tag what it found."""
-    try:
-        return _looked(context, pipeline)
-    except FimgError as error:
-        return dg.SkipReason(f"nothing can be looked at: {error.message}")
+    return ticked(lambda: _looked(context, pipeline))
 
 
 def _looked(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult:

@@ -26,7 +26,7 @@ from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.run_requests import attempts, left_alone, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, unfinished
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, ticked, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.configured import AppImage
@@ -225,10 +225,7 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         "fails is tried again, in the end once a day; what does not need it goes on.",
     )
     def carry(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
-        try:
-            return carried(context, pipeline)
-        except FimgError as error:
-            return dg.SkipReason(f"nothing can be looked at: {error.message}")
+        return ticked(lambda: carried(context, pipeline))
 
     def carried(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
         now = pipeline.settings()

@@ -22,7 +22,7 @@ from fimg_pipeline.automation.overview import passing, problems
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
 from fimg_pipeline.automation.stale import stale
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, ticked
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
@@ -60,10 +60,7 @@ _SENDING: Final = 10.0
 )
 def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Looks at the runs that ended since the last time."""
-    try:
-        return _told(context, pipeline)
-    except FimgError as error:
-        return dg.SkipReason(f"nothing can be looked at: {error.message}")
+    return ticked(lambda: _told(context, pipeline))
 
 
 def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:

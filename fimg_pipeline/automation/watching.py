@@ -254,6 +254,14 @@ def _asked_once(
     return answer
 
 
+def ticked(look: Callable[[], dg.SensorResult | dg.SkipReason]) -> dg.SensorResult | dg.SkipReason:
+    """What a sensor's look comes to; where nothing can be looked at, that, and its cursor stays as it is."""
+    try:
+        return look()
+    except FimgError as error:
+        return dg.SkipReason(f"nothing can be looked at: {error.message}")
+
+
 def in_time(
     watched: Iterable[list[Watched]], looks_at: Callable[[list[Watched]], list[T]], seconds: float | None = None
 ) -> tuple[list[T], str]:
