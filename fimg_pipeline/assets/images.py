@@ -10,7 +10,7 @@ from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import SOURCE, base_key, image_key, log_page, package_key
 from fimg_pipeline.assets.partitions import MATRIX
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT, IMAGE_ID
 from fimg_pipeline.assets.source import commit_metadata
 from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step, verdict
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
@@ -107,7 +107,7 @@ def _metadata(planned: PlannedImage, record: dict[str, Any]) -> dict[str, Any]:
     return {
         "size_mb": round(record.get("Size", 0) / 1e6, 1),
         "layers": len(record.get("RootFS", {}).get("Layers") or ()),
-        "digest (image id)": str(record.get("Id", "")),
+        IMAGE_ID: str(record.get("Id", "")),
         **(
             {"requirements adapted": dg.MetadataValue.md("\n".join(f"- {line}" for line in planned.adaptations))}
             if planned.adaptations

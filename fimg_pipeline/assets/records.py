@@ -17,6 +17,8 @@ FINGERPRINT = "fimg/fingerprint"
 COMMIT = "fimg/commit"
 #: Tag of packages' materializations: the commit of the repository it comes from.
 ORIGIN = "fimg/origin"
+#: Metadata of images' materializations: the id the engine calls it by.
+IMAGE_ID = "digest (image id)"
 
 
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str) -> dg.AssetMaterialization | None:

@@ -60,7 +60,7 @@ class State(BaseModel):
 class Message(BaseModel):
     """A message to people, ``about`` partitions: that they broke, or that they ``work`` again.
 
-    ``tries`` to send it so far; ``left``: the services that did not take it, if it was tried, as
+    ``tries`` to send it so far; ``taken``: the services that took it, as
     :func:`~fimg_pipeline.automation.sending.service` calls them; ``due``: when to try it again, in seconds since 1970.
     """
 
@@ -69,7 +69,7 @@ class Message(BaseModel):
     about: tuple[str, ...] = ()
     works: bool = False
     tries: int = 0
-    left: tuple[str, ...] | None = None
+    taken: tuple[str, ...] = ()
     due: float = 0.0
 
 

@@ -15,7 +15,7 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline.assets.bundles import bundled_fingerprint
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, asset_name, bundle_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, published, pushed_fingerprint
@@ -26,6 +26,7 @@ from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.run_requests import attempts, left_alone, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
+from fimg_pipeline.automation.stale import items as builds
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, ticked, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
@@ -117,7 +118,10 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
         why = _why_not_yet(watched)
         if why is not None:
             return Delivery(where + why)
-        all_of_it, held_up = items(watched, _unbuilt(watched))
+        unbuilt = _unbuilt(watched)
+        if coming := _coming(instance, watched, unbuilt, now):
+            return Delivery(f"{where}{coming} to be built first")
+        all_of_it, held_up = items(watched, {item.name for item in unbuilt})
         lacking = [item for item in all_of_it if not is_made(item, watched.records)]
         decision = decide(lacking, watched.records, attempts(instance, watched, lacking, now), now, for_ever=True)
         held_up += [f"{name} {reason}" for name, reason in decision.waiting.items()]
@@ -149,11 +153,14 @@ def _why_not_yet(watched: Watched) -> str | None:
     return left_alone(watched.plan) if watched.plan.source.dirty else None
 
 
-def _unbuilt(watched: Watched) -> frozenset[str]:
-    """What is to be built first, by the keys of assets as text."""
-    if watched.built_once:
-        return frozenset()
-    return frozenset(map(asset_name, stale(watched.plan, watched.records)))
+def _unbuilt(watched: Watched) -> list[Item]:
+    """What is to be built first."""
+    return [] if watched.built_once else builds(stale(watched.plan, watched.records))
+
+
+def _coming(instance: dg.DagsterInstance, watched: Watched, unbuilt: Sequence[Item], now: float) -> int:
+    """How much of it is asked for now: builds go first, what failed holds up only what needs it."""
+    return len(decide(unbuilt, watched.records, attempts(instance, watched, unbuilt, now), now).wanted)
 
 
 def is_made(item: Item, records: Mapping[str, Record]) -> bool:
@@ -166,7 +173,7 @@ def _is_pushed(watched: Watched) -> bool:
     try:
         if _why_not_yet(watched) is not None:
             return False
-        found, _ = items(watched, _unbuilt(watched))
+        found, _ = items(watched, {item.name for item in _unbuilt(watched)})
     except FimgError:
         return False
     return any(item.name == _PUSHED and is_made(item, watched.records) for item in found)

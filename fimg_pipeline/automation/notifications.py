@@ -85,17 +85,18 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
             settled[where] = [*settled.get(where, ()), _UNKNOWN]
     broken, messages = after(broken, runs, settings.ui_url, settled)
     services = list(map(service, settings.notify_urls))
-    pending = worth_sending(state.untold, messages, broken, services)
+    pending = worth_sending(state.untold, messages, broken)
     now = time.time()
     tried = send(settings.notify_urls, [message for message in pending if is_due(message, now)], _SENDING)
-    sent = [message.title for message in tried if not message.left]
-    left = [message for message in tried if message.left] + [each for each in pending if not is_due(each, now)]
+    sent = [message.title for message in tried if set(services) <= set(message.taken)]
+    left = [each for each in tried if not set(services) <= set(each.taken)]
+    left += [each for each in pending if not is_due(each, now)]
     for title in sent:
         context.log.info(f"told: {title}")
     cursor = State(seen=seen, lately=lately, broken=broken, untold=left)
     told = f"{len(broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
     if left:
-        places = [place for place, name in enumerate(services, 1) if any(name in (each.left or ()) for each in left)]
+        places = [place for place, name in enumerate(services, 1) if any(name not in each.taken for each in left)]
         told += f"; {len(left)} could not be told by number {', '.join(map(str, places))} of NOTIFY_URLS"
     return dg.SensorResult(skip_reason=told, cursor=cursor.model_dump_json())
 

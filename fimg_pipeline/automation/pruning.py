@@ -23,7 +23,7 @@ from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED, REGISTERED
 from fimg_pipeline.assets.partitions import known_tags, remove_tag
 from fimg_pipeline.assets.publishing import DIGESTS
-from fimg_pipeline.assets.records import FINGERPRINT
+from fimg_pipeline.assets.records import FINGERPRINT, IMAGE_ID
 from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.superseded import (
     History,
@@ -122,13 +122,12 @@ def superseded(
     history = _history(instance)
     before = now - settings.prune_days * _DAY
     partitions = known_tags(instance)
-    built = {each.tag for each in history.made}
     seen = _first_seen(settings.home, partitions, now)
     gone = [
         tag
         for tag in history.tags_before(before, partitions, tags(settings))
-        # Of one that was made in the web UI, and under which nothing was built yet, nothing else says how old it is.
-        if tag in built or seen[tag] < before
+        # It may have been made in the web UI a minute ago, also again.
+        if tag not in seen or seen[tag] < before
     ]
     last = history.last(settings.prune_keep, without=gone)
     found: list[Removal] = []
@@ -218,6 +217,7 @@ def _history(instance: dg.DagsterInstance) -> History:
                         _pushed(each),
                         not _text(each, "result").startswith("reused"),
                         _text(each, "folder"),
+                        _text(each, IMAGE_ID),
                     )
                 )
             if not page.has_more:
@@ -263,8 +263,9 @@ def _superseded_names(engine: Engine, history: History, last: Sequence[Made], go
     kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
     local = {base.local_reference(platform) for base in BASES.values() for platform in PLATFORMS}
     images, used = engine.state().images, engine.used_images()
+    ids = {each.image for each in history.made if each.image}
     unused = (each for each in images if each.image_id not in used)
-    going = dict(superseded_images(unused, known, built, kept, names))
+    going = dict(superseded_images(unused, known, built, kept, names, ids))
     return going | dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
 
 
@@ -333,7 +334,7 @@ def _in_vain(instance: dg.DagsterInstance, settings: Settings) -> list[dg.Dagste
     """
     asked = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
     wanted = tags(settings)
-    tries: Counter[tuple[str, str, str]] = Counter()
+    tries: Counter[tuple[str, str]] = Counter()
     found: list[dg.DagsterRun] = []
     # The latest first.
     for record in instance.get_run_records(asked):
@@ -341,7 +342,7 @@ def _in_vain(instance: dg.DagsterInstance, settings: Settings) -> list[dg.Dagste
         partition = run.tags.get("dagster/partition", "")
         if REQUEST not in run.tags or partition.rpartition("|")[2] not in wanted:
             continue
-        tried = [(partition, *item) for item in wanted_by(settings.home, run.tags[REQUEST]).items()]
+        tried = [(partition, name) for name in wanted_by(settings.home, run.tags[REQUEST])]
         if any(tries[item] < _IN_VAIN for item in tried):
             found.append(run)
         tries.update(tried)

@@ -9,12 +9,14 @@ from packaging.version import Version
 
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.automation.watching import Reader
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.source import releases
 from fimg_pipeline.source.tags import record, recorded, release_tag
 
 #: So many that are left out are named, the latest.
 _TOLD: Final = 5
+_READER: Final = Reader()
 
 
 @dg.sensor(
@@ -27,7 +29,9 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     """Adds those that are not known yet, and remembers them, whatever becomes of the tick."""
     settings = pipeline.settings()
     try:
-        there, fate = pipeline.releases(settings), pipeline.fate_identity(settings)
+        there, fate = _READER.read(
+            settings.fate_dir, lambda: (pipeline.releases(settings), pipeline.fate_identity(settings))
+        )
         known = releases.known(settings.home, fate)
     except FimgError as error:
         return dg.SkipReason(f"FATE's releases can't be looked at: {error.message}")

@@ -98,6 +98,8 @@ def left_alone(plan: Plan) -> str:
     differing = [name for name, repository in plan.source.repositories.items() if repository.dirty]
     if "fate" in differing:
         return "FATE_DIR has changes that are not committed"
+    if differing == ["ipcl"]:
+        return "IPCL_PKG_DIR has changes that are not committed"
     return f"in FATE_DIR {', '.join(differing)} is not as committed (git submodule update, or commit what is there)"
 
 

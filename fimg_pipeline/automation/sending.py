@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from fimg_pipeline.automation.broken import Message
@@ -21,20 +20,13 @@ _GRACE: Final = 5.0
 _TRIES: Final = 30
 
 
-def worth_sending(
-    untold: Sequence[Message], new: Sequence[Message], broken: Collection[str], services: Collection[str]
-) -> list[Message]:
-    """What people are still to be told, the ``new`` first. ``broken``: the partitions that are; ``services``: all.
+def worth_sending(untold: Sequence[Message], new: Sequence[Message], broken: Collection[str]) -> list[Message]:
+    """What people are still to be told, the ``new`` first. ``broken``: the partitions that are.
 
     Not that something broke which works by now, nor that it works again where nobody heard that it broke. As long as
     something is broken, somebody is to hear of it.
     """
-    unheard = {
-        where
-        for message in untold
-        if not message.works and (message.left is None or set(services) <= set(message.left))
-        for where in message.about
-    }
+    unheard = {where for message in untold if not message.works and not message.taken for where in message.about}
     still = [
         message for message in untold if (message.tries < _TRIES if message.works else set(message.about) & set(broken))
     ]
@@ -56,54 +48,76 @@ def send(urls: Sequence[str], messages: Sequence[Message], seconds: float) -> li
 
     A service that does not take one gets no other this time, and nobody waits for one longer than ``seconds``.
     """
-    import apprise  # takes a quarter of a second, and most who load definitions send nothing
-
+    if not messages:
+        return []
     # They would tell of addresses that hold passwords.
     for logger in ("apprise", "urllib3", "oauthlib", "requests_oauthlib"):
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     until = time.monotonic() + seconds
-    ways = [_Way(url, service(url)) for url in dict.fromkeys(urls)]
+    ways: list[_Way] = []
+    given = {_key(message) for message in messages if message.tries}
+    for url in dict.fromkeys(urls):
+        name = service(url)
+        before = _UNDER_WAY.get(name)
+        if before is not None and before.thread.is_alive():
+            # It still has what it was given: what it takes of that is known when it is done.
+            continue
+        known = before.taken & given if before is not None else set[str]()
+        wanted = [each for each in messages if name not in each.taken and _key(each) not in known]
+        _UNDER_WAY[name] = _Way(url, wanted, until, known)
+        ways.append(_UNDER_WAY[name])
+    for way in ways:
+        way.thread.start()
+    for way in ways:
+        way.thread.join(max(0.0, until + _GRACE - time.monotonic()))
+    over = [way for way in ways if not way.thread.is_alive()]
+    taken = {name: frozenset(way.taken) for name, way in _UNDER_WAY.items()}
+    tried = {key for way in ways for key in frozenset(way.tried)}
+    for way in over:
+        del _UNDER_WAY[service(way.url)]
+    now = time.time()
+    sent = []
+    for message in messages:
+        key = _key(message)
+        by = tuple(name for name in map(service, urls) if name in message.taken or key in taken.get(name, ()))
+        tries = message.tries + (key in tried)
+        # Twice as long some times, not for ever: what is broken for months has no end of tries.
+        pause = min(_PAUSE * 2.0 ** min(tries - 1, 10), _LONGEST_PAUSE) if tries else 0.0
+        sent.append(message.model_copy(update={"taken": tuple(dict.fromkeys(by)), "tries": tries, "due": now + pause}))
+    return sent
 
-    def use(way: _Way) -> None:
+
+def _key(message: Message) -> str:
+    return hashlib.sha256(f"{message.title}\0{message.body}".encode()).hexdigest()
+
+
+class _Way:
+    """A service that is given messages in a thread of its own: which it was, and which it took, by their keys.
+
+    One that takes a byte a second may take for ever: the thread is left to itself then, and given nothing else.
+    """
+
+    def __init__(self, url: str, messages: Sequence[Message], until: float, taken: set[str]) -> None:
+        self.url = url
+        self.tried: set[str] = set()
+        self.taken = taken
+        self.thread = threading.Thread(target=self._give, args=[messages, until], daemon=True)
+
+    def _give(self, messages: Sequence[Message], until: float) -> None:
+        import apprise  # takes a quarter of a second, and most who load definitions send nothing
+
         sender = apprise.Apprise()
-        known = sender.add(way.url)
-        for number, message in enumerate(messages):
-            if message.left is not None and way.service not in message.left:
-                continue
+        known = sender.add(self.url)
+        for message in messages:
             if time.monotonic() > until:
                 break
-            way.tried.add(number)
+            self.tried.add(_key(message))
             # What a compiler says is no HTML, and nobody's commit is to be any.
             as_it_is = apprise.NotifyFormat.TEXT
             if not (known and sender.notify(title=message.title, body=message.body, body_format=as_it_is)):
                 break
-            way.taken.add(number)
-
-    # One that takes a byte a second may take for ever: it is left to itself then.
-    threads = [threading.Thread(target=use, args=[way], daemon=True) for way in ways]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, until + _GRACE - time.monotonic()))
-    outcomes = [(way.service, frozenset(way.tried), frozenset(way.taken)) for way in ways]
-    now = time.time()
-    sent = []
-    for number, message in enumerate(messages):
-        # One that is not named any more needs nothing.
-        asked = [each for each in outcomes if message.left is None or each[0] in message.left]
-        left = tuple(known for known, _, taken in asked if number not in taken)
-        tries = message.tries + any(number in tried for _, tried, _ in asked)
-        # Twice as long some times, not for ever: what is broken for months has no end of tries.
-        pause = min(_PAUSE * 2.0 ** min(tries - 1, 10), _LONGEST_PAUSE) if tries else 0.0
-        sent.append(message.model_copy(update={"left": left, "tries": tries, "due": now + pause}))
-    return sent
+            self.taken.add(_key(message))
 
 
-@dataclass
-class _Way:
-    """A service, and which messages were tried by it, and taken, by their places."""
-
-    url: str
-    service: str
-    tried: set[int] = field(default_factory=set)
-    taken: set[int] = field(default_factory=set)
+#: What was not over when a look was, by service.
+_UNDER_WAY: Final[dict[str, _Way]] = {}

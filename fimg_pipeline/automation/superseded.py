@@ -18,8 +18,8 @@ from fimg_pipeline.source.tags import ref_by_name
 class Made:
     """A materialization: of an asset (its key as text) for a partition, in a run; ``at`` in seconds since 1970.
 
-    ``names``: the names people know it by, if it is an image, and ``built``: it was not found but built; ``carries``:
-    fingerprints of the images that were pushed; ``folder``: where a bundle was written.
+    ``names``: those people know it by, if it is an ``image`` (its id), and ``built``: it was not found but built;
+    ``carries``: fingerprints of the images that were pushed; ``folder``: where a bundle was written.
     """
 
     asset: str
@@ -31,6 +31,7 @@ class Made:
     carries: frozenset[str] = frozenset()
     built: bool = True
     folder: str = ""
+    image: str = ""
 
     @property
     def tag(self) -> str:
@@ -75,22 +76,23 @@ def superseded_images(
     built: Collection[str],
     kept: Collection[str],
     names: Collection[str],
+    ids: Collection[str],
 ) -> Iterator[tuple[str, str]]:
     """Names to take off images of the engine, and why: those by which the pipeline alone knows what is superseded.
 
     Only of fingerprints that are ``known``, on record here, and those ``built`` here: others on the same engine made
-    theirs. Those ``kept`` stay, and so does what has a name that is not among ``names``, which go too: somebody gave it
-    one.
+    theirs. What has lost the pipeline's own name is known by ``ids``. Those ``kept`` stay, and so does what has a name
+    that is not among ``names``, which go too: somebody gave it one.
     """
     for image in images:
         own = image.own_names
         # What somebody built on one of ours has its labels, and perhaps its name.
-        if image.fingerprint not in known or not own:
+        if image.fingerprint not in known or not (own or image.image_id in ids):
             continue
         theirs = image.references - own
         going = theirs & set(names)
         yield from ((name, "its tag is gone") for name in sorted(going))
-        if image.fingerprint in built and image.fingerprint not in kept and theirs == going:
+        if own and image.fingerprint in built and image.fingerprint not in kept and theirs == going:
             yield from ((name, "superseded") for name in sorted(own))
 
 

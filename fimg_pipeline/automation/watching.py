@@ -163,19 +163,46 @@ def tags(settings: Settings) -> list[str]:
 
 
 @dataclass
+class Reader:
+    """Reads where reading may never come to an end: a file system whose server is gone, which no signal ends either."""
+
+    _thread: threading.Thread | None = None
+
+    def read(self, place: Path, ask: Callable[[], T]) -> T:
+        """What ``ask`` answers; :class:`TransientError` when it does not end soon, and as long as it has not."""
+        answers: list[T] = []
+        errors: list[BaseException] = []
+
+        def asking() -> None:
+            try:
+                answers.append(ask())
+            except BaseException as error:
+                errors.append(error)
+
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=asking, daemon=True)
+            self._thread.start()
+            self._thread.join(_READING)
+        if errors:
+            raise errors[0]
+        if not answers:
+            raise TransientError(f"{place} can't be read: nothing came within {_READING:.0f} s")
+        return answers[0]
+
+
+@dataclass
 class Memory:
     """What a process remembers between two looks, to be quicker: all of it can be had anew.
 
     ``fixed``: commits of refs that don't move and that only FATE_DIR's origin has, and when it was asked: a tag can be
-    moved, too. ``engines_away``: by address, why an engine did not answer lately, and when that was; ``hung``: likewise
-    of FATE_DIR.
+    moved, too. ``engines_away``: by address, why an engine did not answer lately, and when that was.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     fixed: dict[tuple[Path, str], tuple[str, float]] = field(default_factory=dict)
     remotes: Remotes = field(default_factory=Remotes)
     engines_away: dict[str | None, tuple[FimgError, float]] = field(default_factory=dict)
-    hung: dict[Path, tuple[FimgError, float]] = field(default_factory=dict)
+    reader: Reader = field(default_factory=Reader)
 
 
 def survey(
@@ -276,28 +303,6 @@ def in_time(
     return found, ""
 
 
-def within(seconds: float, ask: Callable[[], T]) -> T | None:
-    """What ``ask`` answers, or ``None`` when it does not come to an end: then it is left to itself.
-
-    For what a file system keeps from ending, which no signal does either.
-    """
-    answers: list[T] = []
-    errors: list[BaseException] = []
-
-    def asking() -> None:
-        try:
-            answers.append(ask())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=asking, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    return answers[0] if answers else None
-
-
 def said(told: Sequence[str], left: str) -> str:
     """What a tick that asks for nothing says: a line for what it looked at, and the tag it goes on with, if any."""
     return "\n".join([*told, *([f"goes on with {left}"] if left else [])])
@@ -337,23 +342,15 @@ def _fixed(pipeline: Pipeline, settings: Settings, refs: Iterable[str | None], m
     """Tags and commits in FATE_DIR, and tags that only its origin has: that is asked for all of them at once."""
     asked = [ref for ref in dict.fromkeys(refs) if ref and not ref.startswith(ORIGIN)]
     now = time.monotonic()
-    hung, at = memory.hung.get(settings.fate_dir, (None, 0.0))
-    if hung is not None and now - at < _AWAY:
-        return _Refs({}, {}, hung)
 
     def read() -> tuple[dict[str, str], list[str]]:
         fixed = dict(pipeline.fixed_commits(settings, asked))
         return fixed, pipeline.absent_refs(settings, [ref for ref in asked if ref not in fixed])
 
     try:
-        answer = within(_READING, read)
+        fixed, absent = memory.reader.read(settings.fate_dir, read)
     except FimgError as error:
         return _Refs({}, {}, error)
-    if answer is None:
-        hung = TransientError(f"FATE_DIR={settings.fate_dir} can't be read: nothing came within {_READING:.0f} s")
-        memory.hung[settings.fate_dir] = hung, now
-        return _Refs({}, {}, hung)
-    fixed, absent = answer
     known = {ref: memory.fixed[settings.fate_dir, ref] for ref in absent if (settings.fate_dir, ref) in memory.fixed}
     due = [ref for ref in absent if ref not in known or now - known[ref][1] > _ASKED_AGAIN]
     problems: dict[str, FimgError] = {}

@@ -104,11 +104,12 @@ class FateRefs:
 
     def releases(self) -> Releases:
         """FATE's releases, here and in the origin (if there is one)."""
-        form = "--format=%(objecttype)%(*objecttype) %(refname)"
-        here = self.checkout.git.output("for-each-ref", form, "refs/tags/v*").decode("utf-8", "replace")
-        # What stands for a tree or a file is no release.
-        names = [name for kind, _, name in (line.partition(" ") for line in here.splitlines()) if "commit" in kind]
-        away = ""
+        here = self.checkout.git.output("for-each-ref", "--format=%(refname)", "refs/tags/v*").decode(
+            "utf-8", "replace"
+        )
+        # What stands for a tree or a file is no release, nor what is damaged.
+        absent = {*self.absent(here.splitlines())}
+        names, away = [name for name in here.splitlines() if name not in absent], ""
         if "remote.origin.url" in self.checkout.urls:
             try:
                 names += self.store.remote_refs(self.origin, ["refs/tags/v*"], mirror=self.mirror)

@@ -114,9 +114,7 @@ def fate_identity(settings: Settings) -> str:
     However that is asked (https, ssh), and by whom: passwords change.
     """
     origin = _Resolver(settings, None, {}).checkout.urls.get("remote.origin.url") or str(settings.fate_dir.resolve())
-    place = (public_url(origin) or origin).removeprefix("file://")
-    # Hosts are the same in letters of any size, what is on them need not be.
-    place = re.sub(r"^[a-z]+://([^/:]+)(?::\d+)?/", lambda found: f"{found[1].lower()}/", place)
+    place = re.sub(r"^[a-z]+://([^/:]+)(?::\d+)?/", r"\1/", public_url(origin) or origin)
     return hashlib.sha256(place.rstrip("/").removesuffix(".git").encode()).hexdigest()[:16]
 
 
@@ -308,22 +306,24 @@ class _Resolver:
         # A branch may have moved it to where the checkout, which is of another one, does not look.
         known = dict.fromkeys((self.checkout.urls.get(f"submodule.{name}.url"), self._declared_url(name)))
         urls = [url for url in known if url]
-        refused = [f"the URL {url!r}, which is none git may use here" for url in urls if not is_safe(url)]
-        if refused or not urls:
-            shown = (refused or ["no URL"])[0]
+        if not urls or not is_safe(urls[0]):
+            shown = f"the URL {urls[0]!r}, which is none git may use here" if urls else "no URL"
             raise SourceError(f"submodule {name} is not checked out in {fate_dir}, and .gitmodules has {shown}")
-        for url in urls:
+        errors: list[GitError] = []
+        for url in filter(is_safe, urls):
             try:
                 self.store.fetch(url, pinned, mirror=self.settings.git_mirror)
             except GitError as error:
-                if url != urls[-1] and not error.transient:
-                    continue
-                raise type(error)(
-                    f"submodule {name}: commit {pinned[:12]}, pinned by FATE {self.fate.ref}, is not in {fate_dir}; "
-                    f"{error.message}",
-                    hint=f"git -C {fate_dir} submodule update --init {name}, or set GIT_MIRROR",
-                ) from None
-            return
+                errors.append(error)
+            else:
+                return
+        # What may pass comes first.
+        why = next((each for each in errors if each.transient), errors[-1])
+        raise type(why)(
+            f"submodule {name}: commit {pinned[:12]}, pinned by FATE {self.fate.ref}, is not in {fate_dir}; "
+            f"{why.message}",
+            hint=f"git -C {fate_dir} submodule update --init {name}, or set GIT_MIRROR",
+        )
 
     @cached_property
     def _declared_urls(self) -> Mapping[str, str]:

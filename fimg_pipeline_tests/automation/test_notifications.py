@@ -1,6 +1,7 @@
 """Messages as a webhook receives them, of runs in an instance."""
 
 import email
+import json
 import smtplib
 import socket
 import threading
@@ -225,7 +226,7 @@ def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:
         # Each is asked once: nine times a second would be nine.
         assert time.monotonic() - began < 5
     assert len(hook.received) == 3
-    assert [(message.left, message.tries) for message in sent] == [((service(hung),), 1)] * 3
+    assert [(message.taken, message.tries) for message in sent] == [((service(hook.url),), 1)] * 3
 
 
 def test_a_service_that_never_comes_to_an_end_is_not_waited_for(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,13 +246,48 @@ def test_a_service_that_never_comes_to_an_end_is_not_waited_for(hook: Hook, monk
         began = time.monotonic()
         (sent,) = send([dripping, hook.url], [Message(title="t", body="b")], 1)
         assert time.monotonic() - began < 10
-    assert sent.left == (service(dripping),) and sent.tries == 1 and len(hook.received) == 1
+        assert sent.taken == (service(hook.url),) and sent.tries == 1 and len(hook.received) == 1
+        # It still has that: as long as it does it is given nothing else.
+        assert send([dripping], [sent], 1)[0].tries == 1
 
 
 def test_a_service_that_is_not_named_any_more_gives_its_place_to_nobody(hook: Hook) -> None:
     (sent,) = send(["json://127.0.0.1:1/", hook.url], [Message(title="t", body="b")], 10)
     (again,) = send([hook.url], [sent], 10)
-    assert again.left == () and len(hook.received) == 1
+    assert again.taken == (service(hook.url),) and len(hook.received) == 1
+
+
+def test_a_service_whose_url_was_corrected_hears_what_nobody_did(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, "json://127.0.0.1:1/")
+        told.run(FAILED)
+        assert told.tick() == "1 broken; 1 could not be told by number 1 of NOTIFY_URLS"
+        told.environ["NOTIFY_URLS"] = hook.url
+        assert told.cursor is not None
+        told.cursor = told.cursor.replace('"due":', '"due":0,"was":')
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert len(hook.received) == 1
+
+
+def test_a_service_that_takes_long_gets_it_once(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending_module, "_GRACE", 0.0)
+    hook.seconds = 1.0
+    (sent,) = send([hook.url], [Message(title="t", body="b")], 0.3)
+    assert sent.taken == ()
+    (sent,) = send([hook.url], [sent], 0.3)
+    time.sleep(1.5)
+    (sent,) = send([hook.url], [sent], 0.3)
+    assert sent.taken == (service(hook.url),) and len(hook.received) == 1
+
+
+def test_a_cursor_of_an_earlier_version_is_taken_over(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        broken = {"arm64|t": {"failed": {"nginx": "no"}, "run": "r"}}
+        untold = [{"title": "fimg: x", "body": "b", "about": ["arm64|t"], "left": [0], "tries": 3}]
+        told.environ["WATCHED_PLATFORMS"] = "amd64,arm64"
+        told.cursor = json.dumps({"seen": time.time(), "broken": broken, "untold": untold})
+        assert told.tick() == "1 broken; told: fimg: x"
 
 
 def test_a_run_that_turns_up_late_is_told(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +358,7 @@ def test_a_mail_says_what_a_compiler_says(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(smtplib, "SMTP_SSL", Smtp)
     body = "eggroll: expected </project> to close <project>\nwith abc <b>Note</b> (Mallory)"
     (sent,) = send(["mailto://me:secret@mail.example?mode=insecure"], [Message(title="broken", body=body)], 10)
-    assert sent.left == ()
+    assert len(sent.taken) == 1
     (mail,) = map(email.message_from_string, mails)
     parts = {part.get_content_type(): part.get_payload(decode=True) for part in mail.walk() if not part.is_multipart()}
     texts = {kind: part.decode() for kind, part in parts.items() if isinstance(part, bytes)}

@@ -96,6 +96,9 @@ class Place:
     def build(self, fingerprint: str, tag: str = "t", result: str = "built") -> str:
         """A run that builds nginx under a tag: the name moves."""
         add_tag(self.instance, tag)
+        # As a prune of these days would have written down.
+        self.home.mkdir(exist_ok=True)
+        (self.home / "tags-seen.json").write_text(json.dumps(dict.fromkeys(known_tags(self.instance), time.time())))
         name = f"federatedai/nginx:{tag}"
         self.engine.images |= {f"localhost/fimg/image/nginx:{fingerprint}": fingerprint, name: fingerprint}
         LayerStore(self.home / "store").add(iter_of(fingerprint.encode()))

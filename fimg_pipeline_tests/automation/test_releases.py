@@ -44,7 +44,8 @@ def test_what_comes_is_added_wherever_it_is(sample: SampleSource, tmp_path: Path
         assert tick(instance) == ("no new release", [])
         # In the origin, annotated; here; of another kind; of a version that is not wanted.
         git(sample.fate, *AUTHOR, "tag", "-a", "-m", "x", "v1.11.8")
-        git(tmp_path / "clone", "tag", "v1.11.9")
+        git(tmp_path / "clone", *AUTHOR, "tag", "-a", "-m", "x", "inner")
+        git(tmp_path / "clone", *AUTHOR, "tag", "-a", "-m", "x", "v1.11.9", "inner")
         git(sample.fate, "tag", "v1.11.10-rc1")
         git(sample.fate, "tag", "v2.0.0")
         # Nor what only looks like a version.
@@ -52,6 +53,7 @@ def test_what_comes_is_added_wherever_it_is(sample: SampleSource, tmp_path: Path
         git(sample.fate, "tag", f"v1.11.{'9' * 130}")
         git(sample.fate, "tag", "v01.11.12")
         git(tmp_path / "clone", "tag", "v1.11.13", "HEAD^{tree}")
+        (tmp_path / "clone/.git/refs/tags/v0.0.1").write_text(f"{'1' * 40}\n")
         assert sorted(tick(instance)[1]) == ["1.11.8-release", "1.11.9-release"]
         assert recorded(home) == {"1.11.8-release": "v1.11.8", "1.11.9-release": "v1.11.9"}
         assert tick(instance)[1] == []

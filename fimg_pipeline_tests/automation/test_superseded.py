@@ -52,10 +52,12 @@ def image(fingerprint: str | None, *names: str, kind: str = "image/nginx") -> St
     return StoredImage(f"sha256:{fingerprint}", frozenset({*own, *names}), fingerprint, "amd64")
 
 
-def going(*images: StoredImage, names: tuple[str, ...] = (), found: bool = False) -> dict[str, str]:
+def going(
+    *images: StoredImage, names: tuple[str, ...] = (), found: bool = False, ids: tuple[str, ...] = ()
+) -> dict[str, str]:
     """``found``: n2 was not built here."""
     known = {each.fingerprint for each in HISTORY.made}
-    return dict(superseded_images(images, known, known - {"n2"} if found else known, {"n4", "n3", "r1"}, names))
+    return dict(superseded_images(images, known, known - {"n2"} if found else known, {"n4", "n3", "r1"}, names, ids))
 
 
 def test_superseded_images_and_packages_go() -> None:
@@ -87,6 +89,8 @@ def test_names_of_a_tag_that_is_gone_go_with_what_has_no_other() -> None:
     # What somebody built on it inherits its labels, and may have taken the name.
     mine = StoredImage("sha256:mine", frozenset(names), "t1", "amd64")
     assert going(mine, names=names) == {}
+    # Unless it is on record as one of ours, which lost its other name.
+    assert going(mine, names=names, ids=("sha256:mine",)) == {names[0]: "its tag is gone"}
     # The name is somebody else's by now.
     assert going(image(None, *names), names=names) == {}
 

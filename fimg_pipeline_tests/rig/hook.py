@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,12 +15,13 @@ SECRET = "s3cret-token"
 
 
 class Hook(ThreadingHTTPServer):
-    """Keeps what it is sent; answers ``status``."""
+    """Keeps what it is sent; answers ``status`` after ``seconds``."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received: list[dict[str, Any]] = []
         self.status = 200
+        self.seconds = 0.0
 
     @property
     def url(self) -> str:
@@ -31,6 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(self.server.seconds)
         if self.server.status == 200:
             self.server.received.append(json.loads(text))
         self.send_response(self.server.status)

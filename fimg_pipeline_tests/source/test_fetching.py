@@ -55,6 +55,8 @@ def test_submodule_out_of_reach_is_a_clear_error(sample: SampleSource, tmp_path:
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
     git(clone, "config", "submodule.fateflow.url", str(tmp_path / "gone.git"))
+    # Nor is it where .gitmodules says, beside the origin.
+    git(clone, "remote", "set-url", "origin", str(tmp_path / "nowhere/FATE.git"))
     with pytest.raises(FetchError, match=r"submodule fateflow: commit \w+, pinned by FATE .*gone.git") as caught:
         resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
     assert "submodule update --init fateflow" in str(caught.value)
@@ -77,6 +79,10 @@ def test_a_branch_may_move_a_submodule_to_another_repository(sample: SampleSourc
     git(clone, "config", "submodule.fateflow.url", str(elsewhere))
     found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
     assert found.repositories["fateflow"].commit == git(sample.fate, "rev-parse", "HEAD:fateflow")
+    # Where it was may be gone by now.
+    git(clone, "config", "submodule.eggroll.url", str(tmp_path / "gone.git"))
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["eggroll"])
+    assert found.repositories["eggroll"].commit == git(sample.fate, "rev-parse", "HEAD:eggroll")
 
 
 def test_passwords_in_urls_are_not_told(sample: SampleSource, tmp_path: Path) -> None:
