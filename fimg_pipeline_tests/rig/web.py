@@ -33,7 +33,8 @@ def web_ui(fimg: Fimg, *flags: str) -> Iterator[tuple[str, int]]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(timeout=60)
+            # Dagster itself gives its servers a minute to end.
+            process.wait(timeout=150)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
