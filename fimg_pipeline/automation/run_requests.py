@@ -233,8 +233,6 @@ def _brings(watched: Watched, plan: Plan, wanted: Iterable[str]) -> dict[str, st
         if came := _came(watched.settings, plan, repository, record.origin):
             told.append(f"{repository.name}: {came}")
             pages[f"fimg/compare-{repository.name}"] = repository.compared_to(record.origin)
-    # Where FATE brings none, what changed is no more than those.
-    told = told[1:] if len(told) > 1 and source is not None and source.commit == plan.source.fate.commit else told
     return {"fimg/brings": "; ".join(told), **{name: page for name, page in pages.items() if page}}
 
 

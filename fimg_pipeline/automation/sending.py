@@ -46,7 +46,8 @@ def service(url: str) -> str:
 def send(urls: Sequence[str], messages: Sequence[Message], seconds: float) -> list[Message]:
     """The messages after they were sent by the services that did not take them yet, all services at once.
 
-    A service that does not take one gets no other this time, and nobody waits for one longer than ``seconds``.
+    A service that does not take one gets no other this time. After ``seconds`` none is given any more, and what has it
+    then is waited for :data:`_GRACE` longer.
     """
     if not messages:
         return []

@@ -69,6 +69,7 @@ _AWAY: Final = 180.0
 _HANGS: Final = 3.0
 #: So long (seconds) FATE_DIR is waited for: a file system of another machine may be gone.
 _READING: Final = 15.0
+_BUSY: Final = 1.0
 _LOG: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -179,6 +180,9 @@ class Reader:
             except BaseException as error:
                 errors.append(error)
 
+        if self._thread is not None:
+            # Somebody else may just be reading; one that hangs is not waited for again.
+            self._thread.join(_BUSY)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=asking, daemon=True)
             self._thread.start()

@@ -355,9 +355,8 @@ class _Planner:
     def _status(self, stage: str, identity: str, names: Sequence[str], inputs: Mapping[str, str]) -> tuple[Status, str]:
         named = [self.engine.by_reference.get(name) for name in names]
         stored = self._stored(stage, identity)
-        held = () if self.settings.no_cache else self.engine.holders(identity, self.settings.platform)
-        if held:
-            if stored is not None and all(image is not None and image.image_id == stored.image_id for image in named):
+        if stored is not None and not self.settings.no_cache:
+            if all(image is not None and image.image_id == stored.image_id for image in named):
                 return Status.CURRENT, "built from this source"
             return Status.REUSABLE, "built before; only a name is missing"
         present = next((image for image in named if image is not None), None)

@@ -344,7 +344,7 @@ def test_what_was_tried_in_vain_is_remembered(place: Place) -> None:
         place.instance.report_run_canceled(run)
         folder = place.home / "sources" / key
         folder.mkdir(parents=True)
-        (folder / ".wanted.json").write_text(json.dumps({name: "f"}))
+        (folder / ".wanted.json").write_text(json.dumps({name: f"made of {key}"}))
         return run.run_id
 
     kept, gone = ended("amd64|t", "aa"), ended("amd64|nobodys", "bb")
@@ -354,6 +354,8 @@ def test_what_was_tried_in_vain_is_remembered(place: Place) -> None:
     going = place.going()[0]
     assert ("run", gone) in going and ("source", "bb") in going
     assert ("run", kept) not in going and ("source", "aa") not in going
+    # Not all of it for ever, whatever it was to be made of.
+    assert sum(kind == "source" and what.startswith("more-") for kind, what in going) == 5
 
 
 def test_locks_that_nobody_takes_any_more_go(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pytest
 
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
+from fimg_pipeline.automation import watching
 from fimg_pipeline.automation.releases import new_releases
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
@@ -134,6 +136,23 @@ def test_a_release_whose_tag_is_a_partition_already(sample: SampleSource, home: 
         git(sample.fate, "tag", "v1.11.8")
         assert tick(instance)[1] == []
         assert recorded(home) == {"1.11.8-release": "v1.11.8"}
+
+
+def test_a_fate_dir_that_hangs_fails_no_tick(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = threading.Event()
+
+    def hangs(*_: object) -> None:
+        ends.wait(60)
+
+    monkeypatch.setattr(watching, "_READING", 0.2)
+    monkeypatch.setattr(watching, "_BUSY", 0.2)
+    with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pipeline, "releases", hangs)
+        for _ in range(2):
+            assert "can't be read: nothing came within" in tick(instance)[0]
+        ends.set()
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert "are there already" in tick(instance)[0]
 
 
 def test_an_origin_that_does_not_answer_is_said_and_nothing_forgotten(tmp_path: Path, home: Path) -> None:

@@ -525,7 +525,8 @@ def test_commits_of_other_repositories_are_told_too(sample: SampleSource, watche
     watched.build()
     llm = commit_change(sample.fate_llm, "python/note.py", "# hello\n", "A note in FATE-LLM")
     author = git(sample.fate_llm, "log", "-1", "--format=%an")
-    assert brought(watched.look()["t"]) == f"fate_llm: {llm[:12]} A note in FATE-LLM ({author})"
+    told = f"changed: package fate_llm; changed: parent; fate_llm: {llm[:12]} A note in FATE-LLM ({author})"
+    assert brought(watched.look()["t"]) == told
     fate = commit_change(sample.fate, "fateflow/python/note.py", "# hello\n", "A note in FATE Flow")
     flow = git(sample.fate, "rev-parse", "HEAD:fateflow")
     assert re.fullmatch(

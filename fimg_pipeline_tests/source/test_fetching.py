@@ -22,7 +22,7 @@ from fimg_pipeline.source.git import FetchError, GitError
 from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline.source.store import ObjectStore, Remotes
-from fimg_pipeline_tests.source.repositories import contents, git, git_as_owner, settings
+from fimg_pipeline_tests.source.repositories import AUTHOR, contents, git, git_as_owner, settings
 
 
 def test_submodules_not_checked_out_are_fetched(sample: SampleSource, tmp_path: Path) -> None:
@@ -83,6 +83,18 @@ def test_a_branch_may_move_a_submodule_to_another_repository(sample: SampleSourc
     git(clone, "config", "submodule.eggroll.url", str(tmp_path / "gone.git"))
     found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["eggroll"])
     assert found.repositories["eggroll"].commit == git(sample.fate, "rev-parse", "HEAD:eggroll")
+
+
+def test_what_a_branch_declares_takes_nothing_from_what_is_configured(sample: SampleSource, tmp_path: Path) -> None:
+    """An abbreviation of somebody's own git, say."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(sample.fate), str(clone))
+    git(clone, "config", "submodule.fateflow.url", git(sample.fate, "config", "submodule.fateflow.url"))
+    git(clone, "config", "--file", ".gitmodules", "submodule.fateflow.url", "gh:FATE-Flow.git")
+    git(clone, "add", ".gitmodules")
+    git(clone, *AUTHOR, "commit", "-qm", "Elsewhere")
+    found = resolve(settings(sample, tmp_path, FATE_DIR=str(clone)), ["fateflow"])
+    assert found.repositories["fateflow"].commit == git(sample.fate, "rev-parse", "HEAD:fateflow")
 
 
 def test_passwords_in_urls_are_not_told(sample: SampleSource, tmp_path: Path) -> None:
