@@ -17,7 +17,7 @@ from fimg_pipeline.values import printable
 #: More than that (characters) no chat service takes as a line.
 _LONGEST: Final = 500
 
-Kind = Literal["source", "package", "image", "bundle", "registry", "kuscia"]
+Kind = Literal["source", "package", "image", "bundle", "registry", "kuscia", "prune"]
 What = Literal["started", "working", "built", "reused", "failed"]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -94,6 +94,11 @@ class Settings:
     def no_cache(self) -> bool:
         """Whether the user asked for everything to be built anew."""
         return "--no-cache" in self.docker_options
+
+    @property
+    def as_built(self) -> Settings:
+        """These, for who looks at what is built: that all is to be built anew makes nothing of it outdated."""
+        return replace(self, docker_options=tuple(each for each in self.docker_options if each != "--no-cache"))
 
     @property
     def engine_address(self) -> str | None:

@@ -147,7 +147,8 @@ def test_prefixes_are_what_the_engine_makes_of_them(tmp_path: Path, prefix: str,
 def test_docker_options_are_split_like_a_shell_does(tmp_path: Path) -> None:
     found = settings(tmp_path, Docker_Options="--no-cache --build-arg 'A=b c' --add-host=x:1.2.3.4")
     assert found.docker_options == ("--no-cache", "--build-arg=A=b c", "--add-host=x:1.2.3.4")
-    assert found.no_cache
+    assert found.no_cache and not found.as_built.no_cache
+    assert found.as_built.docker_options == found.docker_options[1:]
 
 
 HOSTILE = ["a b", "../up", "-rf", "$(id)", "`id`", "a;b", "a|b", "a&b", "a\nb", "a\x00b", "x" * 5000, "'", '"']

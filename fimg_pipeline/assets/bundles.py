@@ -76,7 +76,7 @@ def bundle_asset(
         with step(context, pipeline, "bundle", name) as (session, log):
             settings, run_id = session.settings, context.run.run_id
             say = telling(log, settings.home, run_id, "bundle", name)
-            plan = session.plan(())
+            plan = session.plan_as_built(())
             base = read_base(_path(config.since), settings.platform) if config.since else None
             lock = header(plan, base)
             chosen = images(context.instance, session, plan, say)

@@ -46,6 +46,10 @@ class Session:
         """The plan for the images ``names`` and everything below them, from the run's source."""
         return current_plan(self.settings, self.engine, names=names, source_key=self.source_key)
 
+    def plan_as_built(self, names: Sequence[str]) -> Plan:
+        """As :meth:`plan`, for what is only carried elsewhere."""
+        return current_plan(self.settings.as_built, self.engine, names=names, source_key=self.source_key)
+
     @property
     def builder(self) -> Builder:
         return Builder(self.engine, self.settings)

@@ -64,7 +64,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> I
     with step(context, pipeline, "registry", "images") as (session, log):
         settings, run_id = session.settings, context.run.run_id
         say = telling(log, settings.home, run_id, "registry", "images")
-        plan = session.plan(())
+        plan = session.plan_as_built(())
         locked = fate_images(plan, session.engine, lambda image: passed(context.instance, image, plan.tag))
         place = destination(settings, say)
         store = LayerStore(settings.home / "store")

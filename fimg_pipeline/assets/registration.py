@@ -79,7 +79,7 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
             settings, run_id = session.settings, context.run.run_id
             say = telling(log, settings.home, run_id, "kuscia", "app_images")
             wanted = _wanted(settings)
-            plan = session.plan(sorted({each.image for each in wanted}))
+            plan = session.plan_as_built(sorted({each.image for each in wanted}))
             registered, problems = _register(context.instance, session, plan, wanted, say)
             if problems:
                 if registered:

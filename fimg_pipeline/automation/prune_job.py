@@ -9,6 +9,7 @@ from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.pruning import prune, summary, superseded
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.progress import Event, report
 
 PRUNE: Final = "prune"
 #: So many things that stay are told of.
@@ -21,11 +22,16 @@ def remove_superseded(context: dg.OpExecutionContext, pipeline: Pipeline) -> dg.
     close_abandoned_runs(context.instance)
     try:
         settings = pipeline.settings()
+    except FimgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    try:
         engines = [Engine(address) for address in settings.engine_addresses]
         removals, waiting = superseded(context.instance, settings, engines, own_run=context.run_id)
         pruned = prune(context.instance, removals, context.log.info, own_run=context.run_id)
     except FimgError as error:
+        report(settings.home, context.run_id, Event("prune", "superseded", "failed", message=str(error)))
         raise dg.Failure(str(error), allow_retries=False) from None
+    report(settings.home, context.run_id, Event("prune", "superseded", "built"))
     rows = [
         dg.TableRecord({"kind": kind, "removed": count, "mb": round(size / 1e6, 1)})
         for kind, count, size in summary(pruned.removed)

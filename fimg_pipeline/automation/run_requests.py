@@ -71,7 +71,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         plan = watched.plan
         if plan.source.dirty:
             return Look(platform, tag, f"{left_alone(plan)}: `fimg build` builds it as it stands")
-        to_make = items(_to_make(watched))
+        to_make = items(lacking(watched))
         tried = attempts(instance, watched, to_make, now)
         decision = decide(to_make, watched.records, tried, now, once_more=bool(night))
         waiting = "; ".join(
@@ -103,7 +103,7 @@ def left_alone(plan: Plan) -> str:
     return f"in FATE_DIR {', '.join(differing)} is not as committed (git submodule update, or commit what is there)"
 
 
-def _to_make(watched: Watched) -> list[Planned]:
+def lacking(watched: Watched) -> list[Planned]:
     """What is stale; of a tag that does not move also what is on record for another commit it stood for.
 
     That costs nothing where it is the same, and then the tag is known to be built.

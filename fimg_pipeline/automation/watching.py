@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
@@ -139,15 +139,11 @@ class Watched:
 
     @cached_property
     def plan(self) -> Plan:
-        """What is wanted, of source and engine as they are; :class:`FimgError` when that can't be said.
-
-        That all is to be built anew whenever somebody asks (``--no-cache``) says nothing of what is stale.
-        """
+        """What is wanted, of source and engine as they are; :class:`FimgError` when that can't be said."""
         if self._trouble is not None:
             raise self._trouble
-        options = tuple(option for option in self.settings.docker_options if option != "--no-cache")
         try:
-            return self.pipeline.plan(replace(self.settings, docker_options=options), self.engine(), self.remotes)
+            return self.pipeline.plan(self.settings.as_built, self.engine(), self.remotes)
         except FimgError as error:
             self._trouble = error.with_traceback(None)
             raise

@@ -23,7 +23,7 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
     console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, soft_wrap=True)
     started = time.monotonic()
     source_key = uuid.uuid4().hex
-    plan = current_plan(settings, Engine(settings.engine_address), source_key=source_key)
+    plan = current_plan(settings.as_built, Engine(settings.engine_address), source_key=source_key)
     tag = platform_tag(plan.tag, plan.platform)
 
     # Loading Dagster takes longer than finding out that there is nothing to load it for.

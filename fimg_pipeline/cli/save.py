@@ -36,7 +36,7 @@ def save(
     root = settings.bundles(output)
     base = read_base(_path("--since", since), settings.platform) if since else None
     source_key = uuid.uuid4().hex
-    plan = current_plan(settings, Engine(settings.engine_address), source_key=source_key)
+    plan = current_plan(settings.as_built, Engine(settings.engine_address), source_key=source_key)
     unknown = sorted(set(singles) - set(plan.bundle))
     if unknown:
         raise FimgError(

@@ -20,6 +20,7 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import notifications as notifications_module
+from fimg_pipeline.automation import prune_job
 from fimg_pipeline.automation import sending as sending_module
 from fimg_pipeline.automation.broken import Broken, Message, State
 from fimg_pipeline.automation.notifications import notifications
@@ -307,27 +308,26 @@ def test_a_run_that_turns_up_late_is_told(hook: Hook, tmp_path: Path, monkeypatc
         assert len(hook.received) == 2
 
 
-def test_that_nothing_can_be_pruned_is_told(hook: Hook, tmp_path: Path) -> None:
+def test_that_nothing_can_be_pruned_is_told(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Disks fill."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")
     with dg.DagsterInstance.ephemeral() as instance:
         told = Told(instance, tmp_path, hook.url)
 
-        @dg.op(config_schema={"fails": bool})
-        def work(context: dg.OpExecutionContext) -> None:
-            if context.op_config["fails"]:
-                raise RuntimeError("conflict")
+        class Settled(dg.ConfigurableResource[Any]):
+            def settings(self) -> Any:
+                return told.settings()
 
-        @dg.job(name="prune")
-        def job() -> None:
-            work()
+        def prune() -> None:
+            prune_job.prune_job.execute_in_process(
+                instance=instance, raise_on_error=False, resources={"pipeline": Settled()}
+            )
 
-        def run(*, fails: bool) -> None:
-            config = {"ops": {"work": {"config": {"fails": fails}}}}
-            job.execute_in_process(instance=instance, raise_on_error=False, run_config=config)
-
-        run(fails=True)
+        prune()
         assert told.tick() == "1 broken; told: fimg: job prune is broken"
-        run(fails=False)
+        assert "prune superseded: no Docker engine answers" in hook.received[0]["message"]
+        monkeypatch.setattr(prune_job, "superseded", lambda *_, **__: ([], []))
+        prune()
         assert told.tick() == "0 broken; told: fimg: job prune works again"
 
 
