@@ -13,6 +13,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.sample import SampleSource, create_sample
 from fimg_pipeline_tests.rig.command import Fimg
 from fimg_pipeline_tests.rig.demo import demo
+from fimg_pipeline_tests.rig.registry import Registry, registry
 
 # Started in the background of a script, SIGINT comes ignored. Dagster, where tests run it in this process, would have
 # SIGTERM ignored too then, and whatever tests start could not be ended by it.
@@ -39,6 +40,13 @@ def fimg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fimg]:
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     return Engine()
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Registry]:
+    """An empty registry."""
+    with registry() as started:
+        yield started
 
 
 @pytest.fixture

@@ -26,18 +26,12 @@ from fimg_pipeline.ship.registry import MANIFEST_LIST
 from fimg_pipeline_tests.rig.command import Fimg, environment, switches
 from fimg_pipeline_tests.rig.demo import remove_names
 from fimg_pipeline_tests.rig.elsewhere import Elsewhere, elsewhere
-from fimg_pipeline_tests.rig.registry import Registry, registry
+from fimg_pipeline_tests.rig.registry import Registry
 from fimg_pipeline_tests.rig.web import ended, schedule_ticks, switch_on, switch_on_schedule, ticks, until, web_ui
 
 pytestmark = pytest.mark.deployment
 
 BASIC = ("fateflow", "fateboard", "eggroll")
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Registry]:
-    with registry() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

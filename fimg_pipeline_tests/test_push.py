@@ -21,17 +21,11 @@ from fimg_pipeline.ship.registry import MANIFEST_LIST
 from fimg_pipeline_tests.rig.command import Fimg, switches
 from fimg_pipeline_tests.rig.demo import remove_names, wait_until
 from fimg_pipeline_tests.rig.faults import between
-from fimg_pipeline_tests.rig.registry import Registry, registry
+from fimg_pipeline_tests.rig.registry import Registry
 
 pytestmark = pytest.mark.engine
 
 BASIC = ("fateflow", "fateboard", "eggroll")
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Registry]:
-    with registry() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

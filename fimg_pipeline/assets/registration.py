@@ -24,7 +24,7 @@ from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia import configured, templates
 from fimg_pipeline.kuscia.configured import AppImage, ConfiguredError
-from fimg_pipeline.kuscia.registration import Registration, RegistrationError, deviations, together
+from fimg_pipeline.kuscia.registration import Registration, RegistrationError, combined, deviations
 from fimg_pipeline.kuscia.request import perform
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, log_path, report, telling
@@ -86,7 +86,7 @@ def _asset(images: Sequence[str], problem: str) -> dg.AssetsDefinition:
                     # What was done is so, and the check is to know it.
                     told = _told(registered)
                     context.log_event(dg.AssetObservation(REGISTERED, partition=context.partition_key, metadata=told))
-                raise together(problems)
+                raise combined(problems)
             seconds = time.monotonic() - started
             report(settings.home, run_id, Event("kuscia", "app_images", "built", seconds))
             return dg.MaterializeResult(

@@ -277,7 +277,7 @@ def _said(name: str, error: FimgError) -> str:
     return error.message.removeprefix(name).lstrip(": ")
 
 
-def together(problems: Sequence[FimgError]) -> RegistrationError:
+def combined(problems: Sequence[FimgError]) -> RegistrationError:
     """One error that says what all of ``problems`` say."""
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
     told = dict.fromkeys(problem.message for problem in problems)
@@ -289,7 +289,7 @@ def _each(items: Mapping[str, U], ask: Callable[[U], T]) -> dict[str, T]:
     answers = _answers(items, ask)
     problems = [answer for answer in answers.values() if isinstance(answer, FimgError)]
     if problems:
-        raise together(problems)
+        raise combined(problems)
     return {name: answer for name, answer in answers.items() if not isinstance(answer, FimgError)}
 
 

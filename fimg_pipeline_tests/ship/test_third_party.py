@@ -12,15 +12,9 @@ from fimg_pipeline.engine.bases import ensure_base
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.settings import load
 from fimg_pipeline.ship.third_party import ThirdPartyUnreachableError, third_party
-from fimg_pipeline_tests.rig.registry import Registry, registry
+from fimg_pipeline_tests.rig.registry import Registry
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Registry]:
-    with registry() as started:
-        yield started
 
 
 @pytest.fixture
