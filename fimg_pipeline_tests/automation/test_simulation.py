@@ -24,9 +24,9 @@ from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
 from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation.claims import claimed
-from fimg_pipeline.automation.run_requests import REQUEST, look
+from fimg_pipeline.automation.run_requests import REQUEST, lacking, look
 from fimg_pipeline.automation.run_requests import request as ask
-from fimg_pipeline.automation.stale import stale
+from fimg_pipeline.automation.stale import items
 from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.catalog import packages as catalog
 from fimg_pipeline.catalog.bases import BASES
@@ -34,10 +34,12 @@ from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedImage, StoredImage
 from fimg_pipeline.plan.planner import make_plan
+from fimg_pipeline.progress import Event, What, report
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import SourceSnapshot
 from fimg_pipeline.source.pins import resolve_once
 from fimg_pipeline.source.tags import forget, record, recorded, ref_of
+from fimg_pipeline_tests.automation.tries import Tries
 from fimg_pipeline_tests.plan.samples import make_settings, make_source
 
 pytestmark = pytest.mark.simulation
@@ -86,9 +88,11 @@ class FakeEngine:
             self.images[key] = replace(self.images[key], references=self.images[key].references | names)
 
     def lose(self, chance: random.Random) -> None:
-        """One that somebody has a name for, as far as there are."""
+        """One that somebody has a name for, as far as there are; or all that nobody has, as packages."""
         named = sorted(key for key, image in self.images.items() if len(image.references) > 1)
-        if self.images:
+        if chance.random() < 0.3:
+            self.images = {key: self.images[key] for key in named}
+        elif self.images:
             del self.images[chance.choice(named or sorted(self.images))]
 
 
@@ -105,6 +109,8 @@ class World:
     platforms: tuple[Platform, ...] = ("amd64",)
     features: tuple[Feature, ...] = (Feature.BASIC,)
     broken: set[str] = field(default_factory=set)
+    unsound: set[str] = field(default_factory=set)
+    tries: Tries = field(default_factory=Tries)
     elapsed: float = 0.0
     cancelled: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -168,19 +174,33 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
     settings = world.settings(TAG=tag, Platform=platform)
     key = request.run_config["resources"]["pipeline"]["config"]["source"]
     wanted = ["/".join(asset.path) for asset in request.asset_selection or ()]
+    fingerprints: dict[str, str] = {}
+    made: set[str] = set()
+    #: What failed by what it says itself.
+    told: set[str] = set()
 
     @dg.op
     def make(context) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:  # type: ignore[no-untyped-def]
         plan = world.plan(settings, source=resolve_once(settings, catalog.PACKAGES, key))
         items = {asset_name(item): item for item in (*plan.packages, *plan.buildable)}
+        fingerprints.update({name: items[name].fingerprint for name in wanted if name in items})
         try:
             meanwhile()
         except AssertionError as error:
             world.wrong.append(str(error))
         failed: list[str] = []
+
+        def tells(name: str, what: What) -> None:
+            kind, _, short = name.rpartition("/")
+            told.add(name) if what == "failed" else None
+            report(world.home, context.run_id, Event("package" if kind else "image", short, what))
+
         stops = world.chance.randrange(len(wanted)) if ends != "well" else len(wanted)
         for place, name in enumerate(wanted):
             if place == stops:
+                if name != "source":
+                    tells(name, "started")
+                    told.add(name)
                 if ends != "cancelled":
                     raise RuntimeError("the machine went away")
                 # As the web UI does before it interrupts the process.
@@ -197,7 +217,11 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
             )
             if isinstance(item, PlannedImage) and item.image.parent:
                 below.append(item.image.parent)
-            if name in world.broken or set(below) & set(failed):
+            if set(below) & set(failed):
+                failed.append(name)
+                continue
+            if name in world.broken:
+                tells(name, "failed")
                 failed.append(name)
                 continue
             held = world.engine.state().by_reference
@@ -206,12 +230,21 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
                 if missing:
                     # Not raised: it would be taken for a failing build.
                     world.wrong.append(f"{name} was asked for without {missing}")
-            world.engine.make(item)
+            # What does not pass its checks is on record, too, but gets no name.
+            sound = name not in world.unsound
+            if sound:
+                world.engine.make(item)
+                world.tries.made(str(partition), name)
+                made.add(name)
+            else:
+                failed.append(name)
+                world.tries.made(str(partition), name, unsound=item.fingerprint)
+            tells(name, "built" if sound else "failed")
             yield dg.AssetMaterialization(
                 dg.AssetKey(name.split("/")),
                 partition=str(partition),
                 tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit},
-                metadata={"reference": "x"},
+                metadata={"reference": "x"} if sound else {},
             )
         if failed:
             raise RuntimeError(f"{failed} failed")
@@ -229,9 +262,18 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
     }
     with suppress(KeyboardInterrupt):
         build.execute_in_process(instance=instance, tags=tags, raise_on_error=False, run_config=_QUIET)
-    if ends == "cancelled":
-        (last,) = instance.get_runs(limit=1)
-        world.cancelled += last.status is dg.DagsterRunStatus.CANCELED
+    (last,) = instance.get_runs(limit=1)
+    world.cancelled += last.status is dg.DagsterRunStatus.CANCELED
+    if REQUEST not in request.tags:
+        # What people launch they see themselves.
+        return
+    lacking = {name: fingerprint for name, fingerprint in fingerprints.items() if name not in made}
+    if last.status is dg.DagsterRunStatus.CANCELED:
+        world.tries.was_cancelled(str(partition), lacking)
+    elif last.status is dg.DagsterRunStatus.FAILURE:
+        # Of what stood on something that failed nothing is known; where nothing says that it failed, of all.
+        tried = {name: value for name, value in lacking.items() if name in told}
+        world.tries.has_failed(str(partition), tried or lacking)
 
 
 @dataclass
@@ -255,7 +297,17 @@ class Simulation:
         assert busy not in [str(request.partition_key) for request in requests]
         for request in requests:
             self.check(request)
+            self.require_not_given_up(request)
         return requests
+
+    def coming(self) -> None:
+        """While a run waits, or is about to begin, nobody asks for another one of its partition."""
+        where = str(partition_key("amd64", "nightly"))
+        job = dg.JobDefinition(name="build", graph_def=dg.GraphDefinition(name="build"))
+        status = self.world.chance.choice((dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING))
+        waits = self.instance.create_run_for_job(job, status=status, tags={"dagster/partition": where})
+        self.tick(where)
+        self.instance.delete_run(waits.run_id)
 
     def watched(self) -> list[Watched]:
         world: Any = self.world
@@ -278,12 +330,11 @@ class Simulation:
         """What is left waits for a person, who launches it: what one ended, and a release that failed too often."""
         requests = []
         for each in self.watched():
-            lacking = [] if each.built_once else stale(each.plan, each.records)
-            if lacking:
+            left = [] if each.built_once else lacking(each)
+            if left:
                 found = look(self.instance, each, self.world.time())
-                given_up = "cancelled" in found.told or (each.fixed and "tried 6 times" in found.told)
-                assert found.request is None and given_up, found.told
-                wanted = {asset_name(item): item.fingerprint for item in lacking}
+                assert found.request is None, found.told
+                wanted = {asset_name(item): item.fingerprint for item in left}
                 keys = [SOURCE, *(dg.AssetKey(name.split("/")) for name in wanted)]
                 asked = ask(each, wanted, keys)
                 # As what a person launches.
@@ -301,15 +352,40 @@ class Simulation:
             if name == "source":
                 continue
             item = items[name]
-            made = self.made(item, platform, tag) == item.fingerprint
+            made = self.made(item, platform, tag) == (item.fingerprint, plan.source.fate.commit)
+            made |= tag != "1.11.2-release" and self.made(item, platform, tag)[0] == item.fingerprint
             assert not made or (item.fingerprint, item.platform) not in self.world.engine.images, f"{name} was made"
 
-    def made(self, item: Planned, platform: str, tag: str) -> str | None:
-        """The fingerprint an asset was last materialized with, as Dagster says."""
+    def require_not_given_up(self, request: dg.RunRequest) -> None:
+        """Nothing is tried for ever, and what a person ended only for something that is new."""
+        where = str(request.partition_key)
+        platform, tag = where.split("|")
+        plan = self.world.plan(self.world.settings(TAG=tag, Platform=platform))
+        asked = [item for item in items((*plan.packages, *plan.buildable)) if _key(item.name) in _selected(request)]
+        needed: set[str] = set()
+        # Parents come first.
+        for item in reversed(asked):
+            assert not self.world.tries.given_up(where, item.name, item.fingerprint), f"{item.name} is tried for ever"
+            ended = (where, item.name, item.fingerprint) in self.world.tries.ended
+            assert item.name in needed or not ended, f"a person ended {item.name}"
+            needed |= set(item.needs)
+
+    def require_explained(self) -> None:
+        """What ticks leave stale was tried too often, or ended by a person, or stands on something that was."""
+        for each in self.watched():
+            if each.built_once:
+                continue
+            left = self.world.tries.unexplained(each.partition, items(lacking(each)), each.records)
+            assert not left, f"{left} of {each.partition} are stale, and no tick asks for them"
+
+    def made(self, item: Planned, platform: str, tag: str) -> tuple[str | None, str | None]:
+        """The fingerprint an asset was last materialized with and passed its checks, and FATE's commit then."""
         wanted = dg.AssetRecordsFilter(asset_key=planned_key(item), asset_partitions=[partition_key(platform, tag)])
         found = self.instance.fetch_materializations(wanted, limit=1).records
         made = found[0].asset_materialization if found else None
-        return (made.tags or {}).get(FINGERPRINT) if made is not None else None
+        if made is None or "reference" not in made.metadata:
+            return None, None
+        return (made.tags or {}).get(FINGERPRINT), (made.tags or {}).get(COMMIT)
 
     def execute(self, request: dg.RunRequest, ends: str = "well") -> None:
         def meanwhile() -> None:
@@ -321,10 +397,14 @@ class Simulation:
     def settle(self) -> None:
         """Ticks, nights and runs that end well, until nothing is asked for any more, and then what a person ended."""
         self.world.broken.clear()
+        self.world.unsound.clear()
         for _ in range(20):
             # A week later also a registry is back that was down for days.
             self.world.elapsed += 300_000
-            requests = self.tick() or self.night() or self.by_hand()
+            requests = self.tick()
+            if not requests:
+                self.require_explained()
+                requests = self.night() or self.by_hand()
             if not requests:
                 return
             for request in requests:
@@ -339,18 +419,28 @@ class Simulation:
             for platform in self.world.platforms:
                 plan = self.world.plan(self.world.settings(TAG=tag, Platform=platform))
                 for item in plan.buildable:
+                    made, commit = self.made(item, platform, tag)
                     if tag != "1.11.2-release":
-                        assert self.made(item, platform, tag) == item.fingerprint, (tag, item.name)
+                        assert made == item.fingerprint, (tag, item.name)
                         assert (item.fingerprint, platform) in self.world.engine.images, (tag, item.name)
                     else:
-                        assert self.made(item, platform, tag) is not None
+                        # Built once, of what it stands for: recipes and bases that change later don't reach it.
+                        assert made is not None and commit == plan.source.fate.commit, (tag, item.name)
+
+
+def _key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("/"))
+
+
+def _selected(request: dg.RunRequest) -> set[dg.AssetKey]:
+    return set(request.asset_selection or ())
 
 
 def change(world: World) -> None:
     """Something happens."""
     chance, home = world.chance, world.home
     branch = chance.choice(BRANCHES)
-    what = chance.randrange(14)
+    what = chance.randrange(16)
     if what < 5:
         # A commit, in one or two packages; a submodule's is one, too.
         changed = {name: f"content {chance.random()}" for name in chance.sample(PACKAGES, chance.choice((1, 2)))}
@@ -377,6 +467,11 @@ def change(world: World) -> None:
     elif what == 13:
         # The daemon starts again: what it remembered is gone.
         commits_module._MEMORY = Memory()  # type: ignore[misc]
+    elif what == 14:
+        # A release may be moved, too.
+        world.sources["v1.11.2"] = {"proxy": f"content {chance.randrange(3)}"}
+    elif what == 15:
+        world.unsound ^= {chance.choice(("nginx", "fateflow"))}
     world.elapsed += chance.choice((1, 60, 600, 3600))
 
 
@@ -392,6 +487,8 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
             change(world)
             if world.chance.random() < 0.1:
                 simulation.cursor = world.chance.choice((None, "next", "nobody's"))
+            if world.chance.random() < 0.05:
+                simulation.coming()
             requests = simulation.tick()
             if world.chance.random() < 0.1:
                 # In the same moment: those of the tick are not there yet.
@@ -404,11 +501,14 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
                     simulation.execute(request, ends)
             if number % 100 == 99:
                 simulation.settle()
-                # What happens last is a revert of what was built.
-                before, world.sources[BRANCHES[0]] = world.sources[BRANCHES[0]], {"proxy": f"content {number}"}
-                simulation.settle()
-                world.sources[BRANCHES[0]] = before
-                simulation.settle()
+                before = world.sources[BRANCHES[0]]
+                # Something that a person ends; something else; a revert to what was ended; one to what was built.
+                world.sources[BRANCHES[0]] = {"fateflow": f"ended {number}"}
+                for request in simulation.tick():
+                    simulation.execute(request, "cancelled")
+                for contents in ({"fateflow": f"else {number}"}, {"fateflow": f"ended {number}"}, before):
+                    world.sources[BRANCHES[0]] = contents
+                    simulation.settle()
                 simulation.require_all_built()
                 assert not world.wrong
         assert world.cancelled, "no run was cancelled"
