@@ -34,7 +34,7 @@ from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.recipes import RECIPES
-from fimg_pipeline.cli.instance import PROJECT
+from fimg_pipeline.cli.instance import CONFIGURATION
 from fimg_pipeline.definitions import build_defs, build_job
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource
@@ -279,8 +279,31 @@ def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(
     assert "can't be built for arm64: Intel's" in str(failures[0].event_specific_data)
 
 
+def test_what_can_t_be_built_says_so_before_anything_below_it_is_made(
+    pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FATE_DIR", str(pristine.fate))
+    monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_tag(instance, "t")
+        result = (
+            build_defs(load())
+            .resolve_job_def("build")
+            .execute_in_process(
+                instance=instance,
+                partition_key=partition_key("arm64", "t"),
+                asset_selection=[SOURCE, image_key("base-image"), image_key("fateflow"), image_key("fateflow-nn")],
+                raise_on_error=False,
+            )
+        )
+    assert {event.step_key for event in result.all_events if event.event_type_value == "STEP_START"} == {"source"}
+    (failure,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    assert "fateflow-nn can't be built for arm64: data.pyg.org" in str(failure.event_specific_data)
+
+
 def test_the_instance_gives_killed_steps_places_back_and_bothers_nobody() -> None:
-    found = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+    found = yaml.safe_load(CONFIGURATION.read_text())
     assert found["run_monitoring"]["enabled"] and found["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
     assert found["concurrency"]["pools"]["granularity"] == "op"
     assert not found["telemetry"]["enabled"] and not found["nux"]["enabled"]

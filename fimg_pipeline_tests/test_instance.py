@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fimg_pipeline_tests.rig.web import ended, launch, repository, until, web_ui
 
 pytestmark = pytest.mark.engine
 
+PROJECT = Path(__file__).parents[1]
 PREFIX = f"fimg-test.invalid:5000/ui{os.getpid()}"
 
 
@@ -35,6 +37,27 @@ def test_the_first_commands_of_a_machine_can_come_at_once(tmp_path: Path) -> Non
     ]
     told = [command.communicate(timeout=120)[0].decode() for command in commands]
     assert [command.returncode for command in commands] == [0, 0, 0], told
+
+
+def test_what_was_installed_from_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
+    """On a machine without internet there is no checkout."""
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, PROJECT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "installed", wheel], check=True)
+    installed = {"PYTHONPATH": str(tmp_path / "installed"), "FIMG_HOME": str(tmp_path / "home")}
+    code = "from fimg_pipeline.cli import instance, main; print(instance.WORKSPACE.read_text()); main.entry()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "setup"],
+        env={**environment(), **installed},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fimg_pipeline.definitions" in done.stdout
+    assert (tmp_path / "home/dagster/dagster.yaml").resolve().is_relative_to(tmp_path / "installed")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from fimg_pipeline.assets.steps import POOL, RETRIES, priority, step, verdict
 from fimg_pipeline.catalog.images import IMAGES, Image, unbuildable_reason
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.plan.model import PlannedImage
-from fimg_pipeline.plan.selection import require_buildable
 from fimg_pipeline.planning import ensure_recipe_bases
 from fimg_pipeline.progress import Event, What, log_path, report
 
@@ -49,7 +48,6 @@ def image_asset(image: Image) -> dg.AssetsDefinition:
     )
     def build(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult[Any]]:
         with step(context, pipeline, "image", image.name) as (session, log):
-            require_buildable([image.name], session.settings.platform)
             ensure_recipe_bases(session.settings, session.engine, recipe.path, session.settings.platform, log)
             plan = session.plan([image.name])
             planned = plan.image(image.name)

@@ -21,9 +21,13 @@ ORIGIN = "fimg/origin"
 IMAGE_ID = "digest (image id)"
 
 
-def latest(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str) -> dg.AssetMaterialization | None:
+def latest(
+    instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag: str, *, before: float | None = None
+) -> dg.AssetMaterialization | None:
+    """The last materialization of an asset for a platform's tag, or the last ``before`` (seconds since 1970)."""
     found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition_key(platform, tag)]), limit=1
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition_key(platform, tag)], before_timestamp=before),
+        limit=1,
     ).records
     return found[0].asset_materialization if found else None
 

@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import dagster as dg
 
+from fimg_pipeline.assets.keys import image_key
 from fimg_pipeline.assets.pipeline import Pipeline, Session
-from fimg_pipeline.catalog.images import dependents
+from fimg_pipeline.catalog.images import IMAGES, dependents
+from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.plan.selection import require_buildable
 from fimg_pipeline.progress import Event, Kind, log_path, report
 
 #: All builds run in this pool; ``cli/instance.py`` sizes it for the machine (``dagster.yaml`` has the default).
@@ -21,6 +24,9 @@ POOL: Final = "docker_build"
 RETRIES: Final = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 Log = Callable[[str], None]
+
+#: Of what steps of builds are.
+_BUILDING: Final = frozenset({"source", "package", "image"})
 
 
 def priority(images: Iterable[str]) -> dict[str, str]:
@@ -60,6 +66,8 @@ def step(context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Kind, name
                 print(line, flush=True)
                 file.write(line + "\n")
 
+            if kind in _BUILDING:
+                _require_buildable(context, session.settings.platform)
             yield session, log
     except FimgError as error:
         report(home, run_id, Event(kind, name, "failed", time.monotonic() - started, str(error)))
@@ -72,3 +80,9 @@ def step(context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Kind, name
         )
         # A bug is not a passing failure: trying again would only repeat it.
         raise dg.Failure(f"unexpected: {type(error).__name__}: {error}", allow_retries=False) from error
+
+
+def _require_buildable(context: dg.AssetExecutionContext, platform: Platform) -> None:
+    """What a run can't make it says in its first step, not once all that stands below was made."""
+    selected = context.run.asset_selection or context.selected_asset_keys
+    require_buildable([name for name in IMAGES if image_key(name) in selected], platform)

@@ -144,7 +144,10 @@ def _mended(run: Finished) -> frozenset[str]:
 
 
 def _breakage(places: Sequence[str], found: Broken, address: str) -> Message:
-    lines = [f"{name}: {why}" for name, why in list(found.failed.items())[:_TOLD]]
+    told: dict[str, list[str]] = {}
+    for name, why in list(found.failed.items())[:_TOLD]:
+        told.setdefault(why, []).append(name)
+    lines = [f"{', '.join(names)}: {why}" for why, names in told.items()]
     if len(found.failed) > _TOLD:
         lines.append(f"and {len(found.failed) - _TOLD} more")
     if found.brings or found.commit:

@@ -20,6 +20,7 @@ from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import passing, problems
 from fimg_pipeline.automation.prune_job import PRUNE
+from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, ticked
@@ -47,6 +48,8 @@ _CARRIED: Final = {
 _PRUNING: Final = f"job {PRUNE}"
 #: What failed, as it is called, where nobody can say what is to be built.
 _UNKNOWN: Final = "what it is built from"
+#: Why it failed, where no step of the run says so.
+_DIED: Final = "its run was killed, or never began: the run's page says why"
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
 _SENDING: Final = 10.0
 
@@ -142,13 +145,17 @@ def _ended_since(
 def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
     did_fail = run.status is dg.DagsterRunStatus.FAILURE
     events = outcomes(settings.home, run.run_id, failed=did_fail).events.values()
-    failed = [event for event in events if event.what == "failed"]
+    failed = {_name(event): first_line(event.message) for event in events if event.what == "failed"}
+    made = frozenset(_name(event) for event in events if event.what in ("built", "reused"))
+    if did_fail and not failed and REQUEST in run.tags:
+        wanted = wanted_by(settings.home, run.tags[REQUEST])
+        failed = {name: _DIED for name in (each.replace("/", " ", 1) for each in wanted) if name not in made}
     return Finished(
         run_id=run.run_id,
         partition=run.tags.get("dagster/partition", _PRUNING),
         job=run.job_name,
-        failed={_name(event): first_line(event.message) for event in failed},
-        made=frozenset(_name(event) for event in events if event.what in ("built", "reused")),
+        failed=failed,
+        made=made,
         succeeded=run.status is dg.DagsterRunStatus.SUCCESS,
         commit=run.tags.get("fimg/commit", ""),
         brings=run.tags.get("fimg/brings", ""),

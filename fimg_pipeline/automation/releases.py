@@ -56,8 +56,8 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     if not wanted:
         return dg.SkipReason(f"no new release{left}")
     added = [release_tag(version) for version in wanted]
-    context.log.info(f"new: {', '.join(added)}")
     partitions = known_tags(context.instance)
     return dg.SensorResult(
-        dynamic_partitions_requests=[TAGS.build_add_request([tag for tag in added if tag not in partitions])]
+        skip_reason=f"new: {', '.join(added)}{left}",
+        dynamic_partitions_requests=[TAGS.build_add_request([tag for tag in added if tag not in partitions])],
     )

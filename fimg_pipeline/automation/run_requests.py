@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.records import COMMIT, latest
 from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, made_otherwise, stale
 from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.packages import PACKAGES
@@ -85,7 +86,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
             [SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
             # A schedule asks once a night; a sensor as often as it has to.
             run_key=f"{night} {tag} {platform}" if night else None,
-            brings=_brings(watched, plan, decision.wanted),
+            brings=_brings(instance, watched, plan, decision.wanted, tried),
         )
     except FimgError as error:
         return Look(platform, tag, f"can't be looked at: {error.message}")
@@ -217,12 +218,23 @@ def request(
     )
 
 
-def _brings(watched: Watched, plan: Plan, wanted: Iterable[str]) -> dict[str, str]:
+def _brings(
+    instance: dg.DagsterInstance,
+    watched: Watched,
+    plan: Plan,
+    wanted: Collection[str],
+    tried: Iterable[Attempt],
+) -> dict[str, str]:
     """Tags that say which commits a run brings, and where they can be looked at.
 
-    Of FATE, and of the other repositories of which packages are ``wanted`` (asset keys as text).
+    Of FATE, and of the other repositories of which packages are ``wanted`` (asset keys as text); those, too, that runs
+    before it were to bring and did not (``tried``).
     """
     source = watched.records.get("/".join(SOURCE.path))
+    since = min((attempt.began for attempt in tried if _left_to_make(attempt, wanted, watched.records)), default=None)
+    if since is not None:
+        made = latest(instance, SOURCE, watched.platform, watched.tag, before=since)
+        source = None if made is None else Record("", since, commit=(made.tags or {}).get(COMMIT, ""))
     told = [_brought(watched.settings, plan, source)]
     pages = {"fimg/compare": plan.source.fate.compared_to(source.commit if source else None)}
     for name in (name.removeprefix("package/") for name in wanted if name.startswith("package/")):
@@ -234,6 +246,16 @@ def _brings(watched: Watched, plan: Plan, wanted: Iterable[str]) -> dict[str, st
             told.append(f"{repository.name}: {came}")
             pages[f"fimg/compare-{repository.name}"] = repository.compared_to(record.origin)
     return {"fimg/brings": "; ".join(told), **{name: page for name, page in pages.items() if page}}
+
+
+def _left_to_make(attempt: Attempt, wanted: Iterable[str], records: Mapping[str, Record]) -> bool:
+    """Whether something that is ``wanted`` was so in an earlier run already, and was not made since."""
+    return any(
+        name in attempt.wanted
+        and name not in attempt.made
+        and not (name in records and records[name].at > attempt.ended)
+        for name in wanted
+    )
 
 
 def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:

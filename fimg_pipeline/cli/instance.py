@@ -17,8 +17,10 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.state import locked
 
-#: The checkout this runs from.
-PROJECT: Final = Path(fimg_pipeline.__file__).parent.parent
+_PACKAGE: Final = Path(fimg_pipeline.__file__).parent
+#: How a Dagster instance is set up, and what its web server and daemon load.
+CONFIGURATION: Final = _PACKAGE / "dagster.yaml"
+WORKSPACE: Final = _PACKAGE / "workspace.yaml"
 #: How much of what a command printed is told.
 _TOLD: Final = 500
 #: Where alembic's and SQLAlchemy's messages go on about themselves.
@@ -37,7 +39,7 @@ def dagster_home(settings: Settings) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         if not configuration.exists():
             configuration.unlink(missing_ok=True)  # a link to a checkout that is gone
-            configuration.symlink_to(PROJECT / "dagster.yaml")
+            configuration.symlink_to(CONFIGURATION)
     except OSError as error:
         raise FimgError(
             f"{variable} can't be used: {error.strerror}", hint=f"set {variable.partition('=')[0]} to a folder of yours"

@@ -38,8 +38,9 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
 
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
-        add_tag(instance, plan.tag)
         require_current(plan, lambda image: passed(instance, image, plan.tag))
+        # Of what is refused nothing is left.
+        add_tag(instance, plan.tag)
         console.print(f"{len(plan.push)} images for {plan.platform} to {plan.prefix}/NAME:{tag}")
         launches = {
             "images": Launch(publish_job, [PUBLISHED], of_platform(plan), 1),

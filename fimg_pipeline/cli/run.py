@@ -120,7 +120,7 @@ class Ended:
             console.print(f"interrupted; {kept}")
             return 128 + self.stopped
         if not self.result.success:
-            console.print(f"run {self.result.run_id} failed; see it in the web UI (`make ui`), or the logs named above")
+            console.print(f"run {self.result.run_id} failed; see it in the web UI, or the logs named above")
         return 0 if self.result.success else 1
 
     def print_failures_and_checks(self, console: Console) -> int:

@@ -65,8 +65,9 @@ def save(
     }
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
-        add_tag(instance, plan.tag)
         require_current(plan, lambda image: passed(instance, image, plan.tag))
+        # Of what is refused nothing is left.
+        add_tag(instance, plan.tag)
         console.print(f"{len(plan.bundle)} images for {plan.platform}, tag {plan.tag}, to {escape(str(folder))}")
         launch = Launch(
             bundle_job,

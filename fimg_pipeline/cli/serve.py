@@ -11,7 +11,7 @@ from typing import Final
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.automation.executor import MAX_CONCURRENT
 from fimg_pipeline.automation.liveness import close_abandoned_runs
-from fimg_pipeline.cli.instance import PROJECT, open_instance
+from fimg_pipeline.cli.instance import WORKSPACE, open_instance
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 
@@ -41,10 +41,7 @@ def serve(settings: Settings, port: int) -> None:
         # The daemon knows nothing of processes that ran under another one.
         close_abandoned_runs(instance)
         add_tag(instance, settings.tag)
-    workspace = PROJECT / "workspace.yaml"
-    if not workspace.is_file():
-        raise FimgError(f"{workspace} is missing", hint="run from a checkout of the project")
-    arguments = ["dev", "--workspace", str(workspace), "--host", LOOPBACK, "--port", str(port)]
+    arguments = ["dev", "--workspace", str(WORKSPACE), "--host", LOOPBACK, "--port", str(port)]
     print(f"begin at http://{LOOPBACK}:{port}/assets/overview: how everything stands, and what is where")
     sys.stdout.flush()
     folder = settings.home / "ui"

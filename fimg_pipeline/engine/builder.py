@@ -120,13 +120,13 @@ class Builder:
             return None
         record = self.engine.inspect(value)
         if record is None:
-            return f"the engine lacks {name} {value}"
+            return f"{_spoken(name, value)} for {planned.platform} is not there"
         if name.startswith("BASE_"):
             base = next(base for base in BASES.values() if base.build_arg == name)
             same = planned.inputs[f"base {base.reference}"] == record["Id"]
         else:
             same = (record["Config"].get("Labels") or {}).get(LABEL_FINGERPRINT) == value.rpartition(":")[2]
-        return None if same else f"{name} {value} is another image than the plan was made with"
+        return None if same else f"{_spoken(name, value)} is another image than the plan was made with"
 
     def _build(
         self,
@@ -214,3 +214,11 @@ def _context(recipe: Iterable[ContextFile], files: Iterable[ContextFile]) -> Ite
         yield from files
 
     return tar_stream(entries())
+
+
+def _spoken(build_arg: str, reference: str) -> str:
+    """What people call an input of a recipe."""
+    if build_arg.startswith("BASE_"):
+        return f"the base image {reference}"
+    kind, name = reference.rpartition(":")[0].split("/")[-2:]
+    return name if kind == "image" else f"{kind} {name}"

@@ -71,13 +71,11 @@ def _by_name(names: Sequence[str]) -> dict[str, str]:
 
 
 def require_buildable(names: Sequence[str], platform: Platform) -> None:
-    """Raises :class:`UnbuildableError` where one of the images ``names`` can't be had for ``platform``."""
-    for name in _by_name(names):
-        reason = unbuildable_reason(name, platform)
-        if reason is not None:
-            raise UnbuildableError(
-                f"{name} can't be built for {platform}: {reason}", hint="choose another image, or Platform=amd64"
-            )
+    """Raises :class:`UnbuildableError` where some of the images ``names`` can't be had for ``platform``."""
+    reasons = {name: unbuildable_reason(name, platform) for name in _by_name(names)}
+    told = [f"{name} can't be built for {platform}: {reason}" for name, reason in reasons.items() if reason is not None]
+    if told:
+        raise UnbuildableError("\n".join(told), hint="choose other images, or Platform=amd64")
 
 
 def selection_warnings(features: Collection[Feature]) -> list[str]:

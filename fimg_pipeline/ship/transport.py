@@ -101,6 +101,10 @@ class Transport:
                 login = answer.request.headers.get("Authorization")
                 return Answer(answer.status_code, answer.headers, str(answer.url), login, bytes(body))
         except requests.exceptions.SSLError as error:
+            if "WRONG_VERSION_NUMBER" in str(error):
+                raise RegistryError(
+                    f"{self._host} speaks no TLS", hint=f"INSECURE_REGISTRIES={self._host}, if that is as it should be"
+                ) from None
             raise RegistryError(
                 f"{self._host}: its certificate is not trusted here: {_reason(error)}",
                 hint="REGISTRY_CA names the CA it is signed by (PEM)",

@@ -35,9 +35,12 @@ def _require_current(plan: Plan, names: Collection[str], passed: Callable[[Plann
         if image.status is not Status.CURRENT and not (image.status is Status.REUSABLE and passed(image))
     ]
     if outdated:
+        why: dict[str, list[str]] = {}
+        for image in outdated:
+            why.setdefault(image.reason, []).append(image.name)
         raise ShipError(
             f"{len(outdated)} of {len(names)} images are not up to date for {plan.platform}, tag {plan.tag}: "
-            + ", ".join(f"{image.name} ({image.reason})" for image in outdated),
+            + "; ".join(f"{', '.join(images)} ({reason})" for reason, images in why.items()),
             hint="build them first: `fimg build`",
         )
 

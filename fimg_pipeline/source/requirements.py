@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -38,12 +39,15 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     for shallow in (store.git_dir / "shallow", checkout.shallow):
         if shallow.is_file():
             cut |= set(shallow.read_text(encoding="ascii").split())
-    if checkout.shallow.is_file():
-        git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": str(checkout.shallow)})
     # The author's day: it outlives a rebase.
     as_days = ("--format=%H %ad", "--date=format:%Y-%m-%d")
     files = ("--", ":(glob)python/requirements*.txt")
-    rows = git.text("log", *as_days, fate.commit, *files) or git.text("log", "-1", *as_days, fate.commit) or ""
+    with tempfile.NamedTemporaryFile("w", encoding="ascii") as ends:
+        ends.writelines(f"{commit}\n" for commit in sorted(cut))
+        ends.flush()
+        if cut:
+            git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": ends.name})
+        rows = git.text("log", *as_days, fate.commit, *files) or git.text("log", "-1", *as_days, fate.commit) or ""
     # Of some there is no day: anybody can write anything into a commit.
     commits = {commit: day for commit, _, day in (row.partition(" ") for row in rows.splitlines())}
     if not any(map(_DAY.fullmatch, commits.values())):

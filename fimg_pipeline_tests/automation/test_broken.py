@@ -131,8 +131,13 @@ def test_that_a_branch_is_gone_is_one_message_whatever_tags_follow_it() -> None:
     assert titles(look({}, *stuck)[1]) == ["fimg: a for amd64 and 1 more are broken"]
 
 
+def test_what_failed_by_the_same_is_one_line() -> None:
+    (message,) = look({}, run(1, failed={"nginx": "killed", "eggroll": "no", "fateflow": "killed"}))[1]
+    assert message.body.splitlines()[:2] == ["nginx, fateflow: killed", "eggroll: no"]
+
+
 def test_messages_end_somewhere() -> None:
-    (message,) = look({}, run(1, failed={f"image-{number}": "no" for number in range(9)}))[1]
+    (message,) = look({}, run(1, failed={f"image-{number}": f"no {number}" for number in range(9)}))[1]
     assert message.body.splitlines()[5:] == ["and 4 more", "with cccccccccccc", f"{UI}/runs/1"]
 
 

@@ -308,6 +308,27 @@ def test_a_run_that_turns_up_late_is_told(hook: Hook, tmp_path: Path, monkeypatc
         assert len(hook.received) == 2
 
 
+def test_of_a_run_that_was_killed_is_told_what_it_was_to_make(hook: Hook, tmp_path: Path) -> None:
+    """It works again when that was made, whatever others make meanwhile."""
+    wanted = tmp_path / "sources/key/.wanted.json"
+    wanted.parent.mkdir(parents=True)
+    wanted.write_text('{"package/proxy": "f", "nginx": "f", "spark-base": "f"}')
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        job = dg.JobDefinition(name="build", graph_def=dg.GraphDefinition(name="build"))
+        tags = {"dagster/partition": "amd64|t", "fimg/request": "key"}
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        report(tmp_path, run.run_id, Event("package", "proxy", "built"))
+        instance.report_run_failed(run)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert hook.received[0]["message"].startswith("nginx, spark-base: its run was killed, or never began")
+        told.run(Event("image", "fateboard", "built"))
+        told.run(BUILT)
+        assert told.tick() == "1 broken"
+        told.run(Event("image", "spark-base", "built"))
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+
+
 def test_that_nothing_can_be_pruned_is_told(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Disks fill."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")

@@ -36,7 +36,9 @@ def tick(instance: dg.DagsterInstance) -> tuple[str, list[str]]:
     if isinstance(found, dg.SkipReason):
         return str(found.skip_message), []
     assert isinstance(found, dg.SensorResult)
-    return "", [key for request in found.dynamic_partitions_requests or () for key in request.partition_keys]
+    added = [key for request in found.dynamic_partitions_requests or () for key in request.partition_keys]
+    assert all(tag in str(found.skip_reason) for tag in added), "nobody sees what was added"
+    return "", added
 
 
 def test_what_comes_is_added_wherever_it_is(sample: SampleSource, tmp_path: Path, home: Path) -> None:

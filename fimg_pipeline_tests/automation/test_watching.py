@@ -14,8 +14,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import OVERVIEW
+from fimg_pipeline.assets.keys import OVERVIEW, SOURCE
 from fimg_pipeline.assets.partitions import known_tags, partition_key
+from fimg_pipeline.assets.records import COMMIT
 from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation import watching
 from fimg_pipeline.automation.overview import passing, problems, tabled
@@ -92,6 +93,31 @@ def test_what_a_run_brings_is_told(sample: SampleSource, watched: Handmade) -> N
     git(sample.fate, "reset", "-q", "--hard", start)
     watched.made = []
     assert brought(watched.look()["t"]) == f"back to {start[:12]}"
+
+
+def test_what_earlier_runs_were_to_bring_and_did_not_is_told_again(sample: SampleSource, watched: Handmade) -> None:
+    watched.build()
+    # Another, of which nothing failed: it is not told.
+    commit_change(sample.fate, "README.md", "# hello\n", "Nothing to build")
+    watched.build()
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# broken\n", "Broken")
+    first = watched.look()["t"].request
+    assert first is not None
+    run_of(watched, first, Event("image", "nginx", "failed"), source=True)
+    told = brought(watched.look()["t"])
+    assert " Broken (" in told and "Nothing to build" not in told
+    # What comes in between, and builds, is of another package.
+    commit_change(sample.fate, "fateboard/pom.xml", "<project/>\n", "Another pom")
+    between = watched.look()["t"].request
+    assert between is not None
+    run_of(watched, between._replace(asset_selection=[]), source=True)
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# mended\n", "Mended")
+    told = brought(watched.look()["t"])
+    assert " Mended (" in told and " Broken (" in told and "Nothing to build" not in told
+    assert first.tags["fimg/brings"] in told
+    watched.build()
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# more\n", "More")
+    assert " Mended (" not in brought(watched.look()["t"])
 
 
 def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watched: Handmade) -> None:
@@ -570,13 +596,20 @@ def test_what_is_damaged_is_said_in_the_tick(watched: Handmade) -> None:
     assert isinstance(found, dg.SkipReason) and "freshness.json is damaged" in str(found.skip_message)
 
 
-def run_of(watched: Handmade, request: dg.RunRequest, *events: Event, name: str = "build") -> None:
-    """A run that was asked for and fails, after its steps have said so."""
+def run_of(
+    watched: Handmade, request: dg.RunRequest, *events: Event, name: str = "build", source: bool = False
+) -> None:
+    """A run that was asked for and fails, after its steps have said so; ``source``: which it had recorded."""
 
     @dg.op
     def work(context) -> None:  # type: ignore[no-untyped-def]  # Dagster wants its own type or none
         for event in events:
             report(watched.settings().home, context.run_id, event)
+        if source:
+            commit = watched.plan(watched.settings()).source.fate.commit
+            context.log_event(
+                dg.AssetMaterialization(SOURCE, partition=str(request.partition_key), tags={COMMIT: commit})
+            )
         raise RuntimeError("it failed")
 
     @dg.job(name=name)

@@ -87,10 +87,13 @@ def test_a_clone_whose_history_is_cut(sample: SampleSource, tmp_path: Path) -> N
     # Something that is cut off.
     commit_change(sample.fate, "c/proxy/conf/note.conf", "# before\n", "An earlier note")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", "clone")
-    commit_change(sample.fate, "c/proxy/conf/note.conf", "# hello\n", "A note in the proxy")
-    found = resolve(of_clone(sample, tmp_path, "origin/develop"), PACKAGES)
-    assert found.fate.commit == git(sample.fate, "rev-parse", "HEAD")
-    assert not found.requirements_date_certain
+    # One commit, which stands on what the clone has, and several, of which only the last is fetched.
+    for several in (1, 2, 3, 1):
+        for each in range(several):
+            commit_change(sample.fate, "c/proxy/conf/note.conf", f"# {each} of {several}\n", "A note in the proxy")
+        found = resolve(of_clone(sample, tmp_path, "origin/develop"), PACKAGES)
+        assert found.fate.commit == git(sample.fate, "rev-parse", "HEAD")
+        assert not found.requirements_date_certain
 
 
 @pytest.mark.parametrize("annotated", [False, True])
