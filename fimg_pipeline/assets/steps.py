@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.keys import image_key
+from fimg_pipeline.assets.liveness import ending_with
 from fimg_pipeline.assets.pipeline import Pipeline, Session
 from fimg_pipeline.catalog.images import IMAGES, dependents
 from fimg_pipeline.catalog.platforms import Platform
@@ -59,8 +60,10 @@ def step(context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Kind, name
     report(home, run_id, Event(kind, name, "started"))
     path = log_path(home, run_id, name if kind == "image" else f"{kind}-{name}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    in_container = session.settings.steps == "containers"
+    lives = ending_with(context.instance, run_id) if in_container else nullcontext()
     try:
-        with path.open("a", encoding="utf-8", buffering=1) as file:
+        with path.open("a", encoding="utf-8", buffering=1) as file, lives:
 
             def log(line: str) -> None:
                 print(line, flush=True)

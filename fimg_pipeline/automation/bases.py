@@ -25,8 +25,8 @@ _DIGESTS: Final = TypeAdapter(dict[str, str])
     name="bases",
     minimum_interval_seconds=3600,
     description="Asks every hour for the digests of the external base images. A new one makes the images that stand on "
-    "it stale: with `BASE_UPDATES=nightly` the next night builds them on it, with `ask` they are only shown to be "
-    "(`fimg status`), until `fimg bases --refresh`.",
+    "it stale: with 'BASE_UPDATES=nightly' the next night builds them on it, with 'ask' they are only shown to be "
+    "('fimg status'), until 'fimg bases --refresh'.",
 )
 def newer_bases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Keeps what registries have, and records it where it changed."""

@@ -10,12 +10,12 @@ import dagster as dg
 
 from fimg_pipeline import freshness
 from fimg_pipeline.assets.keys import OVERVIEW
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import tabled, written
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
@@ -32,7 +32,7 @@ _STATUSES: Final[dict[tuple[str, str], PartitionStatus]] = {}
     name="commits",
     job_name=BUILD,
     minimum_interval_seconds=60,
-    description="Builds what is stale of the tags that are watched: the configured one and those of `fimg tag add`.\n\n"
+    description="Builds what is stale of the tags that are watched: the configured one and those of 'fimg tag add'.\n\n"
     "It compares what source and recipes ask for with what is on record, so that nothing is lost when a tick or a run "
     "is. A tag that follows a branch is kept up to date; a release is built once. What fails is tried six times.",
 )

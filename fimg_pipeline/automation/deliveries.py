@@ -16,6 +16,7 @@ import dagster as dg
 
 from fimg_pipeline.assets.bundles import bundled_fingerprint
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, published, pushed_fingerprint
@@ -23,7 +24,6 @@ from fimg_pipeline.assets.registration import configured_for, registered_fingerp
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, PUBLISH_LISTS, REGISTER
 from fimg_pipeline.automation.ledger import Ledger
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.run_requests import attempts, left_alone, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
 from fimg_pipeline.automation.stale import items as builds
@@ -226,7 +226,7 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         name="deliveries",
         jobs=[job for job in jobs if job.name in DELIVERING],
         minimum_interval_seconds=60,
-        description="Carries elsewhere what was built, as `AFTER_BUILD` says: pushes it, and the tag's lists once "
+        description="Carries elsewhere what was built, as 'AFTER_BUILD' says: pushes it, and the tag's lists once "
         "every platform is pushed; writes bundles; registers AppImages.\n\n"
         "Each once all it is of is built and passed its checks: what is pushed, and FATE's bundle, are whole. What "
         "fails is tried again, in the end once a day; what does not need it goes on.",

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from fimg_pipeline.automation.liveness import alive
+from fimg_pipeline.assets.liveness import alive
 from fimg_pipeline.settings import Settings
 
 #: Builds wait for the network about as long as they compute: two steps per core keep both busy.

@@ -13,11 +13,11 @@ import dagster as dg
 from pydantic import ValidationError
 
 from fimg_pipeline.assets.keys import asset_name
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, State, after
 from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.overview import passing, problems
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
@@ -58,7 +58,7 @@ _SENDING: Final = 10.0
     name="notifications",
     minimum_interval_seconds=60,
     description="Tells people when a platform's tag breaks, with the first error line and a link, and when it works "
-    "again: by `NOTIFY_URLS` (DingTalk, WeCom, Feishu, Slack, mail, webhooks …).\n\n"
+    "again: by 'NOTIFY_URLS' (DingTalk, WeCom, Feishu, Slack, mail, webhooks …).\n\n"
     "One message each, however many runs fail in between.",
 )
 def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:

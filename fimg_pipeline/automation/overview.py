@@ -39,7 +39,8 @@ FATE's source code becomes Docker images, offline bundles and Kuscia's AppImages
 2. `packages`: folders of that source, compiled where they have to be.
 3. `base`, `eggroll`, `spark`, `nn`, `gpu`, `llm`, `ipcl`, `tools`: the images, by what they are for; an asset's name is
    its image's.
-4. `registry`: what was pushed. `bundles`: what is carried into networks without internet. `kuscia`: what is registered.
+4. `registry`: what was pushed. `bundles`: what is carried into networks without internet. `kuscia`, where
+   `KUSCIA_APP_IMAGES` is set: what is registered.
 
 A partition is a platform and a tag, as `amd64|nightly`. To build by hand: pick assets, *Materialize*, a partition; what
 is up to date is only named again. By themselves images are built by the sensors and schedules of *Automation*, each of

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import dagster as dg
 
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.pruning import prune, summary, superseded
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError

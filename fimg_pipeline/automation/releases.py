@@ -22,8 +22,8 @@ _READER: Final = Reader()
 @dg.sensor(
     name="releases",
     minimum_interval_seconds=120,
-    description="Adds the tag `X.Y.Z-release` when FATE gets a tag `vX.Y.Z` that `RELEASES` takes in; the sensor "
-    "`commits` builds it.\n\nThose that are there when it first looks are not new: `fimg tag add 1.11.2-release`.",
+    description="Adds the tag 'X.Y.Z-release' when FATE gets a tag 'vX.Y.Z' that 'RELEASES' takes in; the sensor "
+    "'commits' builds it.\n\nThose that are there when it first looks are not new: 'fimg tag add 1.11.2-release'.",
 )
 def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Adds those that are not known yet, and remembers them, whatever becomes of the tick."""

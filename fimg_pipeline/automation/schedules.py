@@ -11,11 +11,11 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline import freshness
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import look
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, unfinished
@@ -36,8 +36,8 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=settings.time_zone,
         job_name=BUILD,
-        description="Builds what is stale of the tags that follow something, every night.\n\nAs the sensor `commits`, "
-        "which may be off; on newer base images, unless `BASE_UPDATES=ask`; and what failed too often for that one is "
+        description="Builds what is stale of the tags that follow something, every night.\n\nAs the sensor 'commits', "
+        "which may be off; on newer base images, unless 'BASE_UPDATES=ask'; and what failed too often for that one is "
         "tried again.",
     )
     def nightly(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
@@ -58,7 +58,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         job_name=BUILD,
         description="Builds the tags that follow something without a cache every week, on newly pulled or made base "
         "images: so that security updates get in.\n\nReleases stay as they were built. What fails of it is built by "
-        "`commits` or `nightly`.",
+        "'commits' or 'nightly'.",
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         home = pipeline.settings().home
@@ -86,7 +86,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         cron_schedule=_weekly(settings.prune_at),
         execution_timezone=settings.time_zone,
         job_name=PRUNE,
-        description="Removes what is superseded every week: `fimg prune` lists what would go.\n\n"
+        description="Removes what is superseded every week: 'fimg prune' lists what would go.\n\n"
         "While anything is being built or carried elsewhere, images stay until the next time.",
     )
     def prune() -> dg.RunRequest:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fimg_pipeline.automation.liveness import close_abandoned_runs
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.automation.pruning import Removal, prune, summary, superseded
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.engine.client import Engine

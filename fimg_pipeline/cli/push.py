@@ -28,10 +28,10 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
 
     # Loading Dagster takes longer than finding out that there is nothing to load it for.
     from fimg_pipeline.assets.keys import LISTS, PUBLISHED
+    from fimg_pipeline.assets.liveness import close_abandoned_runs
     from fimg_pipeline.assets.partitions import add_tag
     from fimg_pipeline.assets.publishing import published
     from fimg_pipeline.assets.records import passed
-    from fimg_pipeline.automation.liveness import close_abandoned_runs
     from fimg_pipeline.cli.instance import open_instance
     from fimg_pipeline.cli.run import Launch, execute, of_platform
     from fimg_pipeline.definitions import publish_job, publish_lists_job

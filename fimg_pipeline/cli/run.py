@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from fimg_pipeline.assets.keys import SOURCE, planned_key
+from fimg_pipeline.assets.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag, partition_key
 from fimg_pipeline.assets.records import recorded
-from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary

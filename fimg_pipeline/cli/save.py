@@ -46,9 +46,9 @@ def save(
 
     # Loading Dagster takes longer than finding out that there is nothing to load it for.
     from fimg_pipeline.assets.keys import bundle_key
+    from fimg_pipeline.assets.liveness import close_abandoned_runs
     from fimg_pipeline.assets.partitions import add_tag
     from fimg_pipeline.assets.records import passed
-    from fimg_pipeline.automation.liveness import close_abandoned_runs
     from fimg_pipeline.cli.instance import open_instance
     from fimg_pipeline.cli.run import Launch, execute, of_platform
     from fimg_pipeline.definitions import bundle_job

@@ -8,9 +8,9 @@ import socket
 import sys
 from typing import Final
 
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.automation.executor import MAX_CONCURRENT
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.cli.instance import WORKSPACE, open_instance
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.status import PartitionStatus, State, status
 from fimg_pipeline.automation.watching import Memory, survey
 from fimg_pipeline.cli.instance import open_instance

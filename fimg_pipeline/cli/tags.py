@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fimg_pipeline import freshness
+from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag, known_tags, remove_tag
-from fimg_pipeline.automation.liveness import close_abandoned_runs
 from fimg_pipeline.automation.watching import unfinished_runs
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.errors import FimgError

@@ -16,8 +16,8 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
+from fimg_pipeline.assets.liveness import TAG_COMMAND, close_abandoned_runs
 from fimg_pipeline.assets.steps import POOL
-from fimg_pipeline.automation.liveness import TAG_COMMAND, close_abandoned_runs
 from fimg_pipeline.progress import Event, Follower, Outcomes
 from fimg_pipeline.settings import Settings
 

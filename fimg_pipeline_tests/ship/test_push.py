@@ -179,6 +179,12 @@ def test_a_certificate_nobody_vouches_for_is_told(guarded: Registry, tmp_path: P
     assert "REGISTRY_CA" in str(caught.value) and not caught.value.transient
 
 
+def test_a_registry_without_tls_is_told_apart_from_one_that_is_not_trusted(plain: Registry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="speaks no TLS") as caught:
+        push(place(plain.name, verify=True), "1", publications(tmp_path), lambda _: None)
+    assert f"INSECURE_REGISTRIES={plain.name}" in str(caught.value) and not caught.value.transient
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,8 +13,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from fimg_pipeline.automation import liveness
-from fimg_pipeline.automation.liveness import TAG_COMMAND, alive, close_abandoned_runs
+from fimg_pipeline.assets import liveness
+from fimg_pipeline.assets.liveness import TAG_COMMAND, alive, close_abandoned_runs, ending_with
 
 POOL = "a_pool"
 
@@ -133,6 +134,29 @@ def test_a_run_that_ends_leaves_no_file(instance: dg.DagsterInstance) -> None:
     holder = start_holder(instance, "ended")
     holder.end()
     assert list((Path(instance.root_directory) / "alive").iterdir()) == []
+
+
+def start_step(instance: dg.DagsterInstance, run_id: str) -> int:
+    """A process that would work on for ever as a step of that run; its number."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            with ending_with(instance, run_id):
+                time.sleep(60)
+        finally:
+            os._exit(0)
+    return pid
+
+
+def test_a_step_ends_with_the_run_that_is_killed(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "_WATCHED_EVERY", 0.05)
+    run = start_holder(instance, "run")
+    step, of_none = start_step(instance, "run"), start_step(instance, "closed already")
+    assert os.waitpid(of_none, 0)[1] == signal.SIGTERM
+    assert os.waitpid(step, os.WNOHANG) == (0, 0)
+    run.kill()
+    assert os.waitpid(step, 0)[1] == signal.SIGTERM
 
 
 def test_a_run_that_nobody_began_is_closed_after_a_while(

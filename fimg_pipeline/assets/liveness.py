@@ -6,6 +6,9 @@ when the process dies, however it does, and whatever process gets its number nex
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -22,6 +25,9 @@ TAG_COMMAND: Final = "fimg/command"
 #: How long it may take from making a run to handing it to those who execute it.
 _BEGUN_WITHIN: Final = timedelta(hours=1)
 
+#: How often (seconds) a step in a container of its own looks whether its run still lives.
+_WATCHED_EVERY: Final = 5.0
+
 _UNFINISHED: Final = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -35,6 +41,27 @@ def alive(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
     """Shows that this process executes run ``name`` (or is the command of that name) while the block runs."""
     with held(_file(instance, name)):
         yield
+
+
+@contextmanager
+def ending_with(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Ends this process, should the one that executes run ``run_id`` die while the block runs.
+
+    For steps in containers of their own, which would work on, beside those of the run that comes in its place.
+    """
+    file = _file(instance, run_id)
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCHED_EVERY):
+            if not file.exists() or is_left_behind(file):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
