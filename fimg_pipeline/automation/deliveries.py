@@ -150,7 +150,7 @@ def _why_not_yet(watched: Watched) -> str | None:
         return "a run is under way"
     if watched.built_once:
         return None
-    return left_alone(watched.plan) if watched.plan.source.dirty else None
+    return left_alone(watched) if watched.plan.source.dirty else None
 
 
 def _unbuilt(watched: Watched) -> list[Item]:

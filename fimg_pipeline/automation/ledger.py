@@ -58,9 +58,14 @@ class Ledger:
                         at=found.timestamp,
                         # An image gets its reference after its checks.
                         passed="reference" in made.metadata,
+                        reference=_text(made.metadata.get("reference")),
                         commit=tags.get(COMMIT, ""),
                         origin=tags.get(ORIGIN, ""),
                     )
             if not page.has_more:
                 return
             cursor = page.cursor
+
+
+def _text(value: object) -> str:
+    return value.text or "" if isinstance(value, dg.TextMetadataValue) else ""

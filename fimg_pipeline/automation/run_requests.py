@@ -24,7 +24,7 @@ from fimg_pipeline.plan.fingerprint import fingerprint
 from fimg_pipeline.plan.model import Plan, Planned
 from fimg_pipeline.progress import outcomes
 from fimg_pipeline.settings import Settings
-from fimg_pipeline.source.history import commits
+from fimg_pipeline.source.history import commits, uncommitted
 from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.source.pins import keep
 from fimg_pipeline.source.store import ObjectStore
@@ -71,7 +71,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
     try:
         plan = watched.plan
         if plan.source.dirty:
-            return Look(platform, tag, f"{left_alone(plan)}: `fimg build` builds it as it stands")
+            return Look(platform, tag, f"{left_alone(watched)}: `fimg build` builds it as it stands")
         to_make = items(lacking(watched))
         tried = attempts(instance, watched, to_make, now)
         decision = decide(to_make, watched.records, tried, now, once_more=bool(night))
@@ -94,13 +94,16 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
     return Look(platform, tag, told, asked)
 
 
-def left_alone(plan: Plan) -> str:
+def left_alone(watched: Watched) -> str:
     """Why nothing is made by itself of FATE_DIR as it stands."""
-    differing = [name for name, repository in plan.source.repositories.items() if repository.dirty]
-    if "fate" in differing:
-        return "FATE_DIR has changes that are not committed"
-    if differing == ["ipcl"]:
-        return "IPCL_PKG_DIR has changes that are not committed"
+    source = watched.plan.source
+    differing = [name for name, repository in source.repositories.items() if repository.dirty]
+    for name, variable in (("fate", "FATE_DIR"), ("ipcl", "IPCL_PKG_DIR")):
+        if name in differing[:1]:
+            store = ObjectStore.open(watched.settings.home, [Path(folder) for folder in source.object_directories])
+            paths = uncommitted(store, source.repositories[name])
+            told = [*paths[:_TOLD], *(["…"] if len(paths) > _TOLD else [])]
+            return f"{variable} has changes that are not committed ({', '.join(told)})"
     return f"in FATE_DIR {', '.join(differing)} is not as committed (git submodule update, or commit what is there)"
 
 

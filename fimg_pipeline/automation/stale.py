@@ -28,7 +28,7 @@ NIGHTS: Final = 7
 class Record:
     """What an asset was last materialized with, and when (seconds since 1970); ``passed``: its checks, too.
 
-    ``commit`` is FATE's, ``origin`` that of the repository a package comes from.
+    ``commit`` is FATE's, ``origin`` that of the repository a package comes from, ``reference`` what an image was named.
     """
 
     fingerprint: str
@@ -36,6 +36,11 @@ class Record:
     passed: bool = True
     commit: str = ""
     origin: str = ""
+    reference: str = ""
+
+    def is_named(self, reference: str) -> bool:
+        """Whether it was given the name it is to have, if any: ``PREFIX`` may be another by now."""
+        return not reference or self.reference in ("", reference)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Item:
-    """Something to be made: the key of its asset as text, what it is made of by fingerprint, and which others first."""
+    """Something to be made: the key of its asset as text, what it is made of by fingerprint, and which others first.
+
+    ``reference`` is what an image is to be named.
+    """
 
     name: str
     fingerprint: str
     needs: tuple[str, ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,8 @@ class Patience:
 def stale(plan: Plan, records: Mapping[str, Record]) -> tuple[Planned, ...]:
     """What is not on record as planned, or is and is gone from the engine; packages before images, parents first.
 
-    Under which names the engine has an image does not count: two tags with one BASE_TAG would take the name from each
-    other for ever.
+    Under which names the engine has an image does not count, only which it was given last: two tags with one BASE_TAG,
+    or two platforms, would take the name from each other for ever.
     """
     gone = [image for image in plan.buildable if image.status in (Status.STALE, Status.MISSING)]
     taken_in = {package for image in gone for package in image.image.recipe.packages}
@@ -111,7 +120,7 @@ def items(planned: Iterable[Planned]) -> list[Item]:
         if isinstance(each, PlannedImage):
             needs = [f"package/{name}" for name in each.image.recipe.packages]
             needs += [each.image.parent] if each.image.parent is not None else []
-        found.append(Item(asset_name(each), each.fingerprint, tuple(needs)))
+        found.append(Item(asset_name(each), each.fingerprint, tuple(needs), _reference(each)))
     return found
 
 
@@ -189,7 +198,7 @@ def made_otherwise(item: Item, record: Record | None, attempts: Sequence[Attempt
 
     Where runs see other recipes or settings than who asks for them, say: without end, if such tries did not count.
     """
-    if record is None or record.fingerprint == item.fingerprint:
+    if record is None or (record.fingerprint == item.fingerprint and record.is_named(item.reference)):
         return False
     return any(attempt.has_recorded(item, record) for attempt in attempts)
 
@@ -209,7 +218,12 @@ def counts_from(item: Item, record: Record | None, now: float) -> float:
 
 
 def _made(item: Planned, record: Record | None) -> bool:
-    return record is not None and record.passed and record.fingerprint == item.fingerprint
+    made = record is not None and record.passed and record.fingerprint == item.fingerprint
+    return made and record is not None and record.is_named(_reference(item))
+
+
+def _reference(item: Planned) -> str:
+    return item.reference if isinstance(item, PlannedImage) else ""
 
 
 def _why_not(tries: Sequence[Attempt], now: float, patience: Patience) -> str | None:

@@ -16,7 +16,7 @@ import dagster as dg
 
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.run_requests import attempts
+from fimg_pipeline.automation.run_requests import attempts, left_alone
 from fimg_pipeline.automation.stale import Record, counts_from, decide, items, stale
 from fimg_pipeline.automation.watching import Watched, finished
 from fimg_pipeline.catalog.bases import BASES
@@ -119,6 +119,8 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
     source = _last(("source", "source"), over)
     decision = decide(lacking, records, attempts(instance, watched, lacking, now), now)
     waiting = {name: decision.waiting[name] for name in decision.by_hand}
+    if plan.source.dirty:
+        waiting = dict.fromkeys((item.name for item in lacking), left_alone(watched))
     return replace(
         partition,
         images=image_states(plan, records, over, under_way, waiting),
@@ -255,6 +257,8 @@ def _why(image: PlannedImage, record: Record | None) -> str:
         return image.reason
     if record is None:
         return "it is on the engine, but not on record for this tag"
+    if not record.is_named(image.reference):
+        return f"it was named {record.reference}"
     return "a check failed" if not record.passed else "it is on the engine, but on record is what it was before"
 
 

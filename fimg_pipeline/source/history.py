@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.values import printable
 
@@ -32,3 +33,9 @@ def commits(store: ObjectStore, until: str, *, since: str | None = None, most: i
     )
     fields = [printable(field) for field in (rows or "").split("\0")]
     return [Commit(*fields[start : start + 4]) for start in range(0, len(fields) - 3, 4)]
+
+
+def uncommitted(store: ObjectStore, repository: RepositorySnapshot) -> list[str]:
+    """The files of a working folder that differ from its commit, as they can be printed."""
+    rows = store.git.text("diff-tree", "-r", "-z", "--name-only", "--no-renames", repository.commit, repository.tree)
+    return [printable(path) for path in (rows or "").split("\0") if path]

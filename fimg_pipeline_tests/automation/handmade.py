@@ -19,7 +19,7 @@ from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.engine.hub import PullFailure
-from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedPackage
+from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedImage, PlannedPackage
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
 from fimg_pipeline.sample import SampleSource
@@ -105,6 +105,6 @@ class Handmade:
                 planned_key(item),
                 partition=partition or partition_key(plan.platform, plan.tag),
                 tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit, **origin},
-                metadata={"reference": "x"},
+                metadata={"reference": item.reference if isinstance(item, PlannedImage) else item.stage},
             )
         )

@@ -192,6 +192,11 @@ def test_runs_that_record_something_else_each_time_come_to_an_end() -> None:
     # What was made by hand, or by a run that was to make it, is a change.
     by_hand = {name: replace(record, at=NOW - 90_000) for name, record in records.items()}
     assert decided(plan_of(plan), by_hand, tries, NOW).wanted
+    # Nor those that name it otherwise, though it is made of the same.
+    named = {name: replace(record, reference="elsewhere/x:t") for name, record in recorded(plan).items()}
+    named = {name: replace(record, at=NOW - 100_010) for name, record in named.items()}
+    assert not decided(plan_of(plan), named, tries, NOW).wanted
+    assert "nginx" in decided(plan_of(plan), named, tries[:-1], NOW).wanted
 
 
 def test_what_went_well_and_is_gone_again_was_no_try() -> None:

@@ -131,10 +131,34 @@ def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watch
     assert resolve_once(settings, needed_packages(select(settings.features), "amd64"), key).fate.commit == before
 
 
+def test_images_that_are_to_have_another_name_get_it(watched: Handmade) -> None:
+    plan = watched.build()
+    assert watched.look()["t"].request is None
+    watched.environ["PREFIX"] = "registry.example/team"
+    # No package has a name that people know.
+    assert selected(watched.look()["t"]) == {"source", *(image.name for image in plan.buildable)}
+    assert states(watched)["nginx"] == (State.STALE, f"it was named {plan.image('nginx').reference}")
+    watched.build()
+    assert watched.look()["t"].request is None
+    assert states(watched)["nginx"] == (State.BUILT, "")
+
+
+def states(watched: Handmade) -> dict[str, tuple[State, str]]:
+    """How the images of ``t`` stand, and why."""
+    (each,) = watched.survey()
+    return {image.name: (image.state, image.why) for image in status(watched.instance, each).images}
+
+
 def test_changes_that_are_not_committed_wait_for_a_person(sample: SampleSource, watched: Handmade) -> None:
+    watched.build()
     (sample.fate / "c/proxy/conf/note.conf").write_text("# not yet\n")
+    left = "FATE_DIR has changes that are not committed (c/proxy/conf/note.conf)"
     found = watched.look()["t"]
-    assert found.request is None and "not committed" in found.told
+    assert (found.request, found.told) == (None, f"{left}: `fimg build` builds it as it stands")
+    # Why nobody builds it is said where people look.
+    assert states(watched)["nginx"] == (State.STALE, f"changed: package proxy; {left}")
+    (sample.fate / "nohup.out").write_text("# of no image\n")
+    assert watched.look()["t"].told.startswith(left[:-1] + ", nohup.out)")
 
 
 def test_a_release_is_built_once(sample: SampleSource, watched: Handmade) -> None:
