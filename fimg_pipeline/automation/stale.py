@@ -232,10 +232,10 @@ def _why_not(tries: Sequence[Attempt], now: float, patience: Patience) -> str | 
 
 def _given_up(tries: Sequence[Attempt], patience: Patience) -> str | None:
     if tries and tries[0].cancelled:
-        return "its run was cancelled: launch it by hand, or change something"
+        return "its run was cancelled: launch it by hand, or change what it is made of"
     most = ATTEMPTS + NIGHTS if patience.once_more else ATTEMPTS
     if len(tries) >= most and not patience.for_ever:
-        return f"tried {len(tries)} times: launch it by hand, or change something"
+        return f"tried {len(tries)} times: launch it by hand, or change what it is made of"
     return None
 
 

@@ -176,12 +176,15 @@ class _Resolver:
             raise type(error)(f"TAG={settings.tag} stands for {self.ref}: {error.message}", hint=error.hint) from None
         if commit is None:
             of_origin = self.ref.startswith(ORIGIN)
+            hint = f"git -C {settings.fate_dir} fetch --tags, or take another ref"
+            if of_origin:
+                hint = "take another ref: fimg tag add"
+            elif self.checkout.git.text("rev-parse", "--quiet", "--verify", f"refs/remotes/{ORIGIN}{self.ref}"):
+                hint = f"to follow the branch of the origin: --ref {ORIGIN}{self.ref}"
             raise SourceError(
                 f"TAG={settings.tag} stands for the git ref {self.ref}, "
                 f"which {'the origin of ' if of_origin else ''}FATE_DIR={settings.fate_dir} does not have",
-                hint="take another ref: fimg tag add"
-                if of_origin
-                else f"git -C {settings.fate_dir} fetch --tags, or take another ref",
+                hint=hint,
             )
         return self._at("fate", self.ref, commit)
 

@@ -107,8 +107,8 @@ def test_what_failed_is_tried_again_after_a_while_and_not_for_ever() -> None:
         (4, "now"),
         (5, "tried again in 4319 min"),
         (5, "now"),
-        (6, "tried 6 times: launch it by hand, or change something"),
-        (6, "tried 6 times: launch it by hand, or change something"),
+        (6, "tried 6 times: launch it by hand, or change what it is made of"),
+        (6, "tried 6 times: launch it by hand, or change what it is made of"),
     ]
 
 

@@ -487,7 +487,7 @@ def test_what_was_killed_beside_something_that_failed_was_tried_too(watched: Han
     found = {image.name: image for image in status(watched.instance, each).images}
     assert (found["base-image"].state, found["base-image"].why) == (
         State.FAILED,
-        "its process was killed; tried 6 times: launch it by hand, or change something",
+        "its process was killed; tried 6 times: launch it by hand, or change what it is made of",
     )
 
 
@@ -542,7 +542,7 @@ def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
     states = {image.name: image for image in status(watched.instance, each).images}
     assert states["nginx"].state is State.FAILED
     # Also people who only ask how things stand are told that it waits for them.
-    assert states["nginx"].why == "no; tried 6 times: launch it by hand, or change something"
+    assert states["nginx"].why == "no; tried 6 times: launch it by hand, or change what it is made of"
 
 
 def test_of_a_run_of_a_whole_job_all_is_being_built(watched: Handmade) -> None:

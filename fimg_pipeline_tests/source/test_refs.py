@@ -111,6 +111,13 @@ def test_a_branch_and_a_commit_of_the_clone_itself(sample: SampleSource, tmp_pat
     assert resolve(of_clone(sample, tmp_path, commit), PACKAGES).fate.commit == commit
 
 
+def test_a_branch_that_only_the_origin_has_is_offered(sample: SampleSource, tmp_path: Path, clone: Path) -> None:
+    git(sample.fate, "branch", "next")
+    git(clone, "fetch", "-q")
+    with pytest.raises(SourceError, match=r"--ref origin/next"):
+        resolve(of_clone(sample, tmp_path, "next"), PACKAGES)
+
+
 @pytest.mark.parametrize(
     ("ref", "told"),
     [
