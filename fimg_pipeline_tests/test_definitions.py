@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -33,6 +34,7 @@ from fimg_pipeline.catalog.bases import BASES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.cli.instance import CONFIGURATION
 from fimg_pipeline.definitions import build_defs, build_job
@@ -234,44 +236,39 @@ def test_bad_tags_do_not_become_partitions() -> None:
         assert instance.get_dynamic_partitions(TAG_PARTITIONS) == ["1.11.2-release"]
 
 
-def test_a_platforms_job_refuses_a_partition_of_another(
-    pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Selected = Callable[[str, Platform, list[dg.AssetKey]], dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def selected(pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Selected:
+    """Executes of a job, for a platform's tag of the sample, what is selected."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FATE_DIR", str(pristine.fate))
     monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
-    with dg.DagsterInstance.ephemeral() as instance:
-        add_tag(instance, "t")
-        result = (
-            build_defs(load())
-            .resolve_job_def("build_arm64")
-            .execute_in_process(
+
+    def execute(job: str, platform: Platform, selection: list[dg.AssetKey]) -> dg.ExecuteInProcessResult:
+        definition = build_defs(load()).resolve_job_def(job)
+        with dg.DagsterInstance.ephemeral() as instance:
+            add_tag(instance, "t")
+            return definition.execute_in_process(
                 instance=instance,
-                partition_key=partition_key("amd64", "t"),
-                asset_selection=[SOURCE],
+                partition_key=partition_key(platform, "t"),
+                asset_selection=selection,
                 raise_on_error=False,
             )
-        )
+
+    return execute
+
+
+def test_a_platforms_job_refuses_a_partition_of_another(selected: Selected) -> None:
+    result = selected("build_arm64", "amd64", [SOURCE])
     failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     assert len(failures) == 1
     assert "job build_arm64 builds for arm64, and the partition is one of amd64" in str(failures[0].event_specific_data)
 
 
-def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(
-    pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FATE_DIR", str(pristine.fate))
-    monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
-    defs = build_defs(load())
-    with dg.DagsterInstance.ephemeral() as instance:
-        add_tag(instance, "t")
-        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
-            partition_key=partition_key("arm64", "t"),
-            asset_selection=[image_key("base-image-ipcl")],
-            raise_on_error=False,
-        )
+def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(selected: Selected) -> None:
+    result = selected("__ASSET_JOB", "arm64", [image_key("base-image-ipcl")])
     assert not result.success
     failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     retries = [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
@@ -279,24 +276,9 @@ def test_an_unbuildable_image_picked_in_the_ui_fails_once_with_its_reason(
     assert "can't be built for arm64: Intel's" in str(failures[0].event_specific_data)
 
 
-def test_what_can_t_be_built_says_so_before_anything_below_it_is_made(
-    pristine: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FATE_DIR", str(pristine.fate))
-    monkeypatch.setenv("FIMG_HOME", str(tmp_path / "home"))
-    with dg.DagsterInstance.ephemeral() as instance:
-        add_tag(instance, "t")
-        result = (
-            build_defs(load())
-            .resolve_job_def("build")
-            .execute_in_process(
-                instance=instance,
-                partition_key=partition_key("arm64", "t"),
-                asset_selection=[SOURCE, image_key("base-image"), image_key("fateflow"), image_key("fateflow-nn")],
-                raise_on_error=False,
-            )
-        )
+def test_what_can_t_be_built_says_so_before_anything_below_it_is_made(selected: Selected) -> None:
+    above = [image_key(name) for name in ("base-image", "fateflow", "fateflow-nn")]
+    result = selected("build", "arm64", [SOURCE, *above])
     assert {event.step_key for event in result.all_events if event.event_type_value == "STEP_START"} == {"source"}
     (failure,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     assert "fateflow-nn can't be built for arm64: data.pyg.org" in str(failure.event_specific_data)

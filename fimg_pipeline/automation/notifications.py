@@ -27,7 +27,7 @@ from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, 
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
-from fimg_pipeline.progress import Event, first_line, outcomes
+from fimg_pipeline.progress import KILLED, Event, first_line, outcomes
 from fimg_pipeline.settings import Settings
 
 #: What has been read of the instance stays with the process: another one reads it again.
@@ -48,8 +48,6 @@ _CARRIED: Final = {
 _PRUNING: Final = f"job {PRUNE}"
 #: What failed, as it is called, where nobody can say what is to be built.
 _UNKNOWN: Final = "what it is built from"
-#: Why it failed, where no step of the run says so.
-_DIED: Final = "its run was killed, or never began: the run's page says why"
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
 _SENDING: Final = 10.0
 
@@ -149,7 +147,7 @@ def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
     made = frozenset(_name(event) for event in events if event.what in ("built", "reused"))
     if did_fail and not failed and REQUEST in run.tags:
         wanted = wanted_by(settings.home, run.tags[REQUEST])
-        failed = {name: _DIED for name in (each.replace("/", " ", 1) for each in wanted) if name not in made}
+        failed = {name: KILLED for name in (each.replace("/", " ", 1) for each in wanted) if name not in made}
     return Finished(
         run_id=run.run_id,
         partition=run.tags.get("dagster/partition", _PRUNING),

@@ -97,14 +97,18 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
 def left_alone(watched: Watched) -> str:
     """Why nothing is made by itself of FATE_DIR as it stands."""
     source = watched.plan.source
-    differing = [name for name, repository in source.repositories.items() if repository.dirty]
-    for name, variable in (("fate", "FATE_DIR"), ("ipcl", "IPCL_PKG_DIR")):
-        if name in differing[:1]:
-            store = ObjectStore.open(watched.settings.home, [Path(folder) for folder in source.object_directories])
-            paths = uncommitted(store, source.repositories[name])
-            told = [*paths[:_TOLD], *(["…"] if len(paths) > _TOLD else [])]
-            return f"{variable} has changes that are not committed ({', '.join(told)})"
-    return f"in FATE_DIR {', '.join(differing)} is not as committed (git submodule update, or commit what is there)"
+    differing = [repository for repository in source.repositories.values() if repository.dirty]
+    names = [repository.name for repository in differing]
+    if "fate" in names:
+        changed, variable = source.fate, "FATE_DIR"
+    elif names == ["ipcl"]:
+        changed, variable = differing[0], "IPCL_PKG_DIR"
+    else:
+        return f"in FATE_DIR {', '.join(names)} is not as committed (git submodule update, or commit what is there)"
+    store = ObjectStore.open(watched.settings.home, [Path(folder) for folder in source.object_directories])
+    paths = uncommitted(store, changed)
+    told = [*paths[:_TOLD], *(["…"] if len(paths) > _TOLD else [])]
+    return f"{variable} has changes that are not committed ({', '.join(told)})"
 
 
 def lacking(watched: Watched) -> list[Planned]:

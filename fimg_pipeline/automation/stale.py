@@ -218,8 +218,9 @@ def counts_from(item: Item, record: Record | None, now: float) -> float:
 
 
 def _made(item: Planned, record: Record | None) -> bool:
-    made = record is not None and record.passed and record.fingerprint == item.fingerprint
-    return made and record is not None and record.is_named(_reference(item))
+    if record is None or not record.passed or record.fingerprint != item.fingerprint:
+        return False
+    return record.is_named(_reference(item))
 
 
 def _reference(item: Planned) -> str:

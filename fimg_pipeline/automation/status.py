@@ -27,13 +27,10 @@ from fimg_pipeline.catalog.recipes import RECIPES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import Plan, PlannedImage, Status
 from fimg_pipeline.plan.selection import select
-from fimg_pipeline.progress import Event, Outcomes, first_line, outcomes
+from fimg_pipeline.progress import KILLED, Event, Outcomes, first_line, outcomes
 
 #: Of an image of a release, which is built once.
 _GONE: Final = "it was built, and is gone from the engine: build it by hand to have it again"
-
-#: Of what a run was to make that failed by none of its steps.
-_KILLED: Final = "its run was killed, or never began: its page says why"
 
 
 class State(str, Enum):
@@ -148,7 +145,7 @@ def _ended(watched: Watched, run: dg.DagsterRun) -> Outcomes:
         for name in _to_be_made(watched, run):
             kind, _, item = name.rpartition("/")
             if kind in ("", "package"):
-                found.add_failure("package" if kind else "image", item, _KILLED)
+                found.add_failure("package" if kind else "image", item, KILLED)
     return found
 
 
