@@ -144,12 +144,26 @@ def test_steps_may_be_containers_of_their_own(team: Deployment) -> None:
     seen: set[str] = set()
 
     def over() -> bool:
-        seen.update(each for each in team.all_of_ours() if each.startswith("dagster-step-"))
+        seen.update(team.steps())
         return ask(team.address, STATUS, id=run)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED")
 
     until(over, 300)
     assert ended(team.address, run, 10) == "SUCCESS" and len(seen) == len(NGINX)
-    until(lambda: not [each for each in team.all_of_ours() if each.startswith("dagster-")], 30)
+    until(lambda: not team.steps() and not team.runs(), 30)
+
+
+def test_steps_in_containers_end_with_their_run(team: Deployment) -> None:
+    run = launch(team.address, "team", *NGINX)
+    until(team.steps, 120)
+    (container,) = team.runs()
+    subprocess.run([Engine().cli, "kill", container], check=True, capture_output=True)
+    until(lambda: not team.steps(), 30)
+    assert ended(team.address, run, 120) == "FAILURE"
+    run = launch(team.address, "team", *NGINX)
+    until(team.steps, 120)
+    ask(team.address, TERMINATE, id=run)
+    assert ended(team.address, run, 120) == "CANCELED"
+    until(lambda: not team.steps() and not team.runs(), 30)
 
 
 def test_what_was_backed_up_is_brought_back_and_brought_to_another_version(team: Deployment) -> None:

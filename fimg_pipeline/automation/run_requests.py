@@ -198,7 +198,7 @@ def request(
     run_key: str | None = None,
     brings: Mapping[str, str] | None = None,
 ) -> dg.RunRequest:
-    """A run that makes what is ``wanted`` (asset keys as text → fingerprints), of the source that was looked at.
+    """A run that makes what is ``wanted`` (asset keys as text → what of it), of the source that was looked at.
 
     ``partition``: of what is made for a tag, not for a platform of it. ``brings``: tags that say what is new of it.
     """
@@ -295,7 +295,7 @@ def _short(text: str, most: int) -> str:
 
 
 def wanted_by(home: Path, key: str) -> Mapping[str, str]:
-    """What the run that was asked for by ``key`` was to make (asset keys as text → fingerprints), if that is known."""
+    """What the run that was asked for by ``key`` was to make (asset keys as text → what of it), if that is known."""
     try:
         return _WANTED.validate_json(_wanted_file(home, key).read_bytes())
     except (OSError, ValidationError):

@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run that is over, however: what it was to make (name of the asset → fingerprint), and when it ended and began.
+    """A run that is over, however: what it was to make (name → :attr:`Item.wanted`), and when it ended and began.
 
     ``cancelled``: a person ended it; ``made``: what was made in it, or found.
     """
@@ -58,7 +58,7 @@ class Attempt:
 
     def has_recorded(self, item: Item, record: Record | None) -> bool:
         """Whether it was to make ``item``, and what is on record was made in it."""
-        wanted = self.wanted.get(item.name) == item.fingerprint
+        wanted = self.wanted.get(item.name) == item.wanted
         return wanted and record is not None and self.began <= record.at <= self.ended
 
 
@@ -74,10 +74,15 @@ class Item:
     needs: tuple[str, ...] = ()
     reference: str = ""
 
+    @property
+    def wanted(self) -> str:
+        """What a run is asked for: after another ``PREFIX`` it is something else, which nobody has tried."""
+        return f"{self.fingerprint} {self.reference}" if self.reference else self.fingerprint
+
 
 @dataclass(frozen=True)
 class Decision:
-    """What is stale, by name, parents first: ``wanted`` (with its fingerprint) now, ``waiting`` (with why) not now.
+    """What is stale, by name, parents first: ``wanted`` (as :attr:`Item.wanted`) now, ``waiting`` (with why) not now.
 
     ``by_hand``: those of ``waiting`` that nothing but a person, or a change, will have made.
     """
@@ -153,7 +158,7 @@ def decide(
             by_hand.add(item.name)
         why = _why_not(tries, now, patience) or (None if lacking is None else f"waits for {lacking}")
         if why is None:
-            wanted[item.name] = item.fingerprint
+            wanted[item.name] = item.wanted
         else:
             waiting[item.name] = why
     return Decision(wanted, waiting, frozenset(by_hand))
@@ -187,7 +192,7 @@ def _tries(item: Item, record: Record | None, attempts: Sequence[Attempt], now: 
         attempt
         for attempt in attempts
         if attempt.ended > since
-        and attempt.wanted.get(item.name) == item.fingerprint
+        and attempt.wanted.get(item.name) == item.wanted
         # What went well and is gone again since was no try.
         and (otherwise or item.name not in attempt.made)
     ]

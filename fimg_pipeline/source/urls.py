@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Final
 
 #: Transports git may use for a submodule; what .gitmodules says is input like any other (``ext::`` runs programs).
-_SAFE: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
-#: ``user@host:path``, ssh's short form.
-_SHORT: Final = re.compile(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9.-]+):(?P<path>[^\s:]+)")
+_SAFE: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+")
+#: ``user@host:path``, ssh's short form; ``host`` alone may be a name of somebody's own (ssh_config).
+_SHORT: Final = re.compile(r"(?:(?P<user>\w[\w.-]*)@)?(?P<host>\w[\w.-]*):(?!//)(?P<path>[^\s:]+)", re.ASCII)
 _PUBLIC: Final = re.compile(r"(?:https?|ssh|git)://[A-Za-z0-9.-]+(?::\d+)?/[A-Za-z0-9._~%+/-]+")
 _PAGE: Final = re.compile(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+")
 
 
 def is_safe(url: str) -> bool:
     """Whether git may be given a URL that a repository names."""
-    return _SAFE.fullmatch(url) is not None
+    return (_SAFE.fullmatch(url) or _SHORT.fullmatch(url)) is not None
 
 
 def local_folder(url: str) -> Path | None:
@@ -42,7 +42,7 @@ def public_url(url: str) -> str:
     Empty when it is no URL, or a path of this machine: that says nothing to others, but about the machine.
     """
     short = _SHORT.fullmatch(url)
-    if short:
+    if short and (short["user"] or "." in short["host"]):
         return f"ssh://{short['host']}/{short['path'].lstrip('/')}"
     scheme, _, rest = url.partition("://")
     shown = f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"

@@ -26,7 +26,7 @@ from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.run_requests import REQUEST, lacking, look
 from fimg_pipeline.automation.run_requests import request as ask
-from fimg_pipeline.automation.stale import items
+from fimg_pipeline.automation.stale import ATTEMPTS, items
 from fimg_pipeline.automation.watching import Memory, Watched, survey
 from fimg_pipeline.catalog import packages as catalog
 from fimg_pipeline.catalog.bases import BASES
@@ -110,6 +110,7 @@ class World:
     recipes: Counter[str] = field(default_factory=Counter)
     platforms: tuple[Platform, ...] = ("amd64",)
     features: tuple[Feature, ...] = (Feature.BASIC,)
+    prefix: str = "federatedai"
     broken: set[str] = field(default_factory=set)
     unsound: set[str] = field(default_factory=set)
     tries: Tries = field(default_factory=Tries)
@@ -119,7 +120,7 @@ class World:
 
     def settings(self, **chosen: str) -> Settings:
         platforms = ",".join(self.platforms)
-        own = {"FIMG_HOME": str(self.home), "WATCHED_PLATFORMS": platforms, "TAG": "nightly"}
+        own = {"FIMG_HOME": str(self.home), "WATCHED_PLATFORMS": platforms, "TAG": "nightly", "PREFIX": self.prefix}
         return make_settings(self.features, **{**own, **chosen})
 
     def source(self, settings: Settings) -> SourceSnapshot:
@@ -161,12 +162,9 @@ class World:
         return _NOW() + self.elapsed
 
 
-def needed(item: Planned) -> list[str]:
-    """What it is made of, by name."""
-    if not isinstance(item, PlannedImage):
-        return []
-    parent = [item.image.parent] if item.image.parent else []
-    return [*(f"package/{name}" for name in item.image.recipe.packages), *parent]
+def named(item: Planned) -> str:
+    """The name it gets."""
+    return item.reference if isinstance(item, PlannedImage) else item.stage
 
 
 def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends: str, meanwhile: Any) -> None:
@@ -242,12 +240,11 @@ def run(instance: dg.DagsterInstance, world: World, request: dg.RunRequest, ends
                 failed.append(name)
                 world.tries.made(str(partition), name, unsound=item.fingerprint)
             tells(name, "built" if sound else "failed")
-            reference = item.reference if isinstance(item, PlannedImage) else item.stage
             yield dg.AssetMaterialization(
                 dg.AssetKey(name.split("/")),
                 partition=str(partition),
                 tags={FINGERPRINT: item.fingerprint, COMMIT: plan.source.fate.commit},
-                metadata={"reference": reference} if sound else {},
+                metadata={"reference": named(item)} if sound else {},
             )
         if failed:
             raise RuntimeError(f"{failed} failed")
@@ -381,12 +378,15 @@ class Simulation:
             left = self.world.tries.unexplained(each.partition, items(lacking(each)), each.records)
             assert not left, f"{left} of {each.partition} are stale, and no tick asks for them"
 
-    def made(self, item: Planned, platform: str, tag: str) -> tuple[str | None, str | None]:
-        """The fingerprint an asset was last materialized with and passed its checks, and FATE's commit then."""
+    def made(
+        self, item: Planned, platform: str, tag: str, *, by_any_name: bool = False
+    ) -> tuple[str | None, str | None]:
+        """The fingerprint an asset was last materialized with, passed its checks and was named, and FATE's commit."""
         wanted = dg.AssetRecordsFilter(asset_key=planned_key(item), asset_partitions=[partition_key(platform, tag)])
         found = self.instance.fetch_materializations(wanted, limit=1).records
         made = found[0].asset_materialization if found else None
-        if made is None or "reference" not in made.metadata:
+        reference = made.metadata.get("reference") if made else None
+        if made is None or reference is None or not (by_any_name or reference.value == named(item)):
             return None, None
         return (made.tags or {}).get(FINGERPRINT), (made.tags or {}).get(COMMIT)
 
@@ -422,8 +422,9 @@ class Simulation:
             for platform in self.world.platforms:
                 plan = self.world.plan(self.world.settings(TAG=tag, Platform=platform))
                 for item in plan.buildable:
-                    made, commit = self.made(item, platform, tag)
-                    if tag != "1.11.2-release":
+                    release = tag == "1.11.2-release"
+                    made, commit = self.made(item, platform, tag, by_any_name=release)
+                    if not release:
                         assert made == item.fingerprint, (tag, item.name)
                         assert (item.fingerprint, platform) in self.world.engine.images, (tag, item.name)
                     else:
@@ -512,6 +513,24 @@ def test_whatever_happens_all_is_built_in_the_end(seed: int, tmp_path: Path, mon
                 for contents in ({"fateflow": f"else {number}"}, {"fateflow": f"ended {number}"}, before):
                     world.sources[BRANCHES[0]] = contents
                     simulation.settle()
+                # Something that fails until it is given up; something else; a revert to what was given up.
+                world.sources[BRANCHES[0]] = {"eggroll": f"failed {number}"}
+                world.broken.add("package/eggroll")
+                for _ in range(ATTEMPTS):
+                    for request in simulation.tick():
+                        simulation.execute(request)
+                    world.elapsed += 300_000
+                assert not simulation.tick(), "it is tried for ever"
+                for contents in ({"eggroll": f"else {number}"}, {"eggroll": f"failed {number}"}):
+                    world.sources[BRANCHES[0]] = contents
+                    simulation.settle()
+                simulation.require_all_built()
+                # Nothing changes, but something is gone; but the names.
+                world.engine.lose(world.chance)
+                simulation.settle()
+                simulation.require_all_built()
+                world.prefix = f"elsewhere{number}"
+                simulation.settle()
                 simulation.require_all_built()
                 assert not world.wrong
         assert world.cancelled, "no run was cancelled"

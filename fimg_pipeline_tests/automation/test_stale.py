@@ -38,7 +38,7 @@ def decided(plan: Plan, records: Mapping[str, Record], attempts: Sequence[Attemp
 
 def failed(plan: Plan, *, minutes_ago: float = 6000, cancelled: bool = False, only: tuple[str, ...] = ()) -> Attempt:
     """A run that was to make everything of ``plan`` (or ``only`` that) and made nothing."""
-    wanted = {asset_name(item): item.fingerprint for item in everything(plan)}
+    wanted = {item.name: item.wanted for item in items(everything(plan))}
     return Attempt(
         {name: value for name, value in wanted.items() if not only or name in only}, NOW - minutes_ago * 60, cancelled
     )
@@ -197,6 +197,19 @@ def test_runs_that_record_something_else_each_time_come_to_an_end() -> None:
     named = {name: replace(record, at=NOW - 100_010) for name, record in named.items()}
     assert not decided(plan_of(plan), named, tries, NOW).wanted
     assert "nginx" in decided(plan_of(plan), named, tries[:-1], NOW).wanted
+
+
+def test_what_is_to_have_another_name_was_not_tried_yet() -> None:
+    plan = plan_of()
+    elsewhere = make_settings(FEATURES, PREFIX="elsewhere")
+    renamed = make_plan(elsewhere, make_source(), engine_with(*everything(plan)), digest)
+    tries = [failed(plan)] * ATTEMPTS
+    made = Attempt(failed(plan).wanted, NOW - 60, began=NOW - 120, made=frozenset(recorded(plan)))
+    records = {
+        item.name: Record(item.fingerprint, NOW - 90, reference=item.reference) for item in items(everything(plan))
+    }
+    found = decided(renamed, records, [made, *tries], NOW)
+    assert found.wanted.keys() == {image.name for image in plan.images} and not found.waiting
 
 
 def test_what_went_well_and_is_gone_again_was_no_try() -> None:

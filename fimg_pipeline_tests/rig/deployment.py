@@ -26,6 +26,8 @@ from fimg_pipeline.settings import DEBIAN, load
 from fimg_pipeline_tests.rig.web import free_port
 
 PROJECT = Path(__file__).parents[2]
+#: How the names of steps' containers begin: dagster-docker's choice.
+_STEP = "dagster-step-"
 #: Debian 12 has Compose 1 alone; this one, of Debian 13, brings all it needs.
 _PACKAGE = "pool/main/d/docker-compose/docker-compose_2.26.1-4_amd64.deb"
 _SHA256 = "47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea"
@@ -103,14 +105,16 @@ class Deployment:
         return done.stdout
 
     def runs(self) -> list[str]:
-        """The containers of runs, whether they still live or not."""
-        return _docker(
-            "ps", "--all", "--quiet", "--filter", f"ancestor=fimg:{self.name}", "--filter", "label=dagster/run_id"
-        )
+        """The names of the containers of runs, whether they still live or not."""
+        return [name for name in self._of_runs() if not name.startswith(_STEP)]
 
-    def all_of_ours(self) -> list[str]:
-        """The names of all containers of the project's image: services, runs, steps."""
-        return _docker("ps", "--all", "--format={{.Names}}", "--filter", f"ancestor=fimg:{self.name}")
+    def steps(self) -> list[str]:
+        """The names of those of steps."""
+        return [name for name in self._of_runs() if name.startswith(_STEP)]
+
+    def _of_runs(self) -> list[str]:
+        ours = ("--filter", f"ancestor=fimg:{self.name}", "--filter", "label=dagster/run_id")
+        return _docker("ps", "--all", "--format={{.Names}}", *ours)
 
     def containers(self) -> list[str]:
         return _docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}")

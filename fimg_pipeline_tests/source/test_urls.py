@@ -17,6 +17,8 @@ PAGE = "https://github.com/FederatedAI/FATE"
         ("https://me:token@github.com/FederatedAI/FATE.git", f"{PAGE}.git", PAGE),
         ("https://token@github.com/FederatedAI/FATE", PAGE, PAGE),
         ("git@github.com:FederatedAI/FATE.git", "ssh://github.com/FederatedAI/FATE.git", PAGE),
+        ("github.com:FederatedAI/FATE.git", "ssh://github.com/FederatedAI/FATE.git", PAGE),
+        ("work:FederatedAI/FATE.git", "", None),
         ("ssh://git@github.com/FederatedAI/FATE.git", "ssh://github.com/FederatedAI/FATE.git", PAGE),
         ("ssh://git@git.example:2222/FATE.git", "ssh://git.example:2222/FATE.git", None),
         ("http://10.0.0.5/FATE.git", "http://10.0.0.5/FATE.git", None),
@@ -34,7 +36,15 @@ def test_what_is_shown_of_a_url(url: str, location: str, page: str | None) -> No
     assert web_page(location) == page
 
 
-@pytest.mark.parametrize("url", ["ext::sh -c x", "-u", "fd::3", "https://h/a b", "../x", ""])
+@pytest.mark.parametrize("url", ["git@host.example:x.git", "work:fate.git", "https://h/a", "/src/fate"])
+def test_what_git_may_use(url: str) -> None:
+    assert is_safe(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["../x", "ext::sh -c x", "-u", "-o@host:x", "me@-o:x", "-o:x", "fd::3", "https://h/a b", "ftp://h/x", ""],
+)
 def test_what_git_may_not_use(url: str) -> None:
     assert not is_safe(url)
 
