@@ -136,9 +136,27 @@ def test_the_proxy_of_the_docs_asks_who_is_there(team: Deployment, tmp_path: Pat
         nginx.remove(force=True)
 
 
+def test_the_registry_that_comes_with_it_has_what_is_pushed(team: Deployment) -> None:
+    """By an address of this host, as containers and engines call it."""
+    here = Engine().sdk.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
+    place = f"{here}:{(port := free_port())}"
+    team.set(REGISTRY_ADDRESS=here, REGISTRY_PORT=str(port), PREFIX=f"{place}/federatedai", INSECURE_REGISTRIES=place)
+    team("--profile", "registry", "up", "--detach", "--wait", "--build", "--force-recreate")
+    command = ("run", "--rm", "-T", "fimg")
+    examined = {each["part"]: each for each in json.loads(team(*command, "doctor", "--json"))}
+    assert place in examined["registry"]["told"] and "GB free in /" in examined["engine's disk"]["told"]
+    team(*command, "build")
+    team(*command, "push")
+    images = requests.get(f"http://{place}/v2/_catalog", timeout=30).json()["repositories"]
+    assert "federatedai/nginx" in images
+    for image in images:
+        answer = requests.get(f"http://{place}/v2/{image}/tags/list", timeout=30).json()
+        assert set(answer["tags"]) == {"team", f"team-{Engine().platform}"}
+    team("--profile", "registry", "rm", "--stop", "--force", "registry")
+
+
 def test_steps_may_be_containers_of_their_own(team: Deployment) -> None:
-    with (team.folder / ".env").open("a") as file:
-        file.write("STEPS=containers\n")
+    team.set(STEPS="containers")
     team("up", "--detach", "--wait", "--force-recreate")
     run = launch(team.address, "team", *NGINX)
     seen: set[str] = set()

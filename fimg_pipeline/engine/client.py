@@ -52,6 +52,8 @@ _ADMINISTRATOR: Final[Mapping[str, Any]] = {
 }
 #: Status of what :meth:`Engine.run` stopped waiting for, as of ``timeout``.
 TIMED_OUT: Final = 124
+#: Docker has it in each of its containers.
+_IN_CONTAINER: Final = Path("/.dockerenv")
 #: In a mode as the engine gives it (Go's ModeDir).
 _FOLDER: Final = 1 << 31
 
@@ -167,12 +169,24 @@ class Engine:
 
     @cached_property
     def disk(self) -> Path | None:
-        """The folder of an engine that keeps its images' layers in one on this machine; ``None`` for others."""
+        """A folder on the disk that has the engine's images, where one can be seen from here; ``None`` elsewhere."""
+        if self._root is None or self._root.is_dir():
+            return self._root
+        # In a container of the engine, its root is there, too.
+        return Path("/") if _IN_CONTAINER.exists() else None
+
+    @property
+    def sees_our_files(self) -> bool:
+        """Whether the engine has our folders where we have them: it runs beside us."""
+        return self._root is not None and self._root.is_dir()
+
+    @cached_property
+    def _root(self) -> Path | None:
+        """Where an engine of this machine keeps its images' layers, by its own word."""
         if not self.address.startswith("unix:"):
             return None
         info = self._call(self.sdk.info)
-        folder = Path(str(info.get("DockerRootDir") or "/nowhere"))
-        return folder if info.get("Driver") == "overlay2" and folder.is_dir() else None
+        return Path(str(info.get("DockerRootDir") or "/nowhere")) if info.get("Driver") == "overlay2" else None
 
     def state(self) -> EngineState:
         """Everything the engine holds that a plan looks at, by one listing."""

@@ -87,8 +87,7 @@ def _sweep(engine: Engine, kept: Path) -> None:
 
 
 def _started(engine: Engine, image: str, mounts: Mapping[Path, str], name: str) -> Iterator[SecondEngine]:
-    # Where its disk can be seen, it sees ours.
-    shared = mounts if engine.disk is not None else {}
+    shared = mounts if engine.sees_our_files else {}
     try:
         container = engine.sdk.containers.create(
             image,

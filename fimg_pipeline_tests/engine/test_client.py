@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fimg_pipeline.engine import client
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError
 from fimg_pipeline.engine.failures import TransientBuildError
@@ -63,6 +65,24 @@ def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPa
     assert Engine().environment["DOCKER_HOST"] == Engine().address == "unix:///var/run/docker.sock"
     assert "DOCKER_TLS_VERIFY" not in Engine().environment
     assert away.disk is None
+
+
+def test_the_disk_of_an_engine_is_seen_beside_it_and_in_a_container_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def engine_at(folder: Path) -> Engine:
+        found = Engine("unix:///run/mine.sock")
+        info = {"DockerRootDir": str(folder), "Driver": "overlay2"}
+        found.__dict__["sdk"] = SimpleNamespace(info=lambda: info)
+        return found
+
+    beside, inside = engine_at(tmp_path), tmp_path / "dockerenv"
+    assert (beside.disk, beside.sees_our_files) == (tmp_path, True)
+    monkeypatch.setattr(client, "_IN_CONTAINER", inside)
+    assert engine_at(tmp_path / "none").disk is None
+    inside.touch()
+    within = engine_at(tmp_path / "none")
+    assert (within.disk, within.sees_our_files) == (Path("/"), False)
 
 
 def test_an_engine_that_is_away_is_named_by_its_address(tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ class Deployment:
         """Runs ``docker compose ARGUMENTS``; what it printed."""
         return self._run([*compose(), *arguments], given, timeout)
 
+    def set(self, **settings: str) -> None:
+        """Sets what containers that are made from now on read."""
+        with (self.folder / ".env").open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in settings.items())
+
     def printed(self) -> set[str]:
         """The runs of which it is kept what their steps printed."""
         command = ("run", "--rm", "-T", "--entrypoint", "ls", "fimg", "/var/lib/dagster/storage")
@@ -158,8 +163,8 @@ def deployment(sample: SampleSource, folder: Path, **settings: str) -> Iterator[
         **({"CA_BUNDLE": str(bundle)} if (bundle := load().ca_bundle) else {}),
         **settings,
     }
-    (deploy / ".env").write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
     found = Deployment(name, deploy, port)
+    found.set(**lines)
     try:
         found("build")
         found("up", "--detach", "--wait")
