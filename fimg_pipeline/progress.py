@@ -18,7 +18,7 @@ from fimg_pipeline.values import printable
 _LONGEST: Final = 500
 
 #: Why something of a run failed that no step says of.
-KILLED: Final = "its run was killed, or never began: its page says why"
+KILLED: Final = "its run was killed, or failed before this began: its page says why"
 
 Kind = Literal["source", "package", "image", "bundle", "registry", "kuscia", "prune"]
 What = Literal["started", "working", "built", "reused", "failed"]

@@ -140,11 +140,13 @@ def test_the_registry_that_comes_with_it_has_what_is_pushed(team: Deployment) ->
     """By an address of this host, as containers and engines call it."""
     here = Engine().sdk.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
     place = f"{here}:{(port := free_port())}"
-    team.set(REGISTRY_ADDRESS=here, REGISTRY_PORT=str(port), PREFIX=f"{place}/federatedai", INSECURE_REGISTRIES=place)
+    team.configure(
+        REGISTRY_ADDRESS=here, REGISTRY_PORT=str(port), PREFIX=f"{place}/federatedai", INSECURE_REGISTRIES=place
+    )
     team("--profile", "registry", "up", "--detach", "--wait", "--build", "--force-recreate")
     command = ("run", "--rm", "-T", "fimg")
     examined = {each["part"]: each for each in json.loads(team(*command, "doctor", "--json"))}
-    assert place in examined["registry"]["told"] and "GB free in /" in examined["engine's disk"]["told"]
+    assert place in examined["registry, for who pushes"]["told"] and "GB free in /" in examined["engine's disk"]["told"]
     team(*command, "build")
     team(*command, "push")
     images = requests.get(f"http://{place}/v2/_catalog", timeout=30).json()["repositories"]
@@ -156,7 +158,7 @@ def test_the_registry_that_comes_with_it_has_what_is_pushed(team: Deployment) ->
 
 
 def test_steps_may_be_containers_of_their_own(team: Deployment) -> None:
-    team.set(STEPS="containers")
+    team.configure(STEPS="containers")
     team("up", "--detach", "--wait", "--force-recreate")
     run = launch(team.address, "team", *NGINX)
     seen: set[str] = set()

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import image_key
+from fimg_pipeline.assets.keys import image_key, planned_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.plan.fingerprint import fingerprint
-from fimg_pipeline.plan.model import PlannedImage
+from fimg_pipeline.plan.model import Planned, PlannedImage
 
 #: Tag of materializations: what was made of what.
 FINGERPRINT = "fimg/fingerprint"
@@ -36,6 +36,20 @@ def recorded(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag:
     """The fingerprint an asset was last materialized with."""
     found = latest(instance, key, platform, tag)
     return None if found is None else (found.tags or {}).get(FINGERPRINT)
+
+
+def is_recorded(instance: dg.DagsterInstance, planned: Planned, platform: str, tag: str) -> bool:
+    """Whether it was made for a platform's tag as planned, and named so."""
+    found = latest(instance, planned_key(planned), platform, tag)
+    if found is None or (found.tags or {}).get(FINGERPRINT) != planned.fingerprint:
+        return False
+    return not isinstance(planned, PlannedImage) or reference_of(found) == planned.reference
+
+
+def reference_of(made: dg.AssetMaterialization) -> str:
+    """What an image was named; empty for what did not pass its checks, and for what is no image."""
+    value = made.metadata.get("reference")
+    return value.text or "" if isinstance(value, dg.TextMetadataValue) else ""
 
 
 def passed(instance: dg.DagsterInstance, planned: PlannedImage, tag: str) -> bool:

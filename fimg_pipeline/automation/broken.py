@@ -158,7 +158,7 @@ def _breakage(places: Sequence[str], found: Broken, address: str) -> Message:
 
 
 def _recovery(places: Sequence[str], run: Finished | None, address: str) -> Message:
-    body = _page(address, run.run_id) if run else "what broke it was taken back, or made under another tag"
+    body = _page(address, run.run_id) if run else "all is as it should be: what broke was made, or taken back"
     title = f"fimg: {_spoken(places)} {'works' if len(places) == 1 else 'work'} again"
     return Message(title=title, body="\n".join([*_listed(places), body]), about=tuple(places), works=True)
 

@@ -6,6 +6,7 @@ The runs of a tick are created after it, one after the other: until then nobody 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +58,9 @@ def _is_coming(instance: dg.DagsterInstance, claim: Claim, now: float) -> bool:
     """Whether its runs may be made after a look that ends now."""
     if now - claim.at < _LOOK:
         return True
-    there = instance.get_run_records(dg.RunsFilter(tags={REQUEST: list(claim.keys)}))
+    # Earlier ones may have been of the same. Databases may count whole seconds.
+    since = datetime.fromtimestamp(claim.at - 1, timezone.utc)
+    there = instance.get_run_records(dg.RunsFilter(tags={REQUEST: list(claim.keys)}, created_after=since))
     return not set(claim.keys) <= {record.dagster_run.tags[REQUEST] for record in there}
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.bundles import bundled_fingerprint
-from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, bundle_key
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, asset_name, bundle_key
 from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
@@ -125,21 +125,22 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
         lacking = [item for item in all_of_it if not is_made(item, watched.records)]
         decision = decide(lacking, watched.records, attempts(instance, watched, lacking, now), now, for_ever=True)
         held_up += [f"{name} {reason}" for name, reason in decision.waiting.items()]
-        if not decision.wanted:
+        to_carry = decision.wanted
+        if to_carry and watched.built_once and (outdated := _outdated(watched)):
+            # A release is not built anew by itself, and nothing else than what a build would give is carried elsewhere.
+            free = {item.name for item in items(watched, outdated)[0]}
+            to_carry = {name: value for name, value in to_carry.items() if name in free}
+            held_up.append(f"{len(outdated)} would be made otherwise by now, or are gone: build it by hand first")
+        if not to_carry:
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
-        # A release is not built anew by itself, and nothing else than what a build would give is carried elsewhere.
-        if watched.built_once and (outdated := stale(watched.plan, watched.records)):
-            return Delivery(
-                f"{where}{len(outdated)} would be made otherwise by now, or are gone: build it by hand first"
-            )
         asked = [
             request(watched, wanted, [dg.AssetKey(name.split("/")) for name in wanted], job=job)
             for job, made in _JOBS.items()
-            if (wanted := {name: value for name, value in decision.wanted.items() if name in made})
+            if (wanted := {name: value for name, value in to_carry.items() if name in made})
         ]
     except FimgError as error:
         return Delivery(f"{where}can't be carried elsewhere: {error.message}")
-    told = "; ".join([f"to be made: {', '.join(decision.wanted)}", *held_up])
+    told = "; ".join([f"to be made: {', '.join(to_carry)}", *held_up])
     return Delivery(where + told, tuple(asked))
 
 
@@ -156,6 +157,12 @@ def _why_not_yet(watched: Watched) -> str | None:
 def _unbuilt(watched: Watched) -> list[Item]:
     """What is to be built first."""
     return [] if watched.built_once else builds(stale(watched.plan, watched.records))
+
+
+def _outdated(watched: Watched) -> set[str]:
+    """What of a release a build would make otherwise by now, or again; it keeps the names it was built with."""
+    by_any_name = {name: replace(record, reference="") for name, record in watched.records.items()}
+    return {*map(asset_name, stale(watched.plan, by_any_name))}
 
 
 def _coming(instance: dg.DagsterInstance, watched: Watched, unbuilt: Sequence[Item], now: float) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.records import COMMIT, FINGERPRINT, ORIGIN
+from fimg_pipeline.assets.records import COMMIT, FINGERPRINT, ORIGIN, reference_of
 from fimg_pipeline.automation.stale import Record
 
 _PAGE: Final = 1000
@@ -58,14 +58,10 @@ class Ledger:
                         at=found.timestamp,
                         # An image gets its reference after its checks.
                         passed="reference" in made.metadata,
-                        reference=_text(made.metadata.get("reference")),
+                        reference=reference_of(made),
                         commit=tags.get(COMMIT, ""),
                         origin=tags.get(ORIGIN, ""),
                     )
             if not page.has_more:
                 return
             cursor = page.cursor
-
-
-def _text(value: object) -> str:
-    return value.text or "" if isinstance(value, dg.TextMetadataValue) else ""

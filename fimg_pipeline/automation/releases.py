@@ -51,7 +51,7 @@ def new_releases(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.
     # They are not known yet: RELEASES may come to take them in.
     others = [version for version in new if version not in wanted]
     told = [*others[-_TOLD:], *([f"{len(others) - _TOLD} earlier ones"] if len(others) > _TOLD else [])]
-    left = f"; RELEASES={settings.releases} leaves out {', '.join(told)}" if others else ""
+    left = f"; RELEASES ({settings.releases}) leaves out {', '.join(told)}" if others else ""
     left += f"; of FATE_DIR alone: {there.away}" if there.away else ""
     if not wanted:
         return dg.SkipReason(f"no new release{left}")

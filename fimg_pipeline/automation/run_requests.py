@@ -12,11 +12,12 @@ from typing import Final
 import dagster as dg
 from pydantic import TypeAdapter, ValidationError
 
-from fimg_pipeline.assets.keys import SOURCE, asset_name
+from fimg_pipeline.assets.keys import SOURCE, asset_name, package_key
 from fimg_pipeline.assets.partitions import partition_key
-from fimg_pipeline.assets.records import COMMIT, latest
+from fimg_pipeline.assets.records import COMMIT, ORIGIN, latest
 from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, made_otherwise, stale
 from fimg_pipeline.automation.watching import Watched, finished
+from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
@@ -96,19 +97,19 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
 
 def left_alone(watched: Watched) -> str:
     """Why nothing is made by itself of FATE_DIR as it stands."""
-    source = watched.plan.source
-    differing = [repository for repository in source.repositories.values() if repository.dirty]
-    names = [repository.name for repository in differing]
-    if "fate" in names:
-        changed, variable = source.fate, "FATE_DIR"
-    elif names == ["ipcl"]:
-        changed, variable = differing[0], "IPCL_PKG_DIR"
-    else:
-        return f"in FATE_DIR {', '.join(names)} is not as committed (git submodule update, or commit what is there)"
-    store = ObjectStore.open(watched.settings.home, [Path(folder) for folder in source.object_directories])
-    paths = uncommitted(store, changed)
-    told = [*paths[:_TOLD], *(["…"] if len(paths) > _TOLD else [])]
-    return f"{variable} has changes that are not committed ({', '.join(told)})"
+    store, told = _store(watched.settings, watched.plan), []
+    for changed in watched.plan.source.repositories.values():
+        if not changed.dirty:
+            continue
+        paths = uncommitted(store, changed)
+        where = {"fate": "FATE_DIR", "ipcl": "IPCL_PKG_DIR"}.get(changed.name, f"{changed.name} in FATE_DIR")
+        named = ", ".join([*paths[:_TOLD], *(["…"] if len(paths) > _TOLD else [])])
+        told.append(
+            f"{where} has changes that are not committed ({named})"
+            if paths
+            else f"{where} is at another commit than FATE pins (git submodule update)"
+        )
+    return "; ".join(told)
 
 
 def lacking(watched: Watched) -> list[Planned]:
@@ -237,22 +238,36 @@ def _brings(
     Of FATE, and of the other repositories of which packages are ``wanted`` (asset keys as text); those, too, that runs
     before it were to bring and did not (``tried``).
     """
-    source = watched.records.get("/".join(SOURCE.path))
     since = min((attempt.began for attempt in tried if _left_to_make(attempt, wanted, watched.records)), default=None)
-    if since is not None:
-        made = latest(instance, SOURCE, watched.platform, watched.tag, before=since)
-        source = None if made is None else Record("", since, commit=(made.tags or {}).get(COMMIT, ""))
-    told = [_brought(watched.settings, plan, source)]
-    pages = {"fimg/compare": plan.source.fate.compared_to(source.commit if source else None)}
-    for name in (name.removeprefix("package/") for name in wanted if name.startswith("package/")):
+
+    def before(key: dg.AssetKey, what: str) -> str:
+        """The commit by which an asset was made before what is to be brought."""
+        made = latest(instance, key, watched.platform, watched.tag, before=since)
+        return (made.tags or {}).get(what, "") if made is not None else ""
+
+    base = before(SOURCE, COMMIT)
+    told = [_brought(watched.settings, plan, base)]
+    pages = {"fimg/compare": plan.source.fate.compared_to(base or None)}
+    for name in _packages(wanted, with_those_taken_in=since is not None):
         repository = plan.source.repositories.get(PACKAGES[name].repositories[0])
-        record = watched.records.get(f"package/{name}")
-        if repository is None or repository.name == "fate" or record is None or not record.origin:
+        if repository is None or repository.name == "fate" or f"fimg/compare-{repository.name}" in pages:
             continue
-        if came := _came(watched.settings, plan, repository, record.origin):
+        origin = before(package_key(name), ORIGIN)
+        if origin and (came := _came(watched.settings, plan, repository, origin)):
             told.append(f"{repository.name}: {came}")
-            pages[f"fimg/compare-{repository.name}"] = repository.compared_to(record.origin)
+            pages[f"fimg/compare-{repository.name}"] = repository.compared_to(origin)
     return {"fimg/brings": "; ".join(told), **{name: page for name, page in pages.items() if page}}
+
+
+def _packages(wanted: Iterable[str], *, with_those_taken_in: bool) -> list[str]:
+    """The packages that are ``wanted``, and those that images which are take in: a run before it may have made them."""
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name.startswith("package/"):
+            found[name.removeprefix("package/")] = None
+        elif with_those_taken_in:
+            found |= dict.fromkeys(IMAGES[name].recipe.packages)
+    return list(found)
 
 
 def _left_to_make(attempt: Attempt, wanted: Iterable[str], records: Mapping[str, Record]) -> bool:
@@ -265,27 +280,37 @@ def _left_to_make(attempt: Attempt, wanted: Iterable[str], records: Mapping[str,
     )
 
 
-def _brought(settings: Settings, plan: Plan, before: Record | None) -> str:
-    """The commits of FATE that a run brings, the latest first; where there is none, what else changed."""
+def _brought(settings: Settings, plan: Plan, before: str) -> str:
+    """The commits of FATE that a run brings after commit ``before``, the latest first; of none, what else changed."""
     fate = plan.source.fate
-    if before is None or not before.commit:
+    if not before:
         return f"the first build, at {fate.ref}"
-    if before.commit == fate.commit:
+    if before == fate.commit:
         reasons = dict.fromkeys(image.reason for image in plan.buildable if image.reason.startswith("changed: "))
         return "; ".join(reasons) or "no new commit"
-    return _came(settings, plan, fate, before.commit) or f"back to {fate.commit[:12]}"
+    return _came(settings, plan, fate, before) or f"back to {fate.commit[:12]}"
 
 
 def _came(settings: Settings, plan: Plan, repository: RepositorySnapshot, since: str) -> str:
     """The commits of a repository after ``since``, the latest first; empty where there is none."""
-    store = ObjectStore.open(settings.home, [Path(folder) for folder in plan.source.object_directories])
-    found = commits(store, repository.commit, since=since, most=_COUNTED) if repository.commit != since else []
+    if repository.commit == since:
+        return ""
+    store = _store(settings, plan)
+    whole = store.has(f"{since}^{{commit}}")
+    found = commits(store, repository.commit, since=since if whole else None, most=_COUNTED if whole else 1)
+    cut = not whole or any(commit.commit in store.cuts for commit in found)
     told = [
         f"{commit.commit[:12]} {_short(commit.subject, _SUBJECT)} ({_short(commit.author, _AUTHOR)})"
         for commit in found[:_TOLD]
     ]
     more = len(found) - _TOLD
-    return "; ".join([*told, *([f"and {more}{'' if len(found) < _COUNTED else ' or'} more"] if more > 0 else [])])
+    if more > 0:
+        told.append(f"and {more}{'' if len(found) < _COUNTED else ' or'} more")
+    return "; ".join([*told, *([f"and others since {since[:12]}: the history here is cut"] if cut else [])])
+
+
+def _store(settings: Settings, plan: Plan) -> ObjectStore:
+    return ObjectStore.open(settings.home, [Path(folder) for folder in plan.source.object_directories])
 
 
 def _short(text: str, most: int) -> str:

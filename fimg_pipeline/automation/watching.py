@@ -363,7 +363,7 @@ def _fixed(pipeline: Pipeline, settings: Settings, refs: Iterable[str | None], m
             known |= {ref: (commit, now) for ref, commit in found.items()}
             memory.fixed.update({(settings.fate_dir, ref): known[ref] for ref in found})
             problems = {
-                ref: SourceError(f"neither FATE_DIR nor its origin has the git ref {ref}")
+                ref: SourceError(f"FATE_DIR has no git ref {ref} (any more), nor its origin a tag of that name")
                 for ref in due
                 if ref not in found
             }

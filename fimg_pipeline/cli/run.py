@@ -16,7 +16,7 @@ from rich.markup import escape
 from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag, partition_key
-from fimg_pipeline.assets.records import recorded
+from fimg_pipeline.assets.records import is_recorded
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_summary
@@ -44,13 +44,12 @@ def run_outdated(
 
 
 def _to_materialize(instance: dg.DagsterInstance, plan: Plan) -> list[Planned]:
-    """What is not up to date on the engine, or not recorded as such in the instance."""
+    """What is not up to date on the engine, or not recorded as such in the instance: as ``fimg status`` has it."""
     outdated = {(type(item), item.name) for item in plan.outdated}
     return [
         item
         for item in (*plan.packages, *plan.buildable)
-        if (type(item), item.name) in outdated
-        or recorded(instance, planned_key(item), plan.platform, plan.tag) != item.fingerprint
+        if (type(item), item.name) in outdated or not is_recorded(instance, item, plan.platform, plan.tag)
     ]
 
 

@@ -28,9 +28,10 @@ def commits(store: ObjectStore, until: str, *, since: str | None = None, most: i
     Empty where neither is known to the store, for instance where a history was cut.
     """
     known = [] if since is None else [f"^{since}"]
-    rows = store.git.text(
-        "log", "-z", f"--max-count={most}", f"--format={_FIELDS}", "--date=format:%Y-%m-%d", until, *known, "--"
-    )
+    with store.history() as git:
+        rows = git.text(
+            "log", "-z", f"--max-count={most}", f"--format={_FIELDS}", "--date=format:%Y-%m-%d", until, *known, "--"
+        )
     fields = [printable(field) for field in (rows or "").split("\0")]
     return [Commit(*fields[start : start + 4]) for start in range(0, len(fields) - 3, 4)]
 

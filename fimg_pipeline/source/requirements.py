@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 from fimg_pipeline.catalog.packages import REQUIREMENT_FILES
-from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError
 from fimg_pipeline.source.store import ObjectStore, TreeEntry
 
@@ -26,30 +23,23 @@ RELEASED: Final = {
 }
 
 
-def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> tuple[str, bool]:
+def requirements_date(store: ObjectStore, fate: RepositorySnapshot) -> tuple[str, bool]:
     """The first day (``YYYY-MM-DD``) FATE's requirement files were as they are: what they leave open is as of then.
 
     Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
     change, or a revert would. False beside it where the history does not say: in a shallow clone that was cut there,
     unless the files are those of a release (:data:`RELEASED`).
     """
-    git = store.git
-    cut: set[str] = set()
-    # What was fetched into the store may be cut as well, and git looks into the one file it is told.
-    for shallow in (store.git_dir / "shallow", checkout.shallow):
-        if shallow.is_file():
-            cut |= set(shallow.read_text(encoding="ascii").split())
     # The author's day: it outlives a rebase.
     as_days = ("--format=%H %ad", "--date=format:%Y-%m-%d")
     files = ("--", ":(glob)python/requirements*.txt")
-    with tempfile.NamedTemporaryFile("w", encoding="ascii") as ends:
-        ends.writelines(f"{commit}\n" for commit in sorted(cut))
-        ends.flush()
-        if cut:
-            git = replace(git, environment={**git.environment, "GIT_SHALLOW_FILE": ends.name})
+    with store.history() as git:
         rows = git.text("log", *as_days, fate.commit, *files) or git.text("log", "-1", *as_days, fate.commit) or ""
     # Of some there is no day: anybody can write anything into a commit.
     commits = {commit: day for commit, _, day in (row.partition(" ") for row in rows.splitlines())}
+    cut = store.cuts & commits.keys()
+    if cut and store.join():
+        return requirements_date(store, fate)
     if not any(map(_DAY.fullmatch, commits.values())):
         raise SourceError(
             f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read, or has none"
@@ -62,7 +52,7 @@ def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySn
     same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now and _DAY.fullmatch(date)]
     date = min(same or [next(filter(_DAY.fullmatch, commits.values()))])
     # Before a commit at which the history was cut they may have been the same, whatever they were there.
-    if not cut & commits.keys():
+    if not cut:
         return date, True
     known = RELEASED.get(identity(entries))
     return known or date, known is not None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -138,6 +140,46 @@ class ObjectStore:
         """The same store that also reads the objects in ``directories``."""
         return replace(self, borrowed=tuple(dict.fromkeys((*self.borrowed, *directories))))
 
+    @property
+    def cuts(self) -> frozenset[str]:
+        """The commits at which a history ends here, though it goes on where it came from."""
+        files = [folder / "shallow" for folder in (self.git_dir, *(each.parent for each in self.borrowed))]
+        return frozenset(commit for file in files if file.is_file() for commit in file.read_text("ascii").split())
+
+    @contextmanager
+    def history(self) -> Iterator[Git]:
+        """git as it has to be asked for what came before a commit: it looks into one file alone for where it ends."""
+        cuts = sorted(self.cuts)
+        if not cuts:
+            yield self.git
+            return
+        with tempfile.NamedTemporaryFile("w", encoding="ascii") as ends:
+            ends.writelines(f"{commit}\n" for commit in cuts)
+            ends.flush()
+            yield replace(self.git, environment={**self.git.environment, "GIT_SHALLOW_FILE": ends.name})
+
+    def join(self) -> bool:
+        """Has what was fetched go on in what is borrowed, where that has by now what came before; whether it has."""
+        file, lock = self.git_dir / "shallow", self.git_dir / "shallow.lock"
+        cuts = file.read_text("ascii").split() if file.is_file() else []
+        left = [commit for commit in cuts if not self._has_what_came_before(commit)]
+        if len(left) == len(cuts):
+            return False
+        try:
+            # As git does it, which may just be fetching: another time then.
+            with lock.open("x", encoding="ascii") as new:
+                new.writelines(f"{commit}\n" for commit in left)
+        except FileExistsError:
+            return False
+        lock.replace(file)
+        return True
+
+    def _has_what_came_before(self, commit: str) -> bool:
+        # What it says itself: asked for its parents git would heed the cut.
+        header, _, _ = (self.git.text("cat-file", "commit", commit) or "").partition("\n\n")
+        parents = [line.removeprefix("parent ") for line in header.splitlines() if line.startswith("parent ")]
+        return bool(parents) and all(map(self.has, parents))
+
     def has(self, object_id: str) -> bool:
         return self.git.run("cat-file", "-e", object_id).returncode == 0
 
@@ -239,6 +281,8 @@ class ObjectStore:
         rewrite, upload_pack = _transport(url, mirror)
         # What is borrowed may be of a clone whose history is cut: git would look for what there is beyond that.
         shallow, depth = ([], []) if whole else (["-c", "core.alternateRefsCommand=true"], ["--depth=1"])
+        if whole and (self.git_dir / "shallow").is_file():
+            depth = ["--unshallow"]
         patience = None if self.remotes is None else self.remotes.patience
 
         def waits() -> None:

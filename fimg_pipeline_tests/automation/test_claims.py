@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,25 @@ def test_a_tick_that_was_lost_is_made_up_for(instance: dg.DagsterInstance, tmp_p
     assert claimed(instance, tmp_path, "commits", [one], NOW + 1) == [one]
     assert claimed(instance, tmp_path, "nightly", [one], NOW + 599) == []
     assert claimed(instance, tmp_path, "nightly", [one], NOW + 1000) == [one]
+
+
+def test_a_run_that_was_of_the_same_before_is_not_taken_for_the_one_to_come(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    one = request("amd64|a", "k1")
+    instance.report_run_canceled(run(instance, "amd64|a", "k1"))
+    now = time.time() + 5
+    assert claimed(instance, tmp_path, "nightly", [one], now) == [one]
+    assert claimed(instance, tmp_path, "commits", [one], now + 120) == []
+
+
+def test_a_run_is_taken_for_the_one_to_come_as_soon_as_it_is_there(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    one, now = request("amd64|a", "k1"), time.time()
+    assert claimed(instance, tmp_path, "nightly", [one], now) == [one]
+    instance.report_run_canceled(run(instance, "amd64|a", "k1"))
+    assert claimed(instance, tmp_path, "commits", [one], now + 61) == [one]
 
 
 def test_a_look_may_ask_for_several_runs_of_a_partition(instance: dg.DagsterInstance, tmp_path: Path) -> None:

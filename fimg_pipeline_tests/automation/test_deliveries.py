@@ -271,10 +271,20 @@ def test_a_release_is_carried_too_unless_it_would_be_built_otherwise_today(built
     assert "to be built first" in tick(built)[2].told
     built.build("1.11.2-release")
     assert asked([tick(built)[2]]) == {("publish", "amd64|1.11.2-release"): {"registry/images"}}
+    # By its own names, whatever PREFIX is now.
+    built.environ["PREFIX"] = "elsewhere"
+    assert asked([tick(built)[2]]) == {("publish", "amd64|1.11.2-release"): {"registry/images"}}
+    del built.environ["PREFIX"]
     # As when recipes changed, or the engine was emptied.
     built.made, made = [], built.made
     found = tick(built)[2]
     assert not found.requests and "build it by hand first" in found.told
+    # What needs none of them goes on.
+    built.environ["AFTER_BUILD"] = "push, bundle"
+    found = tick(built)[2]
+    assert asked([found]) == {("bundle", "amd64|1.11.2-release"): {"bundle/third-party"}}
+    assert "build it by hand first" in found.told
+    built.environ["AFTER_BUILD"] = "push"
     built.made = made
     carry(built, [tick(built)[2]])
     built.made = []

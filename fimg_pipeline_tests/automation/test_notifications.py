@@ -28,7 +28,7 @@ from fimg_pipeline.automation.overview import metadata
 from fimg_pipeline.automation.sending import send, service
 from fimg_pipeline.automation.status import PartitionStatus
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.progress import Event, report
+from fimg_pipeline.progress import KILLED, Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError, load
 from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
@@ -321,7 +321,7 @@ def test_of_a_run_that_was_killed_is_told_what_it_was_to_make(hook: Hook, tmp_pa
         report(tmp_path, run.run_id, Event("package", "proxy", "built"))
         instance.report_run_failed(run)
         assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
-        assert hook.received[0]["message"].startswith("nginx, spark-base: its run was killed, or never began")
+        assert hook.received[0]["message"].startswith(f"nginx, spark-base: {KILLED}")
         told.run(Event("image", "fateboard", "built"))
         told.run(BUILT)
         assert told.tick() == "1 broken"

@@ -110,7 +110,7 @@ def test_what_is_not_wanted_is_added_once_it_is(
         git(sample.fate, "tag", "v1.11.3")
         told, added = tick(instance)
         assert added == [] and recorded(home) == {}
-        assert "RELEASES=<2,>=1.11.4 leaves out 1.11.3" in told
+        assert "RELEASES (<2,>=1.11.4) leaves out 1.11.3" in told
         monkeypatch.setenv("RELEASES", "==1.11.*")
         assert tick(instance)[1] == ["1.11.3-release"]
 

@@ -32,7 +32,7 @@ from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.model import EngineState, Plan
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
-from fimg_pipeline.progress import Event, report
+from fimg_pipeline.progress import KILLED, Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import Settings, SettingsError
 from fimg_pipeline.source import store
@@ -118,6 +118,32 @@ def test_what_earlier_runs_were_to_bring_and_did_not_is_told_again(sample: Sampl
     watched.build()
     commit_change(sample.fate, "c/proxy/conf/note.conf", "# more\n", "More")
     assert " Mended (" not in brought(watched.look()["t"])
+
+
+def test_what_a_package_brought_whose_image_failed_is_told_again(sample: SampleSource, watched: Handmade) -> None:
+    watched.build()
+    fate = commit_change(sample.fate, "fateflow/python/note.py", "# hello\n", "A note in FATE Flow")
+    first = watched.look()["t"].request
+    assert first is not None and "; fateflow: " in first.tags["fimg/brings"]
+    run_of(watched, first, Event("package", "fateflow", "built"), Event("image", "fateflow", "failed"), source=True)
+    plan = watched.plan(watched.settings())
+    watched.made.append(plan.package("fateflow"))
+    watched.recorded(plan.package("fateflow"), plan)
+    again = watched.look()["t"]
+    assert "package/fateflow" not in selected(again) and fate[:12] in brought(again)
+    assert brought(again) == first.tags["fimg/brings"]
+
+
+def test_where_the_history_is_cut_that_is_told(sample: SampleSource, tmp_path: Path, watched: Handmade) -> None:
+    watched.build()
+    start = git(sample.fate, "rev-parse", "HEAD")
+    for number in range(3):
+        commit_change(sample.fate, "c/proxy/conf/note.conf", f"# {number}\n", f"Note {number}")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", "shallow")
+    watched.environ["FATE_DIR"] = str(tmp_path / "shallow")
+    told = brought(watched.look()["t"])
+    assert " Note 2 (" in told and " Note 1 (" not in told
+    assert told.endswith(f"; and others since {start[:12]}: the history here is cut")
 
 
 def test_the_run_is_of_the_source_that_was_looked_at(sample: SampleSource, watched: Handmade) -> None:
@@ -375,7 +401,7 @@ def test_releases_that_only_the_origin_has_are_asked_for_at_once(
     commit = git(sample.fate, "rev-parse", "HEAD")
     assert {found[f"1.12.{number}-release"].fixed for number in range(5)} == {commit} and len(asked) == 1
     problem = found["1.13.0-release"].problem
-    assert problem is not None and "neither FATE_DIR nor its origin has" in problem.message
+    assert problem is not None and "nor its origin a tag of that name" in problem.message
     watched.survey()
     assert asked[1:] == [["v1.13.0"]]
 
@@ -472,7 +498,7 @@ def test_a_run_of_which_nothing_is_known_has_tried_all(watched: Handmade) -> Non
     assert "nginx tried again in" in watched.look(time.time())["t"].told
     (each,) = watched.survey()
     found = {image.state: image.why for image in status(watched.instance, each).images}
-    assert found.keys() == {State.FAILED} and found[State.FAILED].startswith("its run was killed, or never began")
+    assert found.keys() == {State.FAILED} and found[State.FAILED].startswith(KILLED)
 
 
 def test_what_was_killed_beside_something_that_failed_was_tried_too(watched: Handmade) -> None:
@@ -591,7 +617,18 @@ def test_a_submodule_that_was_not_updated_is_named(sample: SampleSource, watched
     git(sample.fate / "fateflow", "add", "note")
     git(sample.fate / "fateflow", *AUTHOR, "commit", "-qm", "Elsewhere")
     told = watched.look()["t"].told
-    assert told.startswith("in FATE_DIR fateflow is not as committed (git submodule update, or commit what is there)")
+    assert told.startswith("fateflow in FATE_DIR is at another commit than FATE pins (git submodule update)")
+
+
+def test_each_repository_that_is_not_as_committed_is_named_with_what_is_not(
+    sample: SampleSource, watched: Handmade
+) -> None:
+    for folder in (sample.fate, sample.fate / "fateflow"):
+        (folder / "nohup.out").touch()
+    assert watched.look()["t"].told == (
+        "FATE_DIR has changes that are not committed (nohup.out); "
+        "fateflow in FATE_DIR has changes that are not committed (nohup.out): `fimg build` builds it as it stands"
+    )
 
 
 def test_what_somebody_else_wrote_is_shown_as_a_line_that_ends(sample: SampleSource, watched: Handmade) -> None:

@@ -74,7 +74,7 @@ class Deployment:
         """Runs ``docker compose ARGUMENTS``; what it printed."""
         return self._run([*compose(), *arguments], given, timeout)
 
-    def set(self, **settings: str) -> None:
+    def configure(self, **settings: str) -> None:
         """Sets what containers that are made from now on read."""
         with (self.folder / ".env").open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in settings.items())
@@ -111,15 +111,14 @@ class Deployment:
 
     def runs(self) -> list[str]:
         """The names of the containers of runs, whether they still live or not."""
-        return [name for name in self._of_runs() if not name.startswith(_STEP)]
+        return self._ours("--filter", "label=dagster/run_id")
 
     def steps(self) -> list[str]:
         """The names of those of steps."""
-        return [name for name in self._of_runs() if name.startswith(_STEP)]
+        return [name for name in self._ours() if name.startswith(_STEP)]
 
-    def _of_runs(self) -> list[str]:
-        ours = ("--filter", f"ancestor=fimg:{self.name}", "--filter", "label=dagster/run_id")
-        return _docker("ps", "--all", "--format={{.Names}}", *ours)
+    def _ours(self, *filters: str) -> list[str]:
+        return _docker("ps", "--all", "--format={{.Names}}", "--filter", f"ancestor=fimg:{self.name}", *filters)
 
     def containers(self) -> list[str]:
         return _docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}")
@@ -164,7 +163,7 @@ def deployment(sample: SampleSource, folder: Path, **settings: str) -> Iterator[
         **settings,
     }
     found = Deployment(name, deploy, port)
-    found.set(**lines)
+    found.configure(**lines)
     try:
         found("build")
         found("up", "--detach", "--wait")

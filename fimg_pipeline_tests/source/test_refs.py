@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,27 @@ def test_a_clone_whose_history_is_cut(sample: SampleSource, tmp_path: Path) -> N
         found = resolve(of_clone(sample, tmp_path, "origin/develop"), PACKAGES)
         assert found.fate.commit == git(sample.fate, "rev-parse", "HEAD")
         assert not found.requirements_date_certain
+
+
+def test_a_clone_that_is_made_whole(sample: SampleSource, tmp_path: Path) -> None:
+    """Also of what was fetched while it was cut its history is known then: what it stands for, and what comes after."""
+    git(sample.fate, "checkout", "-q", "-B", "develop")
+    clone = tmp_path / "clone"
+    followed, standing = of_clone(sample, tmp_path, "origin/develop"), of_clone(sample, tmp_path, None, "latest")
+    for fetches in (True, False):
+        git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(clone))
+        for each in range(3):
+            commit_change(sample.fate, "c/proxy/conf/note.conf", f"# {each} {fetches}\n", "A note in the proxy")
+        assert not resolve(followed, PACKAGES).requirements_date_certain
+        # With what is new in it, or without.
+        git(clone, "fetch", "-q", "--unshallow", *([] if fetches else ["origin", git(clone, "rev-parse", "HEAD")]))
+        if fetches:
+            git(clone, "reset", "-q", "--hard", "origin/develop")
+            commit_change(clone, "c/proxy/conf/note.conf", "# mine\n", "A note in the proxy")
+            assert resolve(standing, PACKAGES).requirements_date_certain
+        found = resolve(followed, PACKAGES)
+        assert found.fate.commit == git(sample.fate, "rev-parse", "HEAD") and found.requirements_date_certain
+        shutil.rmtree(clone)
 
 
 @pytest.mark.parametrize("annotated", [False, True])
