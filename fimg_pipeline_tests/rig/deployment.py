@@ -169,6 +169,6 @@ def deployment(sample: SampleSource, folder: Path, **settings: str) -> Iterator[
         found("up", "--detach", "--wait")
         yield found
     finally:
-        found("down", "--volumes", "--timeout", "10")
+        found("--profile", "registry", "down", "--volumes", "--timeout", "10")
         for image in _docker("images", "--quiet", f"fimg:{name}"):
             _docker("rmi", "--force", image)
