@@ -68,7 +68,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable(
         "PRUNE_AT",
         "prune_at",
-        "sunday 05:00",
+        "saturday 05:00",
         values.time_of_week,
         "when what is superseded is removed every week",
     ),

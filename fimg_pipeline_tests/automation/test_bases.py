@@ -162,7 +162,7 @@ def test_when_it_is_done_is_said(built: Handmade) -> None:
     assert {each.name: each.cron_schedule for each in found} == {
         "nightly": "0 2 * * *",
         "refresh": "15 23 * * 5",
-        "prune": "0 5 * * 0",
+        "prune": "0 5 * * 6",
     }
     assert {each.execution_timezone for each in found} == {"Asia/Shanghai"}
 
