@@ -1,7 +1,6 @@
 """The source asset: which commit a tag stands for, and everything it pins."""
 
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -67,7 +66,7 @@ def _brought(settings: Settings, snapshot: SourceSnapshot, since: str | None) ->
     fate = snapshot.fate
     if since is None or since == fate.commit:
         return {}
-    store = ObjectStore.open(settings.home, [Path(folder) for folder in snapshot.object_directories])
+    store = ObjectStore.open(settings.home, snapshot.object_directories)
     found = commits(store, fate.commit, since=since, most=_MOST)
     rows = [
         dg.TableRecord(

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Final
 
 import dagster as dg
 from pydantic import TypeAdapter, ValidationError
 
-from fimg_pipeline.assets.keys import SOURCE, asset_name, package_key
+from fimg_pipeline.assets.keys import SOURCE, asset_name
 from fimg_pipeline.assets.partitions import partition_key
-from fimg_pipeline.assets.records import COMMIT, ORIGIN, latest
+from fimg_pipeline.automation.brings import brings
 from fimg_pipeline.automation.stale import Attempt, Item, Record, counts_from, decide, items, made_otherwise, stale
 from fimg_pipeline.automation.watching import Watched, finished
-from fimg_pipeline.catalog.images import IMAGES
-from fimg_pipeline.catalog.packages import PACKAGES
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
-from fimg_pipeline.plan.model import Plan, Planned
+from fimg_pipeline.plan.model import Planned
 from fimg_pipeline.progress import outcomes
-from fimg_pipeline.settings import Settings
-from fimg_pipeline.source.history import commits, uncommitted
-from fimg_pipeline.source.model import RepositorySnapshot
+from fimg_pipeline.source.history import uncommitted
 from fimg_pipeline.source.pins import keep
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.state import write_whole
@@ -34,11 +29,8 @@ from fimg_pipeline.state import write_whole
 #: Tag of a run that was asked for: the name under which its source is pinned, and what it was to make written down.
 REQUEST: Final = "fimg/request"
 
-#: So many commits are told of in a tag of the run, with so much of subject and author, and so many are counted.
-_TOLD: Final = 3
-_SUBJECT: Final = 80
-_AUTHOR: Final = 40
-_COUNTED: Final = 100
+#: So many files are named that are not committed.
+_NAMED: Final = 3
 _WANTED: Final = TypeAdapter(dict[str, str])
 
 
@@ -87,7 +79,7 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
             [SOURCE, *(dg.AssetKey(name.split("/")) for name in decision.wanted)],
             # A schedule asks once a night; a sensor as often as it has to.
             run_key=f"{night} {tag} {platform}" if night else None,
-            brings=_brings(instance, watched, plan, decision.wanted, tried),
+            brings=brings(instance, watched, decision.wanted, tried),
         )
     except FimgError as error:
         return Look(platform, tag, f"can't be looked at: {error.message}")
@@ -97,13 +89,14 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
 
 def left_alone(watched: Watched) -> str:
     """Why nothing is made by itself of FATE_DIR as it stands."""
-    store, told = _store(watched.settings, watched.plan), []
-    for changed in watched.plan.source.repositories.values():
+    source, told = watched.plan.source, []
+    store = ObjectStore.open(watched.settings.home, source.object_directories)
+    for changed in source.repositories.values():
         if not changed.dirty:
             continue
         paths = uncommitted(store, changed)
         where = {"fate": "FATE_DIR", "ipcl": "IPCL_PKG_DIR"}.get(changed.name, f"{changed.name} in FATE_DIR")
-        named = ", ".join([*paths[:_TOLD], *(["…"] if len(paths) > _TOLD else [])])
+        named = ", ".join([*paths[:_NAMED], *(["…"] if len(paths) > _NAMED else [])])
         told.append(
             f"{where} has changes that are not committed ({named})"
             if paths
@@ -224,99 +217,6 @@ def request(
             "dagster/max_retries": "0",
         },
     )
-
-
-def _brings(
-    instance: dg.DagsterInstance,
-    watched: Watched,
-    plan: Plan,
-    wanted: Collection[str],
-    tried: Iterable[Attempt],
-) -> dict[str, str]:
-    """Tags that say which commits a run brings, and where they can be looked at.
-
-    Of FATE, and of the other repositories of which packages are ``wanted`` (asset keys as text); those, too, that runs
-    before it were to bring and did not (``tried``).
-    """
-    since = min((attempt.began for attempt in tried if _left_to_make(attempt, wanted, watched.records)), default=None)
-
-    def before(key: dg.AssetKey, what: str) -> str:
-        """The commit by which an asset was made before what is to be brought."""
-        made = latest(instance, key, watched.platform, watched.tag, before=since)
-        return (made.tags or {}).get(what, "") if made is not None else ""
-
-    base = before(SOURCE, COMMIT)
-    told = [_brought(watched.settings, plan, base)]
-    pages = {"fimg/compare": plan.source.fate.compared_to(base or None)}
-    for name in _packages(wanted, with_those_taken_in=since is not None):
-        repository = plan.source.repositories.get(PACKAGES[name].repositories[0])
-        if repository is None or repository.name == "fate" or f"fimg/compare-{repository.name}" in pages:
-            continue
-        origin = before(package_key(name), ORIGIN)
-        if origin and (came := _came(watched.settings, plan, repository, origin)):
-            told.append(f"{repository.name}: {came}")
-            pages[f"fimg/compare-{repository.name}"] = repository.compared_to(origin)
-    return {"fimg/brings": "; ".join(told), **{name: page for name, page in pages.items() if page}}
-
-
-def _packages(wanted: Iterable[str], *, with_those_taken_in: bool) -> list[str]:
-    """The packages that are ``wanted``, and those that images which are take in: a run before it may have made them."""
-    found: dict[str, None] = {}
-    for name in wanted:
-        if name.startswith("package/"):
-            found[name.removeprefix("package/")] = None
-        elif with_those_taken_in:
-            found |= dict.fromkeys(IMAGES[name].recipe.packages)
-    return list(found)
-
-
-def _left_to_make(attempt: Attempt, wanted: Iterable[str], records: Mapping[str, Record]) -> bool:
-    """Whether something that is ``wanted`` was so in an earlier run already, and was not made since."""
-    return any(
-        name in attempt.wanted
-        and name not in attempt.made
-        and not (name in records and records[name].at > attempt.ended)
-        for name in wanted
-    )
-
-
-def _brought(settings: Settings, plan: Plan, before: str) -> str:
-    """The commits of FATE that a run brings after commit ``before``, the latest first; of none, what else changed."""
-    fate = plan.source.fate
-    if not before:
-        return f"the first build, at {fate.ref}"
-    if before == fate.commit:
-        reasons = dict.fromkeys(image.reason for image in plan.buildable if image.reason.startswith("changed: "))
-        return "; ".join(reasons) or "no new commit"
-    return _came(settings, plan, fate, before) or f"back to {fate.commit[:12]}"
-
-
-def _came(settings: Settings, plan: Plan, repository: RepositorySnapshot, since: str) -> str:
-    """The commits of a repository after ``since``, the latest first; empty where there is none."""
-    if repository.commit == since:
-        return ""
-    store = _store(settings, plan)
-    whole = store.has(f"{since}^{{commit}}")
-    found = commits(store, repository.commit, since=since if whole else None, most=_COUNTED if whole else 1)
-    cut = not whole or any(commit.commit in store.cuts for commit in found)
-    told = [
-        f"{commit.commit[:12]} {_short(commit.subject, _SUBJECT)} ({_short(commit.author, _AUTHOR)})"
-        for commit in found[:_TOLD]
-    ]
-    more = len(found) - _TOLD
-    if more > 0:
-        told.append(f"and {more}{'' if len(found) < _COUNTED else ' or'} more")
-    return "; ".join([*told, *([f"and others since {since[:12]}: the history here is cut"] if cut else [])])
-
-
-def _store(settings: Settings, plan: Plan) -> ObjectStore:
-    return ObjectStore.open(settings.home, [Path(folder) for folder in plan.source.object_directories])
-
-
-def _short(text: str, most: int) -> str:
-    """At words where there are some; somebody's may have thousands of letters."""
-    found = shorten(text, most, placeholder=" …")
-    return f"{text[: most - 2]} …" if found.strip() == "…" else found
 
 
 def wanted_by(home: Path, key: str) -> Mapping[str, str]:

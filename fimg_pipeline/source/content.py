@@ -23,7 +23,7 @@ class SourceFile:
 
 def package_files(home: Path, source: PackageSource, object_directories: Sequence[str]) -> Iterator[SourceFile]:
     """All files of ``source`` in a fixed order, one in memory at a time. Raises :class:`GitError` when one is gone."""
-    store = ObjectStore.open(home, [Path(path) for path in object_directories])
+    store = ObjectStore.open(home, object_directories)
     yield from _read(store, sorted(_wanted(store, source), key=lambda pair: pair[0]))
 
 

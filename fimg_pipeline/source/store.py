@@ -124,7 +124,7 @@ class ObjectStore:
         return self.git_dir / "objects"
 
     @classmethod
-    def open(cls, home: Path, borrowed: Sequence[Path] = (), remotes: Remotes | None = None) -> ObjectStore:
+    def open(cls, home: Path, borrowed: Sequence[Path | str] = (), remotes: Remotes | None = None) -> ObjectStore:
         """The store below ``home``, created when absent; safe against several processes at once."""
         git_dir = home / "git" / "store.git"
         if not (git_dir / "HEAD").is_file():
@@ -134,7 +134,7 @@ class ObjectStore:
                 raise FimgError(f"FIMG_HOME={home} can't be created: {error.strerror}") from None
             with locked(git_dir.with_suffix(".lock")):
                 Git().output("init", "--quiet", "--bare", str(git_dir))
-        return cls(git_dir, tuple(borrowed), remotes)
+        return cls(git_dir, tuple(map(Path, borrowed)), remotes)
 
     def borrowing(self, *directories: Path) -> ObjectStore:
         """The same store that also reads the objects in ``directories``."""

@@ -22,6 +22,7 @@ from fimg_pipeline.engine.hub import PullFailure
 from fimg_pipeline.plan.model import EngineState, Plan, Planned, PlannedImage, PlannedPackage
 from fimg_pipeline.plan.planner import make_plan, needed_packages
 from fimg_pipeline.plan.selection import select
+from fimg_pipeline.progress import Event, report
 from fimg_pipeline.sample import SampleSource
 from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.resolve import resolve
@@ -30,6 +31,7 @@ from fimg_pipeline_tests.plan.samples import digest, engine_with
 from fimg_pipeline_tests.rig.command import switches
 
 NOW = 4_000_000_000.0
+DAY = 86_400.0
 
 
 def environ_of(sample: SampleSource, folder: Path, **more: str) -> dict[str, str]:
@@ -108,3 +110,38 @@ class Handmade:
                 metadata={"reference": item.reference if isinstance(item, PlannedImage) else item.stage},
             )
         )
+
+
+def selected(found: Look) -> set[str]:
+    assert found.request is not None and found.request.asset_selection is not None
+    return {"/".join(key.path) for key in found.request.asset_selection}
+
+
+def brought(found: Look) -> str:
+    assert found.request is not None
+    return found.request.tags["fimg/brings"]
+
+
+def run_of(
+    watched: Handmade, request: dg.RunRequest, *events: Event, name: str = "build", source: bool = False
+) -> None:
+    """A run that was asked for and fails, after its steps have said so; ``source``: which it had recorded."""
+
+    @dg.op
+    def work(context) -> None:  # type: ignore[no-untyped-def]  # Dagster wants its own type or none
+        for event in events:
+            report(watched.settings().home, context.run_id, event)
+        if source:
+            commit = watched.plan(watched.settings()).source.fate.commit
+            context.log_event(
+                dg.AssetMaterialization(SOURCE, partition=str(request.partition_key), tags={COMMIT: commit})
+            )
+        raise RuntimeError("it failed")
+
+    @dg.job(name=name)
+    def job() -> None:
+        work()
+
+    tags = {**request.tags, "dagster/partition": str(request.partition_key)}
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    job.execute_in_process(instance=watched.instance, tags=tags, raise_on_error=False, run_config=quiet)
