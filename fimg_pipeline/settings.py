@@ -12,6 +12,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -158,6 +159,8 @@ class Settings:
 DEBIAN: Final = "http://deb.debian.org/debian"
 DEBIAN_SECURITY: Final = "http://deb.debian.org/debian-security"
 _DEFAULT: Final = "default"
+#: How like (of difflib's ratio) a name in ``.env`` is to one that is meant.
+_NEARLY: Final = 0.85
 #: How settings are read that may have any number of values.
 _LISTS: Final = (values.options, values.hosts, values.deliveries, values.service_urls)
 #: What a variable is like that is not set.
@@ -385,7 +388,10 @@ def _expand_version(raw: dict[str, _Value]) -> None:
 
 
 def _misspelt(sources: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Variables whose letters are right but whose case is not: silently ignored, they'd build the wrong set."""
+    """Variables whose letters are right but whose case is not, and in ``.env`` those that are nearly one of ours.
+
+    Ignored in silence they'd build the wrong set.
+    """
     by_lower = {variable.name.lower(): variable.name for variable in VARIABLES}
     # In an environment these may well be other programs' own.
     general = {
@@ -394,10 +400,13 @@ def _misspelt(sources: Mapping[str, Mapping[str, str]]) -> list[str]:
         "platform",
         *(name for name in by_lower if name.endswith(("_mirror", "_url", "_registry"))),
     }
-    return [
-        f"{name} in {origin} is ignored: the variable is spelt {by_lower[name.lower()]}"
-        for origin, source in sources.items()
-        for name in sorted(source)
-        if name.lower() in by_lower.keys() - (general if origin == "environment" else set())
-        and name != by_lower[name.lower()]
-    ]
+    found = []
+    for origin, source in sources.items():
+        for name in sorted(source.keys() - _BY_NAME.keys()):
+            meant = [name.lower()] if name.lower() in by_lower else []
+            if origin == "environment":
+                meant = [each for each in meant if each not in general]
+            else:
+                meant = meant or get_close_matches(name.lower(), by_lower, 1, _NEARLY)
+            found += [f"{name} in {origin} is ignored: the variable is spelt {by_lower[each]}" for each in meant]
+    return found

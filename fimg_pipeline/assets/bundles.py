@@ -136,11 +136,13 @@ def _metadata(saved: Saved, lock: Lock) -> dict[str, Any]:
     files = [
         dg.TableRecord({"name": file.name, "size": file.size, "sha256": file.sha256}) for file in saved.bundle.files
     ]
+    images = [dg.TableRecord({"image": image.reference, "id": image.id}) for image in saved.bundle.images]
     return {
         "images": len(saved.bundle.images),
         "layers": sum(layer.included for layer in saved.bundle.layers.values()),
         "size_mb": round(saved.bundle.size / 1e6, 1),
         "files": dg.MetadataValue.table(files),
+        "in it": dg.MetadataValue.table(images) if images else "no image",
         **({"stands on": lock.since} if lock.since else {}),
         "seconds": round(saved.seconds, 1),
     }

@@ -96,7 +96,6 @@ def _came(settings: Settings, plan: Plan, repository: RepositorySnapshot, since:
     store = ObjectStore.open(settings.home, plan.source.object_directories)
     whole = store.has(f"{since}^{{commit}}")
     found = commits(store, repository.commit, since=since if whole else None, most=_COUNTED if whole else 1)
-    cut = not whole or not store.cuts.isdisjoint(commit.commit for commit in found)
     told = [
         f"{commit.commit[:12]} {_short(commit.subject, _SUBJECT)} ({_short(commit.author, _AUTHOR)})"
         for commit in found[:_TOLD]
@@ -104,7 +103,11 @@ def _came(settings: Settings, plan: Plan, repository: RepositorySnapshot, since:
     more = len(found) - _TOLD
     if more > 0:
         told.append(f"and {more}{'' if len(found) < _COUNTED else ' or'} more")
-    return "; ".join([*told, *([f"and perhaps others since {since[:12]}: the history here is cut"] if cut else [])])
+    if not store.cuts.isdisjoint(commit.commit for commit in found):
+        told.append(f"and perhaps others since {since[:12]}: the history here is cut")
+    elif not whole:
+        told.append(f"{since[:12]}, of which the last build was, is not known here any more")
+    return "; ".join(told)
 
 
 def _short(text: str, most: int) -> str:

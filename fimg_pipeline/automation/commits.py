@@ -9,14 +9,12 @@ from typing import Final
 import dagster as dg
 
 from fimg_pipeline import freshness
-from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import TAGS, known_tags
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
-from fimg_pipeline.automation.overview import tabled, written
+from fimg_pipeline.automation.overview import if_changed
 from fimg_pipeline.automation.run_requests import Look, look
 from fimg_pipeline.automation.status import PartitionStatus, status
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, ticked, unfinished
@@ -79,7 +77,4 @@ def _overview(instance: dg.DagsterInstance, settings: Settings) -> list[dg.Asset
     wanted = [(tag, platform) for tag in tags(settings) for platform in settings.watched_platforms]
     if not all(each in _STATUSES for each in wanted):
         return []
-    table = tabled(instance, [_STATUSES[each] for each in wanted], time.time())
-    if written(instance) == table.identity:
-        return []
-    return [dg.AssetMaterialization(OVERVIEW, metadata=table.metadata, tags={FINGERPRINT: table.identity})]
+    return if_changed(instance, [_STATUSES[each] for each in wanted], time.time())

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -14,7 +15,7 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation.status import PartitionStatus, State, status
-from fimg_pipeline.automation.watching import Memory, survey
+from fimg_pipeline.automation.watching import Memory, in_time, survey
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.fingerprint import fingerprint
 
@@ -28,24 +29,25 @@ _LONG: Final = timedelta(hours=3)
 _MOST: Final = 200
 _HERE: Final = (
     "How the images of every watched tag stand: built, stale and why, missing, failed. As `fimg status`. The badges of "
-    "partitions only say that something was made once. Materialize it to look now; the sensor `commits` writes it "
-    "whenever something changed."
+    "partitions only say that something was made once. Materialize it to look now; the sensor `commits`, `fimg build` "
+    "and `fimg ui` write it when something changed."
 )
 _SYSTEM: Final = """### What is here
 
 FATE's source code becomes Docker images, offline bundles and Kuscia's AppImages. Everything is an asset, in groups:
 
-1. `source`: FATE at the commit a tag stands for. `external`: the base images it is built on.
-2. `packages`: folders of that source, compiled where they have to be.
-3. `base`, `eggroll`, `spark`, `nn`, `gpu`, `llm`, `ipcl`, `tools`: the images, by what they are for; an asset's name is
-   its image's.
-4. `registry`: what was pushed. `bundles`: what is carried into networks without internet. `kuscia`, where
-   `KUSCIA_APP_IMAGES` is set: what is registered.
+- `01_source`: FATE at the commit a tag stands for. `02_external`: the base images it is built on.
+- `03_packages`: folders of that source, compiled where they have to be.
+- `04_base` to `11_tools`: the images, by what they are for; an asset's name is its image's.
+- `12_registry`: what was pushed. `13_bundles`: what is carried into networks without internet. `14_kuscia`, where
+  `KUSCIA_APP_IMAGES` is set: what is registered.
 
 A partition is a platform and a tag, as `amd64|nightly`. To build by hand: pick assets, *Materialize*, a partition; what
-is up to date is only named again. By themselves images are built by the sensors and schedules of *Automation*, each of
-which says what it does. What was built has its commit, log, size and reference on its asset's page; what failed has why
-on its run's."""
+is up to date is only named again. What an image is made of has to be there or picked too: after a commit that is most
+easily all of it, on its *Lineage* page by *Upstream* and *Materialize all*, or the job `build`. By themselves images
+are built by the sensors and schedules of *Automation*, each of which says what it does. What was built has its commit,
+log, size and reference on its asset's page (*Plots* by *Events*: size and duration over time); what failed has why on
+its run's."""
 
 
 @dg.asset(
@@ -67,6 +69,26 @@ def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     return dg.MaterializeResult(metadata=table.metadata, tags={FINGERPRINT: table.identity})
 
 
+def write_overview(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+    """Writes how all stands now, if something changed and there is time to look at all of it."""
+    with suppress(FimgError):
+        watched = survey(instance, pipeline, Memory(), pipeline.settings().watched_platforms)
+        found, left = in_time(watched, lambda platforms: [status(instance, each) for each in platforms])
+        if not left:
+            for event in if_changed(instance, found, time.time()):
+                instance.report_runless_asset_event(event)
+
+
+def if_changed(
+    instance: dg.DagsterInstance, found: Sequence[PartitionStatus], now: float
+) -> list[dg.AssetMaterialization]:
+    """What is to be written of what was ``found``, unless that is what was written last; ``now`` as :func:`tabled`."""
+    table = tabled(instance, found, now)
+    if written(instance) == table.identity:
+        return []
+    return [dg.AssetMaterialization(OVERVIEW, metadata=table.metadata, tags={FINGERPRINT: table.identity})]
+
+
 @dataclass(frozen=True)
 class Table:
     """What is written; ``identity``: equal as long as all stands as it did."""
@@ -85,7 +107,7 @@ def tabled(instance: dg.DagsterInstance, found: Sequence[PartitionStatus], now: 
     since = {_where(each): before.get(_where(each), at) for each in found if each.passing}
     lasting = [replace(each, passing=each.passing and at - since[_where(each)] < _LONG) for each in found]
     told = {where: moment.isoformat(timespec="seconds") for where, moment in since.items()}
-    return Table({**metadata(lasting), PASSING: dg.MetadataValue.json(told)}, identity(lasting))
+    return Table({**metadata(lasting), **({PASSING: dg.MetadataValue.json(told)} if told else {})}, identity(lasting))
 
 
 def _where(found: PartitionStatus) -> str:
@@ -120,8 +142,10 @@ def passing(instance: dg.DagsterInstance) -> dict[str, datetime] | None:
 
 def _json(instance: dg.DagsterInstance, name: str) -> dict[str, Any] | None:
     made = _last(instance)
-    value = None if made is None else made.metadata.get(name)
-    return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else None  # type: ignore[arg-type]
+    if made is None:
+        return None
+    value = made.metadata.get(name)
+    return dict(value.value) if isinstance(value, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
 
 
 def _last(instance: dg.DagsterInstance) -> dg.AssetMaterialization | None:
@@ -151,7 +175,7 @@ def metadata(found: Sequence[PartitionStatus]) -> dict[str, Any]:
         "tags": dg.MetadataValue.table([_row(each) for each in found]) if found else "none is watched",
         "not built": dg.MetadataValue.table(rows) if rows else "nothing: all is as it should be",
         **({"not listed": len(lacking) - _MOST} if len(lacking) > _MOST else {}),
-        PROBLEMS: dg.MetadataValue.json({_where(each): each.problem for each in stuck}),
+        **({PROBLEMS: dg.MetadataValue.json({_where(each): each.problem for each in stuck})} if stuck else {}),
         **{state.value: sum(each.count(state) for each in found) for state in State},
     }
 

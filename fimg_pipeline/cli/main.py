@@ -168,13 +168,13 @@ def doctor(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
 
 
 @main.command()
-@with_settings
 @click.option("--yes", "really", is_flag=True, help="Remove it; without this it is only listed.")
-def prune(settings: Settings, flags: dict[str, str], really: bool) -> None:
+def prune(really: bool) -> None:
     """List, or remove, what is superseded: images, layers, bundles, tags nobody uses, old runs."""
     from fimg_pipeline.cli.prune import prune_superseded
 
-    sys.exit(prune_superseded(settings, Console(width=None if sys.stdout.isatty() else 160), really=really))
+    # Of all tags: with a flag for one the configured one would not be wanted any more.
+    sys.exit(prune_superseded(load(), Console(width=None if sys.stdout.isatty() else 160), really=really))
 
 
 @main.group()

@@ -55,7 +55,7 @@ def push(settings: Settings, flags: Mapping[str, str]) -> int:
             ended = execute(instance, settings, flags, plan, source_key, console, launch)
             if ended.stopped is None:
                 ended.add_failures({key.to_python_identifier(): ("registry", name) for key in launch.selection})
-            refused = ended.print_failures_and_checks(console)
+            refused = ended.print_failures_and_checks(console, settings.home)
             status = ended.status(console, "what was sent is kept") or refused
             if status:
                 return status

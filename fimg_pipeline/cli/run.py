@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,10 +17,12 @@ from rich.markup import escape
 from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag, partition_key
+from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import is_recorded
+from fimg_pipeline.automation.overview import write_overview
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
-from fimg_pipeline.cli.summary import print_summary
+from fimg_pipeline.cli.summary import print_log, print_summary
 from fimg_pipeline.cli.watch import Watcher, interruptions, quiet
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
 from fimg_pipeline.progress import Kind, Outcomes
@@ -40,7 +43,11 @@ def run_outdated(
         if not todo:
             print_summary(console, settings.home, plan, Outcomes(), time.monotonic() - started)
             return 0
-        return _execute(instance, settings, flags, plan, source_key, todo, console, started)
+        status = _execute(instance, settings, flags, plan, source_key, todo, console, started)
+        if not flags:
+            # By flags it would be another tag's that is watched.
+            write_overview(instance, Pipeline())
+        return status
 
 
 def _to_materialize(instance: dg.DagsterInstance, plan: Plan) -> list[Planned]:
@@ -122,12 +129,13 @@ class Ended:
             console.print(f"run {self.result.run_id} failed; see it in the web UI, or the logs named above")
         return 0 if self.result.success else 1
 
-    def print_failures_and_checks(self, console: Console) -> int:
+    def print_failures_and_checks(self, console: Console, home: Path) -> int:
         """What failed, in full, and what the checks found; 1 when a check failed."""
         told = set()
-        for (_, name), event in self.outcomes.events.items():
+        for (kind, name), event in self.outcomes.events.items():
             if event.what == "failed":
                 console.print(f"[red]failed[/]  {name}: {escape(event.message)}")
+                print_log(console, home, self.result.run_id, kind, name)
                 told.add(event.message)
         status = 0
         for dagster_event in self.result.all_events:

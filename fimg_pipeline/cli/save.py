@@ -80,7 +80,7 @@ def save(
         if ended.stopped is None:
             ended.add_failures({key.to_python_identifier(): ("bundle", name) for name, key in keys.items()})
     console.print()
-    damaged = ended.print_failures_and_checks(console)
+    damaged = ended.print_failures_and_checks(console, settings.home)
     console.print(f"{escape(str(folder))}; {time.monotonic() - started:.0f} s")
     return ended.status(console, "what was finished is kept") or damaged
 

@@ -47,11 +47,16 @@ def print_summary(
         event = outcomes.events[(kind, name)]
         console.print(f"[red]failed[/]  {name}: {escape(event.message.splitlines()[0])}")
         if outcomes.run_id:
-            log = log_path(home, outcomes.run_id, name if kind == "image" else f"package-{name}")
-            if log.exists():
-                console.print(f"        log: {log}", markup=False)
+            print_log(console, home, outcomes.run_id, kind, name)
     for name in skipped:
         console.print(f"[yellow]skipped[/] {name}: {_why_skipped(name, failed, broken, no_source)}")
+
+
+def print_log(console: Console, home: Path, run_id: str, kind: str, name: str) -> None:
+    """Where the log of a step is, if it has one."""
+    log = log_path(home, run_id, name if kind == "image" else f"{kind}-{name}")
+    if log.exists():
+        console.print(f"        log: {log}", markup=False)
 
 
 def _why_skipped(name: str, failed: Sequence[str], broken: Sequence[str], no_source: bool) -> str:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import tarfile
 import time
@@ -140,7 +141,9 @@ class Engine:
             )
         return EngineUnreachableError(
             f"no Docker engine answers ({self.address})",
-            hint="start it, or let `make setup` install one",
+            hint="start it, or let `make setup` install one"
+            if self.address == _LOCAL
+            else "start it, or set DOCKER_HOST to where one is",
         )
 
     @cached_property
@@ -173,12 +176,20 @@ class Engine:
         if self._root is None or self._root.is_dir():
             return self._root
         # In a container of the engine, its root is there, too.
-        return Path("/") if _IN_CONTAINER.exists() else None
+        return Path("/") if self._contains_us else None
 
     @property
     def sees_our_files(self) -> bool:
         """Whether the engine has our folders where we have them: it runs beside us."""
         return self._root is not None and self._root.is_dir()
+
+    @property
+    def _contains_us(self) -> bool:
+        if not _IN_CONTAINER.exists():
+            return False
+        # Docker calls a machine as the container is called that it is.
+        named = {"id": socket.gethostname()}
+        return bool(self._call(lambda: self.sdk.api.containers(all=True, filters=named)))
 
     @cached_property
     def _root(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ class Transport:
             requests.exceptions.ChunkedEncodingError,
         ) as error:
             raise RegistryUnreachableError(
-                f"{urlsplit(url).netloc} can't be reached, or ended the connection: {_reason(error)}"
+                f"{urlsplit(url).netloc} can't be reached, or ended the connection: {_reason(error)}",
+                hint="is it up, and PREFIX as it is called? through a proxy: HTTPS_PROXY, NO_PROXY",
             ) from None
         except (requests.exceptions.RequestException, ValueError) as error:
             # Redirects without end, addresses that are none.
@@ -167,7 +169,10 @@ def _reason(error: Exception) -> str:
     while True:
         following = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
         if not isinstance(following, Exception):
-            return one_line(str(following or inner))
+            system = inner.__cause__
+            # Without what the libraries say around it.
+            said = system.strerror if isinstance(system, OSError) and not isinstance(system, ssl.SSLError) else None
+            return one_line(said or str(following or inner))
         inner = following
 
 

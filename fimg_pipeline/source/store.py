@@ -24,7 +24,7 @@ from fimg_pipeline.source.git import (
     complaint,
     failure,
 )
-from fimg_pipeline.state import locked
+from fimg_pipeline.state import locked, write_whole
 from fimg_pipeline.values import redacted
 
 _GITHUB: Final = "https://github.com/"
@@ -143,8 +143,8 @@ class ObjectStore:
     @property
     def cuts(self) -> frozenset[str]:
         """The commits at which a history ends here, though it goes on where it came from."""
-        files = [folder / "shallow" for folder in (self.git_dir, *(each.parent for each in self.borrowed))]
-        return frozenset(commit for file in files if file.is_file() for commit in file.read_text("ascii").split())
+        folders = (self.git_dir, *(each.parent for each in self.borrowed))
+        return frozenset(commit for folder in folders for commit in _cuts(folder / "shallow"))
 
     @contextmanager
     def history(self) -> Iterator[Git]:
@@ -160,19 +160,20 @@ class ObjectStore:
 
     def join(self) -> bool:
         """Has what was fetched go on in what is borrowed, where that has by now what came before; whether it has."""
-        file, lock = self.git_dir / "shallow", self.git_dir / "shallow.lock"
-        cuts = file.read_text("ascii").split() if file.is_file() else []
-        left = [commit for commit in cuts if not self._has_what_came_before(commit)]
-        if len(left) == len(cuts):
-            return False
+
+        def waits() -> None:
+            raise FetchError("something is being fetched")
+
         try:
-            # As git does it, which may just be fetching: another time then.
-            with lock.open("x", encoding="ascii") as new:
-                new.writelines(f"{commit}\n" for commit in left)
-        except FileExistsError:
+            with locked(self.git_dir / "fetch.lock", waits=waits):
+                cuts = _cuts(self.git_dir / "shallow")
+                left = [commit for commit in cuts if not self._has_what_came_before(commit)]
+                if len(left) < len(cuts):
+                    write_whole(self.git_dir / "shallow", "".join(f"{commit}\n" for commit in left))
+                return len(left) < len(cuts)
+        except FetchError:
+            # That may cut something, too: another time then.
             return False
-        lock.replace(file)
-        return True
 
     def _has_what_came_before(self, commit: str) -> bool:
         # What it says itself: asked for its parents git would heed the cut.
@@ -348,6 +349,14 @@ class ObjectStore:
         rows = [line.partition("\t")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines()]
         # An annotated tag is told twice: as what it is, and (after it) as what it names.
         return {name.removesuffix("^{}"): object_id for object_id, name in rows}
+
+
+def _cuts(file: Path) -> list[str]:
+    """What git's file of shallow commits says, if there is one."""
+    try:
+        return file.read_text("ascii").split()
+    except FileNotFoundError:
+        return []
 
 
 def _transport(url: str, mirror: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,10 +72,14 @@ def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPa
 def test_the_disk_of_an_engine_is_seen_beside_it_and_in_a_container_of_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def engine_at(folder: Path) -> Engine:
+    def engine_at(folder: Path, holds: Sequence[str] = ()) -> Engine:
+        def containers(*, filters: Mapping[str, str], **_: bool) -> list[str]:
+            assert filters == {"id": socket.gethostname()}
+            return list(holds)
+
         found = Engine("unix:///run/mine.sock")
         info = {"DockerRootDir": str(folder), "Driver": "overlay2"}
-        found.__dict__["sdk"] = SimpleNamespace(info=lambda: info)
+        found.__dict__["sdk"] = SimpleNamespace(info=lambda: info, api=SimpleNamespace(containers=containers))
         return found
 
     beside, inside = engine_at(tmp_path), tmp_path / "dockerenv"
@@ -81,7 +87,9 @@ def test_the_disk_of_an_engine_is_seen_beside_it_and_in_a_container_of_it(
     monkeypatch.setattr(client, "_IN_CONTAINER", inside)
     assert engine_at(tmp_path / "none").disk is None
     inside.touch()
-    within = engine_at(tmp_path / "none")
+    # Of another engine.
+    assert engine_at(tmp_path / "none").disk is None
+    within = engine_at(tmp_path / "none", ["ours"])
     assert (within.disk, within.sees_our_files) == (Path("/"), False)
 
 
