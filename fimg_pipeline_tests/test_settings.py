@@ -245,9 +245,10 @@ def test_the_state_folder_is_in_no_source(tmp_path: Path) -> None:
 
 
 def test_what_is_misspelt_in_dotenv_is_pointed_out(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("tag=x\nFate_Dir=/y\n")
-    assert settings(tmp_path, tag="another program's").warnings == (
+    (tmp_path / ".env").write_text("tag=x\nFate_Dir=/y\nREFRESHAT=x\nFIMG_PORT=1\n")
+    assert settings(tmp_path, tag="another program's", REFRESHAT="").warnings == (
         "Fate_Dir in .env is ignored: the variable is spelt FATE_DIR",
+        "REFRESHAT in .env is ignored: the variable is spelt REFRESH_AT",
         "tag in .env is ignored: the variable is spelt TAG",
     )
 

@@ -49,6 +49,15 @@ def launch(browser: Page, image: str, platform: str) -> None:
     browser.wait_for_url("**/runs/*")
 
 
+def test_how_all_stands_and_what_the_command_ran_is_there_from_the_start(browser: Page) -> None:
+    address = "/".join(browser.url.split("/")[:3])
+    browser.goto(f"{address}/assets/overview")
+    for told in ("What is here", "1 built"):
+        expect(browser.get_by_text(told).first).to_be_visible()
+    browser.goto(f"{address}/locations/fimg/jobs/build/runs")
+    expect(browser.get_by_text("amd64|demo").first).to_be_visible()
+
+
 def test_an_image_is_materialized_and_seen_green(browser: Page, engine: Engine) -> None:
     engine.remove(reference("nginx"))
     launch(browser, "nginx", "amd64")

@@ -32,22 +32,21 @@ _HERE: Final = (
     "partitions only say that something was made once. Materialize it to look now; the sensor `commits`, `fimg build` "
     "and `fimg ui` write it when something changed."
 )
-_SYSTEM: Final = """### What is here
+_SYSTEM: Final = f"""### What is here
 
 FATE's source code becomes Docker images, offline bundles and Kuscia's AppImages. Everything is an asset, in groups:
 
-- `01_source`: FATE at the commit a tag stands for. `02_external`: the base images it is built on.
-- `03_packages`: folders of that source, compiled where they have to be.
-- `04_base` to `11_tools`: the images, by what they are for; an asset's name is its image's.
-- `12_registry`: what was pushed. `13_bundles`: what is carried into networks without internet. `14_kuscia`, where
-  `KUSCIA_APP_IMAGES` is set: what is registered.
+- `{group("source")}`: FATE at the commit a tag stands for. `{group("external")}`: the base images it is built on.
+- `{group("packages")}`: folders of that source, compiled where they have to be.
+- `{group("base")}` to `{group("tools")}`: the images, by what they are for; an asset's name is its image's.
+- `{group("registry")}`: what was pushed. `{group("bundles")}`: what is carried into networks without internet.
+  `{group("kuscia")}`, where `KUSCIA_APP_IMAGES` is set: what is registered.
 
 A partition is a platform and a tag, as `amd64|nightly`. To build by hand: pick assets, *Materialize*, a partition; what
-is up to date is only named again. What an image is made of has to be there or picked too: after a commit that is most
-easily all of it, on its *Lineage* page by *Upstream* and *Materialize all*, or the job `build`. By themselves images
-are built by the sensors and schedules of *Automation*, each of which says what it does. What was built has its commit,
-log, size and reference on its asset's page (*Plots* by *Events*: size and duration over time); what failed has why on
-its run's."""
+is up to date is only named again. What an image is made of has to be there or picked too: on its *Lineage* page by
+*Upstream*, *All*, *Materialize all*; or all of it by the job `build`. By themselves images are built by the sensors and
+schedules of *Automation*, each of which says what it does. What was built has its commit, log, size and reference on
+its asset's page (*Plots* by *Events*: size and duration over time); what failed has why on its run's."""
 
 
 @dg.asset(

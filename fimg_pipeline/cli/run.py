@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from rich.console import Console
@@ -27,6 +27,9 @@ from fimg_pipeline.cli.watch import Watcher, interruptions, quiet
 from fimg_pipeline.plan.model import Plan, Planned, PlannedPackage
 from fimg_pipeline.progress import Kind, Outcomes
 from fimg_pipeline.settings import Settings
+
+#: By it the web UI lists runs of the command below their job: Dagster's own tag, of what the daemon starts.
+_LISTED: Final = {".dagster/repository": "__repository__@fimg"}
 
 
 def run_outdated(
@@ -189,6 +192,7 @@ def execute(
                 **launch.partition,
                 "fimg/commit": plan.source.fate.commit[:12],
                 TAG_COMMAND: command,
+                **_LISTED,
                 # It has no place from which a daemon could start it again.
                 "dagster/max_retries": "0",
             },

@@ -77,6 +77,21 @@ def test_where_the_history_is_cut_that_is_told(sample: SampleSource, tmp_path: P
     assert told.endswith(f"; and perhaps others since {start[:12]}: the history here is cut")
 
 
+def test_a_commit_that_is_gone_is_no_cut_of_the_history(
+    sample: SampleSource, tmp_path: Path, watched: Handmade
+) -> None:
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# one\n", "One")
+    watched.build()
+    gone = git(sample.fate, "rev-parse", "HEAD")
+    git(sample.fate, "reset", "-q", "--hard", "HEAD~1")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# another\n", "Another")
+    git(tmp_path, "clone", "-q", f"file://{sample.fate}", "anew")
+    watched.environ["FATE_DIR"] = str(tmp_path / "anew")
+    told = brought(watched.look()["t"])
+    assert " Another (" in told
+    assert told.endswith(f"; {gone[:12]}, of which the last build was, is not known here any more")
+
+
 def test_what_a_run_brings_can_be_looked_at(sample: SampleSource, watched: Handmade) -> None:
     git(sample.fate, "remote", "add", "origin", "https://github.com/FederatedAI/FATE.git")
     watched.build()

@@ -14,6 +14,7 @@ from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.source.tags import record
+from fimg_pipeline.state import locked
 from fimg_pipeline_tests.source.repositories import AUTHOR, everything_below, git, settings
 
 PACKAGES = ("proxy", "requirements")
@@ -116,6 +117,21 @@ def test_a_clone_that_is_made_whole(sample: SampleSource, tmp_path: Path) -> Non
         found = resolve(followed, PACKAGES)
         assert found.fate.commit == git(sample.fate, "rev-parse", "HEAD") and found.requirements_date_certain
         shutil.rmtree(clone)
+
+
+def test_histories_are_not_joined_while_something_is_fetched(sample: SampleSource, tmp_path: Path) -> None:
+    """What that cuts off would be taken for whole."""
+    git(sample.fate, "checkout", "-q", "-B", "develop")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# before\n", "An earlier note")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", "clone")
+    commit_change(sample.fate, "c/proxy/conf/note.conf", "# after\n", "A note in the proxy")
+    own = of_clone(sample, tmp_path, "origin/develop")
+    tip = resolve(own, PACKAGES).fate.commit
+    git(tmp_path / "clone", "fetch", "-q", "--unshallow")
+    store = ObjectStore.open(own.home, [tmp_path / "clone/.git/objects"])
+    with locked(store.git_dir / "fetch.lock"):
+        assert not store.join() and tip in store.cuts
+    assert store.join() and not store.cuts and not store.join()
 
 
 @pytest.mark.parametrize("annotated", [False, True])
