@@ -124,7 +124,8 @@ def test_histories_are_not_joined_while_something_is_fetched(sample: SampleSourc
     git(sample.fate, "checkout", "-q", "-B", "develop")
     commit_change(sample.fate, "c/proxy/conf/note.conf", "# before\n", "An earlier note")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", "clone")
-    commit_change(sample.fate, "c/proxy/conf/note.conf", "# after\n", "A note in the proxy")
+    for each in range(2):
+        commit_change(sample.fate, "c/proxy/conf/note.conf", f"# after {each}\n", "A note in the proxy")
     own = of_clone(sample, tmp_path, "origin/develop")
     tip = resolve(own, PACKAGES).fate.commit
     git(tmp_path / "clone", "fetch", "-q", "--unshallow")
