@@ -164,6 +164,13 @@ def test_a_stale_image_is_carried_nowhere(small: Fimg) -> None:
     small.succeeds("build")
 
 
+def test_a_place_that_is_none_is_told_before_a_run_begins(small: Fimg, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = small("save", "--output", str(tmp_path / "file"))
+    assert result.status == 1 and f"{tmp_path}/file can't be made: a file is there" in result.output
+    assert "writing" not in result.output
+
+
 def test_a_run_of_the_web_ui_writes_the_same(small: Fimg) -> None:
     small.succeeds("save")
     before = (folder_of(small) / "SHA256SUMS").read_bytes()

@@ -66,6 +66,7 @@ def save(
     with open_instance(settings) as instance:
         close_abandoned_runs(instance)
         require_current(plan, lambda image: passed(instance, image, plan.tag))
+        _make(root)
         # Of what is refused nothing is left.
         add_tag(instance, plan.tag)
         console.print(f"{len(plan.bundle)} images for {plan.platform}, tag {plan.tag}, to {escape(str(folder))}")
@@ -83,6 +84,17 @@ def save(
     damaged = ended.print_failures_and_checks(console, settings.home)
     console.print(f"{escape(str(folder))}; {time.monotonic() - started:.0f} s")
     return ended.status(console, "what was finished is kept") or damaged
+
+
+def _make(folder: Path) -> None:
+    """Before a run begins that would have nowhere to write to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "a file is there" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
+        raise FimgError(
+            f"{folder} can't be made: {why}", hint="--output, or BUNDLE_DIR, is a folder you may write to"
+        ) from None
 
 
 def _path(option: str, text: str) -> Path:
