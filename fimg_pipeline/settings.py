@@ -403,10 +403,8 @@ def _misspelt(sources: Mapping[str, Mapping[str, str]]) -> list[str]:
     found = []
     for origin, source in sources.items():
         for name in sorted(source.keys() - _BY_NAME.keys()):
-            meant = [name.lower()] if name.lower() in by_lower else []
-            if origin == "environment":
-                meant = [each for each in meant if each not in general]
-            else:
-                meant = meant or get_close_matches(name.lower(), by_lower, 1, _NEARLY)
-            found += [f"{name} in {origin} is ignored: the variable is spelt {by_lower[each]}" for each in meant]
+            if name.lower() in by_lower.keys() - (general if origin == "environment" else set()):
+                found.append(f"{name} in {origin} is ignored: the variable is spelt {by_lower[name.lower()]}")
+            elif origin == ".env" and (near := get_close_matches(name.lower(), by_lower, 1, _NEARLY)):
+                found.append(f"{name} in {origin} is ignored: is {by_lower[near[0]]} meant?")
     return found

@@ -167,7 +167,7 @@ def test_a_stale_image_is_carried_nowhere(small: Fimg) -> None:
 def test_a_place_that_is_none_is_told_before_a_run_begins(small: Fimg, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = small("save", "--output", str(tmp_path / "file"))
-    assert result.status == 1 and f"{tmp_path}/file can't be made: a file is there" in result.output
+    assert result.status == 1 and f"{tmp_path}/file can't be written to: a file is there" in result.output
     assert "writing" not in result.output
 
 

@@ -248,7 +248,7 @@ def test_what_is_misspelt_in_dotenv_is_pointed_out(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("tag=x\nFate_Dir=/y\nREFRESHAT=x\nFIMG_PORT=1\n")
     assert settings(tmp_path, tag="another program's", REFRESHAT="").warnings == (
         "Fate_Dir in .env is ignored: the variable is spelt FATE_DIR",
-        "REFRESHAT in .env is ignored: the variable is spelt REFRESH_AT",
+        "REFRESHAT in .env is ignored: is REFRESH_AT meant?",
         "tag in .env is ignored: the variable is spelt TAG",
     )
 

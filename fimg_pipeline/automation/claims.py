@@ -58,8 +58,8 @@ def _is_coming(instance: dg.DagsterInstance, claim: Claim, now: float) -> bool:
     """Whether its runs may be made after a look that ends now."""
     if now - claim.at < _LOOK:
         return True
-    # Earlier ones may have been of the same. Databases may count whole seconds.
-    since = datetime.fromtimestamp(claim.at - 1, timezone.utc)
+    # Earlier ones may have been of the same; a database elsewhere has a clock of its own.
+    since = datetime.fromtimestamp(claim.at - _LOOK, timezone.utc)
     there = instance.get_run_records(dg.RunsFilter(tags={REQUEST: list(claim.keys)}, created_after=since))
     return not set(claim.keys) <= {record.dagster_run.tags[REQUEST] for record in there}
 

@@ -29,8 +29,8 @@ _LONG: Final = timedelta(hours=3)
 _MOST: Final = 200
 _HERE: Final = (
     "How the images of every watched tag stand: built, stale and why, missing, failed. As `fimg status`. The badges of "
-    "partitions only say that something was made once. Materialize it to look now; the sensor `commits`, `fimg build` "
-    "and `fimg ui` write it when something changed."
+    "partitions only say that something was made once. Materialize it to look now; the sensor `commits` writes it "
+    "whenever something changed, and `fimg ui` at first."
 )
 _SYSTEM: Final = f"""### What is here
 
@@ -68,8 +68,10 @@ def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     return dg.MaterializeResult(metadata=table.metadata, tags={FINGERPRINT: table.identity})
 
 
-def write_overview(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    """Writes how all stands now, if something changed and there is time to look at all of it."""
+def write_first(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+    """Writes how all stands now where nobody has looked yet, if there is time to look at all of it."""
+    if written(instance) is not None:
+        return
     with suppress(FimgError):
         watched = survey(instance, pipeline, Memory(), pipeline.settings().watched_platforms)
         found, left = in_time(watched, lambda platforms: [status(instance, each) for each in platforms])

@@ -256,9 +256,8 @@ def _answering(engines: Sequence[Engine]) -> tuple[list[Engine], list[str]]:
 def _superseded_names(engine: Engine, history: History, last: Sequence[Made], gone: Sequence[str]) -> Mapping[str, str]:
     """The names of images that go of an engine, and why."""
     # Tags may share names: those of their base images, with one BASE_TAG.
-    current = {name for each in last for name in each.names}
-    names = {name for each in history.made if each.tag in gone for name in each.names} - current
-    former = {name for each in history.made for name in each.names} - current
+    names = {name for each in history.made if each.tag in gone for name in each.names}
+    names -= {name for each in last for name in each.names}
     known = {each.fingerprint for each in history.made if each.fingerprint}
     built = {each.fingerprint for each in history.made if each.fingerprint and each.built}
     kept = {each.fingerprint for each in last} | {carried for each in last for carried in each.carries}
@@ -266,7 +265,7 @@ def _superseded_names(engine: Engine, history: History, last: Sequence[Made], go
     images, used = engine.state().images, engine.used_images()
     ids = {each.image for each in history.made if each.image}
     unused = (each for each in images if each.image_id not in used)
-    going = dict(superseded_images(unused, known, built, kept, names, former, ids))
+    going = dict(superseded_images(unused, known, built, kept, names, ids))
     return going | dict.fromkeys(superseded_bases(images, local), "builds stand on a newer one")
 
 

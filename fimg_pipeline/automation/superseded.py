@@ -76,14 +76,13 @@ def superseded_images(
     built: Collection[str],
     kept: Collection[str],
     names: Collection[str],
-    former: Collection[str],
     ids: Collection[str],
 ) -> Iterator[tuple[str, str]]:
     """Names to take off images of the engine, and why: those by which the pipeline alone knows what is superseded.
 
     Only of fingerprints that are ``known``, on record here, and those ``built`` here: others on the same engine made
     theirs. What has lost the pipeline's own name is known by ``ids``. Those ``kept`` stay, and so does what has a name
-    that is neither among ``names``, which go too, nor ``former`` (of an earlier ``PREFIX``): somebody gave it one.
+    that is not among ``names``, which go too: somebody gave it one.
     """
     for image in images:
         own = image.own_names
@@ -93,8 +92,8 @@ def superseded_images(
         theirs = image.references - own
         going = theirs & set(names)
         yield from ((name, "its tag is gone") for name in sorted(going))
-        if own and image.fingerprint in built and image.fingerprint not in kept and theirs <= going | set(former):
-            yield from ((name, "superseded") for name in sorted(image.references - going))
+        if own and image.fingerprint in built and image.fingerprint not in kept and theirs == going:
+            yield from ((name, "superseded") for name in sorted(own))
 
 
 def superseded_bases(images: Iterable[StoredImage], local_names: Collection[str]) -> Iterator[str]:

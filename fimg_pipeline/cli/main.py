@@ -174,7 +174,9 @@ def prune(really: bool) -> None:
     from fimg_pipeline.cli.prune import prune_superseded
 
     # Of all tags: with a flag for one the configured one would not be wanted any more.
-    sys.exit(prune_superseded(load(), Console(width=None if sys.stdout.isatty() else 160), really=really))
+    settings = load()
+    os.environ.update(exported({}))
+    sys.exit(prune_superseded(settings, Console(width=None if sys.stdout.isatty() else 160), really=really))
 
 
 @main.group()

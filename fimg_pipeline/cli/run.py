@@ -17,9 +17,7 @@ from rich.markup import escape
 from fimg_pipeline.assets.keys import SOURCE, planned_key
 from fimg_pipeline.assets.liveness import TAG_COMMAND, alive, close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag, partition_key
-from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.records import is_recorded
-from fimg_pipeline.automation.overview import write_overview
 from fimg_pipeline.cli.instance import open_instance
 from fimg_pipeline.cli.options import given_settings
 from fimg_pipeline.cli.summary import print_log, print_summary
@@ -46,11 +44,7 @@ def run_outdated(
         if not todo:
             print_summary(console, settings.home, plan, Outcomes(), time.monotonic() - started)
             return 0
-        status = _execute(instance, settings, flags, plan, source_key, todo, console, started)
-        if not flags:
-            # By flags it would be another tag's that is watched.
-            write_overview(instance, Pipeline())
-        return status
+        return _execute(instance, settings, flags, plan, source_key, todo, console, started)
 
 
 def _to_materialize(instance: dg.DagsterInstance, plan: Plan) -> list[Planned]:

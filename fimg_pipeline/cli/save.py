@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -90,10 +91,12 @@ def _make(folder: Path) -> None:
     """Before a run begins that would have nowhere to write to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "it is not yours to write in")
     except OSError as error:
         why = "a file is there" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
         raise FimgError(
-            f"{folder} can't be made: {why}", hint="--output, or BUNDLE_DIR, is a folder you may write to"
+            f"{folder} can't be written to: {why}", hint="--output, or BUNDLE_DIR, is a folder you may write to"
         ) from None
 
 

@@ -12,7 +12,7 @@ from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.executor import MAX_CONCURRENT
-from fimg_pipeline.automation.overview import write_overview
+from fimg_pipeline.automation.overview import write_first
 from fimg_pipeline.cli.instance import WORKSPACE, open_instance
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
@@ -43,7 +43,7 @@ def serve(settings: Settings, port: int) -> None:
         # The daemon knows nothing of processes that ran under another one.
         close_abandoned_runs(instance)
         add_tag(instance, settings.tag)
-        write_overview(instance, Pipeline())
+        write_first(instance, Pipeline())
     arguments = ["dev", "--workspace", str(WORKSPACE), "--host", LOOPBACK, "--port", str(port)]
     print(f"begin at http://{LOOPBACK}:{port}/assets/overview: how everything stands, and what is where")
     sys.stdout.flush()

@@ -28,7 +28,7 @@ def commits(store: ObjectStore, until: str, *, since: str | None = None, most: i
     Empty where neither is known to the store, for instance where a history was cut.
     """
     known = [] if since is None else [f"^{since}"]
-    with store.history() as git:
+    with store.history(store.cuts) as git:
         rows = git.text(
             "log", "-z", f"--max-count={most}", f"--format={_FIELDS}", "--date=format:%Y-%m-%d", until, *known, "--"
         )

@@ -137,9 +137,8 @@ class FateRefs:
 
     def _from_origin(self, url: str, ref: str) -> str | None:
         commit = self.store.remote_refs(url, [ref], mirror=self.mirror).get(ref)
+        if commit is None or self.store.has(f"{commit}^{{tree}}"):
+            return commit
         # With its history, which says since when FATE's requirement files are as they are; but where the history of
         # FATE_DIR is cut, there is nothing that it would lead to.
-        whole = not self.checkout.shallow.is_file()
-        if commit is None or (self.store.has(f"{commit}^{{tree}}") and not (whole and commit in self.store.cuts)):
-            return commit
-        return self.store.fetch(url, ref, mirror=self.mirror, whole=whole)
+        return self.store.fetch(url, ref, mirror=self.mirror, whole=not self.checkout.shallow.is_file())

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from fimg_pipeline.catalog.packages import REQUIREMENT_FILES
+from fimg_pipeline.source.checkout import Checkout
 from fimg_pipeline.source.model import RepositorySnapshot, SourceError
-from fimg_pipeline.source.store import ObjectStore, TreeEntry
+from fimg_pipeline.source.store import ObjectStore, TreeEntry, shallow
 
 #: A day; where git does not understand what stands for one, it says nothing, or when its clocks began.
 _DAY: Final = re.compile(r"(?!1970-01-01)\d{4}-\d{2}-\d{2}")
@@ -23,23 +24,21 @@ RELEASED: Final = {
 }
 
 
-def requirements_date(store: ObjectStore, fate: RepositorySnapshot) -> tuple[str, bool]:
+def requirements_date(store: ObjectStore, checkout: Checkout, fate: RepositorySnapshot) -> tuple[str, bool]:
     """The first day (``YYYY-MM-DD``) FATE's requirement files were as they are: what they leave open is as of then.
 
     Not the commit's own day, or every commit would make a new Python environment; and not the day of the last
     change, or a revert would. False beside it where the history does not say: in a shallow clone that was cut there,
     unless the files are those of a release (:data:`RELEASED`).
     """
-    # The author's day: it outlives a rebase.
-    as_days = ("--format=%H %ad", "--date=format:%Y-%m-%d")
-    files = ("--", ":(glob)python/requirements*.txt")
-    with store.history() as git:
-        rows = git.text("log", *as_days, fate.commit, *files) or git.text("log", "-1", *as_days, fate.commit) or ""
-    # Of some there is no day: anybody can write anything into a commit.
-    commits = {commit: day for commit, _, day in (row.partition(" ") for row in rows.splitlines())}
-    cut = store.cuts & commits.keys()
-    if cut and store.join():
-        return requirements_date(store, fate)
+    cuts = store.cuts | {*shallow(checkout.shallow)}
+    commits = _changes(store, fate, cuts) or _changes(store, fate, cuts, "-1") or {}
+    # What was fetched while FATE_DIR was cut goes on in that once it is whole.
+    while joined := {commit for commit in cuts & commits.keys() if store.goes_on(commit)}:
+        further = _changes(store, fate, cuts - joined)
+        if further is None:
+            break
+        cuts, commits = cuts - joined, further or commits
     if not any(map(_DAY.fullmatch, commits.values())):
         raise SourceError(
             f"the date of FATE's requirement files is unknown: {fate.commit[:12]} can't be read, or has none"
@@ -52,10 +51,24 @@ def requirements_date(store: ObjectStore, fate: RepositorySnapshot) -> tuple[str
     same = [date for date, ids in zip(commits.values(), then, strict=False) if ids == now and _DAY.fullmatch(date)]
     date = min(same or [next(filter(_DAY.fullmatch, commits.values()))])
     # Before a commit at which the history was cut they may have been the same, whatever they were there.
-    if not cut:
+    if not cuts & commits.keys():
         return date, True
     known = RELEASED.get(identity(entries))
     return known or date, known is not None
+
+
+def _changes(store: ObjectStore, fate: RepositorySnapshot, cuts: Iterable[str], *most: str) -> dict[str, str] | None:
+    """The commits that changed the files (of ``most`` any), and their days; ``None`` where git can't say.
+
+    Of some there is no day: anybody can write anything into a commit.
+    """
+    paths = () if most else ("--", ":(glob)python/requirements*.txt")
+    with store.history(cuts) as git:
+        # The author's day: it outlives a rebase.
+        rows = git.text("log", *most, "--format=%H %ad", "--date=format:%Y-%m-%d", fate.commit, *paths)
+    if rows is None:
+        return None
+    return {commit: day for commit, _, day in (row.partition(" ") for row in rows.splitlines())}
 
 
 def identity(entries: Iterable[TreeEntry]) -> str:

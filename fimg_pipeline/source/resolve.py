@@ -142,7 +142,7 @@ class _Resolver:
         packages = package_sources(self.store, names, repositories)
         date, certain = "", True
         if hold_requirements(names):
-            date, certain = requirements_date(self.store, fate)
+            date, certain = requirements_date(self.store, self.checkout, fate)
         return SourceSnapshot(
             fate=fate,
             fate_env=fate_env,

@@ -24,7 +24,7 @@ from fimg_pipeline.source.git import (
     complaint,
     failure,
 )
-from fimg_pipeline.state import locked, write_whole
+from fimg_pipeline.state import locked
 from fimg_pipeline.values import redacted
 
 _GITHUB: Final = "https://github.com/"
@@ -142,40 +142,24 @@ class ObjectStore:
 
     @property
     def cuts(self) -> frozenset[str]:
-        """The commits at which a history ends here, though it goes on where it came from."""
+        """The commits at which a history ends here, though it went on where it came from."""
         folders = (self.git_dir, *(each.parent for each in self.borrowed))
-        return frozenset(commit for folder in folders for commit in _cuts(folder / "shallow"))
+        return frozenset(commit for folder in folders for commit in shallow(folder / "shallow"))
 
     @contextmanager
-    def history(self) -> Iterator[Git]:
-        """git as it has to be asked for what came before a commit: it looks into one file alone for where it ends."""
-        cuts = sorted(self.cuts)
-        if not cuts:
+    def history(self, cuts: Iterable[str]) -> Iterator[Git]:
+        """git as it has to be asked for what came before a commit: it looks into one file alone for where that ends."""
+        ending = sorted(cuts)
+        if not ending:
             yield self.git
             return
-        with tempfile.NamedTemporaryFile("w", encoding="ascii") as ends:
-            ends.writelines(f"{commit}\n" for commit in cuts)
-            ends.flush()
-            yield replace(self.git, environment={**self.git.environment, "GIT_SHALLOW_FILE": ends.name})
+        with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+            file.writelines(f"{commit}\n" for commit in ending)
+            file.flush()
+            yield replace(self.git, environment={**self.git.environment, "GIT_SHALLOW_FILE": file.name})
 
-    def join(self) -> bool:
-        """Has what was fetched go on in what is borrowed, where that has by now what came before; whether it has."""
-
-        def waits() -> None:
-            raise FetchError("something is being fetched")
-
-        try:
-            with locked(self.git_dir / "fetch.lock", waits=waits):
-                cuts = _cuts(self.git_dir / "shallow")
-                left = [commit for commit in cuts if not self._has_what_came_before(commit)]
-                if len(left) < len(cuts):
-                    write_whole(self.git_dir / "shallow", "".join(f"{commit}\n" for commit in left))
-                return len(left) < len(cuts)
-        except FetchError:
-            # That may cut something, too: another time then.
-            return False
-
-    def _has_what_came_before(self, commit: str) -> bool:
+    def goes_on(self, commit: str) -> bool:
+        """Whether what came before a commit is here, wherever a history was cut."""
         # What it says itself: asked for its parents git would heed the cut.
         header, _, _ = (self.git.text("cat-file", "commit", commit) or "").partition("\n\n")
         parents = [line.removeprefix("parent ") for line in header.splitlines() if line.startswith("parent ")]
@@ -282,8 +266,6 @@ class ObjectStore:
         rewrite, upload_pack = _transport(url, mirror)
         # What is borrowed may be of a clone whose history is cut: git would look for what there is beyond that.
         shallow, depth = ([], []) if whole else (["-c", "core.alternateRefsCommand=true"], ["--depth=1"])
-        if whole and (self.git_dir / "shallow").is_file():
-            depth = ["--unshallow"]
         patience = None if self.remotes is None else self.remotes.patience
 
         def waits() -> None:
@@ -351,8 +333,8 @@ class ObjectStore:
         return {name.removesuffix("^{}"): object_id for object_id, name in rows}
 
 
-def _cuts(file: Path) -> list[str]:
-    """What git's file of shallow commits says, if there is one."""
+def shallow(file: Path) -> list[str]:
+    """The commits in git's file of those at which a history was cut, if there is one."""
     try:
         return file.read_text("ascii").split()
     except FileNotFoundError:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 #: Transports git may use for a submodule; what .gitmodules says is input like any other (``ext::`` runs programs).
-_SAFE: Final = re.compile(r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+")
+_SAFE: Final = re.compile(
+    r"(?:(?:https?|ssh|git|file)://|/)[^\s\x00-\x1f]+|\w[\w.-]*@\w[\w.-]*:[^\s\x00-\x1f]+", re.ASCII
+)
 #: ``user@host:path``, ssh's short form; ``host`` alone may be a name of somebody's own (ssh_config).
-_SHORT: Final = re.compile(r"(?:(?P<user>\w[\w.-]*)@)?(?P<host>\w[\w.-]*):(?!//)(?P<path>[^\s:]+)", re.ASCII)
+_SHORT: Final = re.compile(r"(?:(?P<user>\w[\w.-]*)@)?(?P<host>\w[\w.-]*):(?!//)(?P<path>[\w./~+-]+)", re.ASCII)
 _PUBLIC: Final = re.compile(r"(?:https?|ssh|git)://[A-Za-z0-9.-]+(?::\d+)?/[A-Za-z0-9._~%+/-]+")
 _PAGE: Final = re.compile(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+")
 

@@ -53,16 +53,11 @@ def image(fingerprint: str | None, *names: str, kind: str = "image/nginx") -> St
 
 
 def going(
-    *images: StoredImage,
-    names: tuple[str, ...] = (),
-    former: tuple[str, ...] = (),
-    found: bool = False,
-    ids: tuple[str, ...] = (),
+    *images: StoredImage, names: tuple[str, ...] = (), found: bool = False, ids: tuple[str, ...] = ()
 ) -> dict[str, str]:
     """``found``: n2 was not built here."""
     known = {each.fingerprint for each in HISTORY.made}
-    built, kept = known - {"n2"} if found else known, {"n4", "n3", "r1"}
-    return dict(superseded_images(images, known, built, kept, names, former, ids))
+    return dict(superseded_images(images, known, known - {"n2"} if found else known, {"n4", "n3", "r1"}, names, ids))
 
 
 def test_superseded_images_and_packages_go() -> None:
@@ -77,15 +72,6 @@ def test_what_somebody_gave_a_name_stays() -> None:
     assert going(image("n1", "me/nginx:keep")) == {}
     # And what others made on the same engine, or by hand.
     assert going(image("unknown"), image(None, "federatedai/nginx:old")) == {}
-
-
-def test_a_name_by_an_earlier_prefix_goes_with_what_is_superseded_and_keeps_nothing() -> None:
-    former = ("earlier/nginx:nightly",)
-    assert going(image("n1", *former), image("n3", *former), former=former) == {
-        "earlier/nginx:nightly": "superseded",
-        "localhost/fimg/image/nginx:n1": "superseded",
-    }
-    assert going(image("n1", *former, "me/nginx:keep"), former=former) == {}
 
 
 def test_names_of_a_tag_that_is_gone_go_with_what_has_no_other() -> None:

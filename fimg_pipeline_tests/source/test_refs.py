@@ -14,7 +14,6 @@ from fimg_pipeline.source.model import SourceError
 from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline.source.store import ObjectStore
 from fimg_pipeline.source.tags import record
-from fimg_pipeline.state import locked
 from fimg_pipeline_tests.source.repositories import AUTHOR, everything_below, git, settings
 
 PACKAGES = ("proxy", "requirements")
@@ -99,40 +98,25 @@ def test_a_clone_whose_history_is_cut(sample: SampleSource, tmp_path: Path) -> N
 
 
 def test_a_clone_that_is_made_whole(sample: SampleSource, tmp_path: Path) -> None:
-    """Also of what was fetched while it was cut its history is known then: what it stands for, and what comes after."""
-    git(sample.fate, "checkout", "-q", "-B", "develop")
-    clone = tmp_path / "clone"
-    followed, standing = of_clone(sample, tmp_path, "origin/develop"), of_clone(sample, tmp_path, None, "latest")
-    for fetches in (True, False):
-        git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(clone))
-        for each in range(3):
-            commit_change(sample.fate, "c/proxy/conf/note.conf", f"# {each} {fetches}\n", "A note in the proxy")
-        assert not resolve(followed, PACKAGES).requirements_date_certain
-        # With what is new in it, or without.
-        git(clone, "fetch", "-q", "--unshallow", *([] if fetches else ["origin", git(clone, "rev-parse", "HEAD")]))
-        if fetches:
-            git(clone, "reset", "-q", "--hard", "origin/develop")
-            commit_change(clone, "c/proxy/conf/note.conf", "# mine\n", "A note in the proxy")
-            assert resolve(standing, PACKAGES).requirements_date_certain
-        found = resolve(followed, PACKAGES)
-        assert found.fate.commit == git(sample.fate, "rev-parse", "HEAD") and found.requirements_date_certain
-        shutil.rmtree(clone)
-
-
-def test_histories_are_not_joined_while_something_is_fetched(sample: SampleSource, tmp_path: Path) -> None:
-    """What that cuts off would be taken for whole."""
+    """Also of what was fetched while it was cut its history is known then, and of what comes after that."""
     git(sample.fate, "checkout", "-q", "-B", "develop")
     commit_change(sample.fate, "c/proxy/conf/note.conf", "# before\n", "An earlier note")
-    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", "clone")
-    for each in range(2):
-        commit_change(sample.fate, "c/proxy/conf/note.conf", f"# after {each}\n", "A note in the proxy")
-    own = of_clone(sample, tmp_path, "origin/develop")
-    tip = resolve(own, PACKAGES).fate.commit
-    git(tmp_path / "clone", "fetch", "-q", "--unshallow")
-    store = ObjectStore.open(own.home, [tmp_path / "clone/.git/objects"])
-    with locked(store.git_dir / "fetch.lock"):
-        assert not store.join() and tip in store.cuts
-    assert store.join() and not store.cuts and not store.join()
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(clone))
+    followed, standing = of_clone(sample, tmp_path, "origin/develop"), of_clone(sample, tmp_path, None, "latest")
+    for each in range(3):
+        commit_change(sample.fate, "c/proxy/conf/note.conf", f"# {each}\n", "A note in the proxy")
+    assert not resolve(followed, PACKAGES).requirements_date_certain
+    git(clone, "fetch", "-q", "--unshallow")
+    whole = resolve(settings(sample, tmp_path / "anew"), PACKAGES).requirements_date
+    assert (found := resolve(followed, PACKAGES)).requirements_date == whole and found.requirements_date_certain
+    git(clone, "reset", "-q", "--hard", "origin/develop")
+    commit_change(clone, "c/proxy/conf/note.conf", "# mine\n", "A note in the proxy")
+    assert resolve(standing, PACKAGES).requirements_date_certain
+    # Another clone beside the same state folder, which is cut again.
+    shutil.rmtree(clone)
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{sample.fate}", str(clone))
+    assert not resolve(followed, PACKAGES).requirements_date_certain
 
 
 @pytest.mark.parametrize("annotated", [False, True])

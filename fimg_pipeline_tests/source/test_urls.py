@@ -26,6 +26,8 @@ PAGE = "https://github.com/FederatedAI/FATE"
         ("https://user:pa/ss@host.example/x", "https://host.example/x", "https://host.example/x"),
         ("https://host.example/x?private_token=SECRET", "https://host.example/x", "https://host.example/x"),
         ("oauth2:TOKEN@host.example:x.git", "", None),
+        ("jane.doe:TOKEN@host.example/x.git", "", None),
+        ("host.example:x?private_token=SECRET", "", None),
         ("../fate.git", "", None),
         ("/data/projects/fate", "", None),
         ("file:///data/projects/fate", "", None),
@@ -43,7 +45,20 @@ def test_what_git_may_use(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["../x", "ext::sh -c x", "-u", "-o@host:x", "me@-o:x", "-o:x", "fd::3", "https://h/a b", "ftp://h/x", ""],
+    [
+        "../x",
+        "me.too:SECRET@h/x",
+        "h:\x07a",
+        "ext::sh -c x",
+        "-u",
+        "-o@host:x",
+        "me@-o:x",
+        "-o:x",
+        "fd::3",
+        "https://h/a b",
+        "ftp://h/x",
+        "",
+    ],
 )
 def test_what_git_may_not_use(url: str) -> None:
     assert not is_safe(url)
