@@ -140,6 +140,16 @@ def test_terminals_that_lack_a_letter_are_told_all_the_same(tmp_path: Path, enco
     assert "Traceback" not in said and "\\u" not in said
 
 
+def test_prune_is_of_all_tags_and_of_the_instance_that_dotenv_names(pristine: SampleSource, tmp_path: Path) -> None:
+    (tmp_path / "instance").mkdir()
+    (tmp_path / ".env").write_text(f"DAGSTER_HOME={tmp_path}/instance\n")
+    status, _, errors = fimg(pristine, tmp_path, "prune")
+    assert status == 1 and "no Docker engine answers" in errors
+    assert list((tmp_path / "instance").iterdir()) and not (tmp_path / "home/dagster").exists()
+    status, _, errors = fimg(pristine, tmp_path, "prune", "--tag", "other")
+    assert status == 2 and "--tag" in errors
+
+
 def test_no_value_reaches_a_shell(pristine: SampleSource, tmp_path: Path) -> None:
     for name in ("TAG", "PREFIX", "Docker_Options", "Build_LLM_VERSION", "GIT_MIRROR", "FATE_DIR"):
         status, _, errors = fimg(

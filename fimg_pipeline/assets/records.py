@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import image_key, planned_key
+from fimg_pipeline.assets.keys import planned_key
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.plan.fingerprint import fingerprint
 from fimg_pipeline.plan.model import Planned, PlannedImage
@@ -40,10 +40,14 @@ def recorded(instance: dg.DagsterInstance, key: dg.AssetKey, platform: str, tag:
 
 def is_recorded(instance: dg.DagsterInstance, planned: Planned, platform: str, tag: str) -> bool:
     """Whether it was made for a platform's tag as planned, and named so."""
-    found = latest(instance, planned_key(planned), platform, tag)
-    if found is None or (found.tags or {}).get(FINGERPRINT) != planned.fingerprint:
-        return False
-    return not isinstance(planned, PlannedImage) or reference_of(found) == planned.reference
+    found = _as_planned(instance, planned, platform, tag)
+    return found is not None and (not isinstance(planned, PlannedImage) or reference_of(found) == planned.reference)
+
+
+def passed(instance: dg.DagsterInstance, planned: PlannedImage, tag: str) -> bool:
+    """Whether the image was made under ``tag`` and passed its checks: only then it got a name, whichever."""
+    found = _as_planned(instance, planned, planned.platform, tag)
+    return found is not None and reference_of(found) != ""
 
 
 def reference_of(made: dg.AssetMaterialization) -> str:
@@ -52,12 +56,11 @@ def reference_of(made: dg.AssetMaterialization) -> str:
     return value.text or "" if isinstance(value, dg.TextMetadataValue) else ""
 
 
-def passed(instance: dg.DagsterInstance, planned: PlannedImage, tag: str) -> bool:
-    """Whether the image was made under ``tag`` and passed its checks: only then it got a name."""
-    found = latest(instance, image_key(planned.name), planned.platform, tag)
-    if found is None or (found.tags or {}).get(FINGERPRINT) != planned.fingerprint:
-        return False
-    return "reference" in found.metadata
+def _as_planned(
+    instance: dg.DagsterInstance, planned: Planned, platform: str, tag: str
+) -> dg.AssetMaterialization | None:
+    found = latest(instance, planned_key(planned), platform, tag)
+    return found if found is not None and (found.tags or {}).get(FINGERPRINT) == planned.fingerprint else None
 
 
 def delivered(images: Mapping[str, str], **how: str) -> str:

@@ -117,7 +117,7 @@ class Transport:
         ) as error:
             raise RegistryUnreachableError(
                 f"{urlsplit(url).netloc} can't be reached, or ended the connection: {_reason(error)}",
-                hint="is it up, and PREFIX as it is called? through a proxy: HTTPS_PROXY, NO_PROXY",
+                hint="is it up, and is PREFIX right? behind a proxy: HTTPS_PROXY, NO_PROXY",
             ) from None
         except (requests.exceptions.RequestException, ValueError) as error:
             # Redirects without end, addresses that are none.
