@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.broken import Broken, Finished, State, after
+from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
 from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
 from fimg_pipeline.automation.overview import passing, problems
@@ -46,6 +46,8 @@ _CARRIED: Final = {
 }
 #: In the place of a partition, of the runs that have none. No tag is called so.
 _PRUNING: Final = f"job {PRUNE}"
+#: The same, of the list of the tags that are watched.
+_WATCHED: Final = "the list of tags"
 #: What failed, as it is called, where nobody can say what is to be built.
 _UNKNOWN: Final = "what it is built from"
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
@@ -70,21 +72,15 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
         return dg.SkipReason("NOTIFY_URLS is not set: nobody is told")
     close_abandoned_runs(context.instance)
     state = _known(context.cursor)
-    seen, lately, runs = _ended_since(context.instance, settings, state)
-    broken = _still_wanted(state.broken, settings)
-    runs = [_counted(run, settings) for run in runs]
-    stuck = problems(context.instance)
-    runs += [
-        _stuck(where, why)
-        for where, why in (stuck or {}).items()
-        if where not in broken and _is_watched(where, settings)
-    ]
-    settled = _settled(context.instance, pipeline, broken) if broken else {}
-    for where, each in broken.items():
-        # Where nothing is on record of how all stands, or somebody does not answer, nobody knows.
-        if _UNKNOWN in each.failed and stuck is not None and where not in {*stuck, *(passing(context.instance) or ())}:
-            settled[where] = [*settled.get(where, ()), _UNKNOWN]
-    broken, messages = after(broken, runs, settings.ui_url, settled)
+    try:
+        tags(settings)
+    except FimgError as error:
+        # Nobody can say what is watched: that is all that is told, and the runs are looked at when it is known again.
+        known, runs = state, [_stuck(_WATCHED, _WATCHED, str(error))]
+        broken, messages = after(state.broken, runs, settings.ui_url)
+    else:
+        known, runs = _ended_since(context.instance, settings, state)
+        broken, messages = _looked_at(context.instance, pipeline, settings, state.broken, runs)
     services = list(map(service, settings.notify_urls))
     pending = worth_sending(state.untold, messages, broken)
     now = time.time()
@@ -94,12 +90,38 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
     left += [each for each in pending if not is_due(each, now)]
     for title in sent:
         context.log.info(f"told: {title}")
-    cursor = State(seen=seen, lately=lately, broken=broken, untold=left)
+    cursor = known.model_copy(update={"broken": broken, "untold": left})
     told = f"{len(broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
     if left:
         places = [place for place, name in enumerate(services, 1) if any(name not in each.taken for each in left)]
         told += f"; {len(left)} could not be told by number {', '.join(map(str, places))} of NOTIFY_URLS"
     return dg.SensorResult(skip_reason=told, cursor=cursor.model_dump_json())
+
+
+def _looked_at(
+    instance: dg.DagsterInstance,
+    pipeline: Pipeline,
+    settings: Settings,
+    known: Mapping[str, Broken],
+    runs: Sequence[Finished],
+) -> tuple[dict[str, Broken], list[Message]]:
+    """What is broken, after ``known`` was and ``runs`` ended, and what people are to be told."""
+    broken = _still_wanted(known, settings)
+    stuck = problems(instance)
+    counted = [_counted(run, settings) for run in runs]
+    counted += [
+        _stuck(where, _UNKNOWN, why)
+        for where, why in (stuck or {}).items()
+        if where not in broken and _is_watched(where, settings)
+    ]
+    settled = _settled(instance, pipeline, broken) if broken else {}
+    for where, each in broken.items():
+        # Where nothing is on record of how all stands, or somebody does not answer, nobody knows.
+        if _UNKNOWN in each.failed and stuck is not None and where not in {*stuck, *(passing(instance) or ())}:
+            settled[where] = [*settled.get(where, ()), _UNKNOWN]
+    if _WATCHED in broken:
+        settled[_WATCHED] = list(broken[_WATCHED].failed)
+    return after(broken, counted, settings.ui_url, settled)
 
 
 def _known(cursor: str | None) -> State:
@@ -112,10 +134,8 @@ def _known(cursor: str | None) -> State:
     return State(seen=time.time() - _AT_FIRST_SECONDS)
 
 
-def _ended_since(
-    instance: dg.DagsterInstance, settings: Settings, state: State
-) -> tuple[float, tuple[str, ...], list[Finished]]:
-    """Until when runs are known now, those lately before that, and those of them that are new.
+def _ended_since(instance: dg.DagsterInstance, settings: Settings, state: State) -> tuple[State, list[Finished]]:
+    """``state`` with until when runs are known now, those lately before that; and those of them that are new.
 
     Of a clock that was ahead nobody hears less: what is of later than now is looked at when it is its time. And what
     another machine says, whose clock is behind, or that was written late, turns up before what is known already.
@@ -137,7 +157,8 @@ def _ended_since(
     lately = [each for each in found if each.update_timestamp.timestamp() > last - _CLOCKS_DIFFER]
     new = [each.dagster_run for each in found if each.dagster_run.run_id not in state.lately]
     ended = [_finished(run, settings) for run in new if "dagster/partition" in run.tags or run.job_name == PRUNE]
-    return last, tuple(each.dagster_run.run_id for each in lately), ended
+    ids = tuple(each.dagster_run.run_id for each in lately)
+    return state.model_copy(update={"seen": last, "lately": ids}), ended
 
 
 def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
@@ -160,9 +181,9 @@ def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
     )
 
 
-def _stuck(partition: str, why: str) -> Finished:
-    """That nothing of a partition can be built, as people are told of a run."""
-    return Finished("", partition, "", {_UNKNOWN: first_line(why)}, frozenset(), succeeded=False)
+def _stuck(partition: str, what: str, why: str) -> Finished:
+    """That nothing of a partition can be built for want of ``what``, as people are told of a run."""
+    return Finished("", partition, "", {what: first_line(why)}, frozenset(), succeeded=False)
 
 
 def _name(event: Event) -> str:
@@ -191,7 +212,7 @@ def _counted(run: Finished, settings: Settings) -> Finished:
 
 def _is_watched(partition: str, settings: Settings) -> bool:
     """Whether it is of a tag that is watched, for a platform that is, or for all; or what no tag is."""
-    if partition == _PRUNING:
+    if partition in (_PRUNING, _WATCHED):
         return True
     platform, _, tag = partition.rpartition("|")
     return tag in tags(settings) and platform in ("", *settings.watched_platforms)

@@ -84,7 +84,7 @@ class Item:
 class Decision:
     """What is stale, by name, parents first: ``wanted`` (as :attr:`Item.wanted`) now, ``waiting`` (with why) not now.
 
-    ``by_hand``: those of ``waiting`` that nothing but a person, or a change, will have made.
+    ``by_hand``: those of ``waiting`` that nothing else will have made: a person, a change, or a night.
     """
 
     wanted: Mapping[str, str]

@@ -114,8 +114,12 @@ def status(instance: dg.DagsterInstance, watched: Watched) -> PartitionStatus:
     before = [] if since is None else finished(instance, watched.partition, since)
     over = [_ended(watched, record.dagster_run) for record in before]
     source = _last(("source", "source"), over)
-    decision = decide(lacking, records, attempts(instance, watched, lacking, now), now)
+    tried = attempts(instance, watched, lacking, now)
+    decision = decide(lacking, records, tried, now)
     waiting = {name: decision.waiting[name] for name in decision.by_hand}
+    if watched.fixed is None:
+        at_night = decision.by_hand - decide(lacking, records, tried, now, once_more=True).by_hand
+        waiting |= {name: f"{waiting[name]}, or wait for `nightly`" for name in at_night}
     if plan.source.dirty:
         waiting = dict.fromkeys((item.name for item in lacking), left_alone(watched))
     return replace(

@@ -359,8 +359,19 @@ def test_a_file_that_is_damaged_fails_no_tick(hook: Hook, tmp_path: Path) -> Non
         progress = tmp_path / "runs" / run / "progress.jsonl"
         progress.write_bytes(b"\xff\xfe {\n" + progress.read_bytes())
         assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+
+
+def test_that_nobody_knows_what_is_watched_is_told_once(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
         (tmp_path / "tags.json").write_text("{")
-        assert told.tick().startswith("nothing can be looked at: ")
+        told.run(FAILED)
+        assert told.tick() == "1 broken; told: fimg: the list of tags is broken"
+        assert "tags.json is damaged" in str(hook.received)
+        assert told.tick() == "1 broken"
+        (tmp_path / "tags.json").unlink()
+        said = told.tick()
+        assert said == "1 broken; told: fimg: t for amd64 is broken, fimg: the list of tags works again"
 
 
 def test_a_mail_says_what_a_compiler_says(monkeypatch: pytest.MonkeyPatch) -> None:

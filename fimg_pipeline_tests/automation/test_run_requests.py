@@ -7,7 +7,7 @@ import time
 import dagster as dg
 
 from fimg_pipeline.automation.run_requests import REQUEST
-from fimg_pipeline.automation.stale import PAUSES
+from fimg_pipeline.automation.stale import NIGHTS, PAUSES
 from fimg_pipeline.automation.status import State, status
 from fimg_pipeline.plan.planner import needed_packages
 from fimg_pipeline.plan.selection import select
@@ -168,7 +168,7 @@ def test_what_was_killed_beside_something_that_failed_was_tried_too(watched: Han
     found = {image.name: image for image in status(watched.instance, each).images}
     assert (found["base-image"].state, found["base-image"].why) == (
         State.FAILED,
-        "its process was killed; tried 6 times: launch it by hand, or change what it is made of",
+        "its process was killed; tried 6 times: launch it by hand, or change what it is made of, or wait for `nightly`",
     )
 
 
@@ -190,4 +190,10 @@ def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
     states = {image.name: image for image in status(watched.instance, each).images}
     assert states["nginx"].state is State.FAILED
     # Also people who only ask how things stand are told that it waits for them.
-    assert states["nginx"].why == "no; tried 6 times: launch it by hand, or change what it is made of"
+    told = "no; tried 6 times: launch it by hand, or change what it is made of"
+    assert states["nginx"].why == f"{told}, or wait for `nightly`"
+    for _ in range(NIGHTS):
+        run_of(watched, request, Event("image", "nginx", "failed", 1.0, "no"))
+    (each,) = watched.survey()
+    states = {image.name: image for image in status(watched.instance, each).images}
+    assert states["nginx"].why == told.replace("6", str(len(PAUSES) + 1 + NIGHTS))
