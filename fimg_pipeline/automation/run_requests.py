@@ -150,7 +150,7 @@ def _attempts_since(instance: dg.DagsterInstance, watched: Watched, partition: s
             began = record.start_time or record.create_timestamp.timestamp()
             cancelled = run.status is dg.DagsterRunStatus.CANCELED
             wanted = wanted_by(watched.settings.home, key)
-            came_to = _left(watched, run.run_id, wanted) if cancelled else _tried(watched, run, wanted)
+            came_to = wanted if cancelled else _tried(watched, run, wanted)
             found.append(Attempt(came_to, ended, cancelled, began, _made(watched, run.run_id)))
     return found
 
@@ -167,12 +167,6 @@ def _tried(watched: Watched, run: dg.DagsterRun, wanted: Mapping[str, str]) -> M
     if not failed or "source/source" in failed:
         return wanted
     return {name: value for name, value in wanted.items() if name in failed or f"image/{name}" in failed}
-
-
-def _left(watched: Watched, run_id: str, wanted: Mapping[str, str]) -> Mapping[str, str]:
-    """Of what a run was to make that a person ended what was not made in it."""
-    made = _made(watched, run_id)
-    return {name: value for name, value in wanted.items() if name not in made}
 
 
 def _made(watched: Watched, run_id: str) -> frozenset[str]:
