@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 import subprocess
+import tarfile
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -130,6 +132,41 @@ def test_the_results_are_those_of_one_engine(fimg: Fimg, other: Elsewhere, hub: 
     # What this engine has built itself at some time it keeps.
     for name in ("fateflow", "eggroll"):
         assert here[f"{hub.name}/alone/{name}:two"].image_id == there[f"{hub.name}/fate/{name}:two"]
+
+
+def test_what_each_builds_by_itself_holds_the_same(
+    fimg: Fimg, other: Elsewhere, engine: Engine, hub: Registry, tmp_path: Path
+) -> None:
+    """Nothing is shared: every file, its rights and its owner, of two builds. Times are when each was made."""
+    commit_change(fimg.sample.fate, "c/proxy/conf/note.conf", f"# {uuid.uuid4()}\n", "A note")
+
+    def here(*arguments: str) -> str:
+        return subprocess.run([engine.cli, *arguments], capture_output=True, text=True, check=True).stdout
+
+    alone = {name: value for name, value in fimg.settings.items() if name != "SHARED_REGISTRY"}
+    one = {name: value for name, value in alone.items() if name != "DOCKER_HOST_ARM64"}
+    found = []
+    for which, docker, settings in ("two", other, alone), ("one", here, one):
+        builder = replace(fimg, folder=tmp_path / which, settings={**settings, "PREFIX": f"{hub.name}/{which}"})
+        builder.folder.mkdir()
+        said = builder.succeeds("build", "--image", "nginx", Platform="arm64")
+        assert "images: 1 built" in said, said
+        found.append(contents(docker, f"{hub.name}/{which}/nginx:two", tmp_path / f"{which}.tar"))
+    assert found[0] == found[1] and len(found[0]) > 1000
+
+
+def contents(docker: Callable[..., str], image: str, file: Path) -> dict[str, tuple[object, ...]]:
+    """All that a container of ``image`` has at its start, by path; ``file`` is written for it."""
+    container = docker("create", image, "true").strip()
+    docker("export", "--output", str(file), container)
+    docker("rm", container)
+    found: dict[str, tuple[object, ...]] = {}
+    with tarfile.open(file) as archive:
+        for each in archive:
+            data = archive.extractfile(each)
+            digest = hashlib.sha256(data.read()).hexdigest() if data is not None and each.isreg() else ""
+            found[each.name] = (each.type, each.mode, each.uid, each.gid, each.linkname, digest)
+    return found
 
 
 def test_it_is_the_same_by_ssh(fimg: Fimg, other: Elsewhere) -> None:

@@ -51,7 +51,7 @@ class State(BaseModel):
     ``untold`` are messages that could not be sent yet, and how often that was tried.
     """
 
-    seen: float = 0.0
+    seen: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lately: tuple[str, ...] = ()
     broken: dict[str, Broken] = {}
     untold: list[Message] = []

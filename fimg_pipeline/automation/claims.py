@@ -13,6 +13,7 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from fimg_pipeline.assets.partitions import known_tags
 from fimg_pipeline.automation.run_requests import REQUEST
 from fimg_pipeline.automation.watching import unfinished
 from fimg_pipeline.state import locked, write_whole
@@ -39,6 +40,8 @@ def claimed(
 ) -> list[dg.RunRequest]:
     """Those of ``requests`` for whose partition no run is waiting or under way, nor about to be by somebody else.
 
+    Nor those for a tag that was removed meanwhile: Dagster refuses all that a tick asks for with one of them.
+
     ``by``: who asks, one look after the other. ``home``: the state folder, which everybody shares; ``now`` in seconds
     since 1970.
     """
@@ -48,7 +51,12 @@ def claimed(
         known = {where: claim for where, claim in _read(home).items() if -_COMING < now - claim.at < _COMING}
         busy = unfinished(instance)
         taken = {where for where, claim in known.items() if claim.by != by and _is_coming(instance, claim, now)}
-        mine = [request for request in requests if _where(request) not in busy.keys() | taken]
+        tags = known_tags(instance)
+        mine = [
+            request
+            for request in requests
+            if _where(request) not in busy.keys() | taken and _where(request).rpartition("|")[2] in tags
+        ]
         claims = {where: Claim(by=by, keys=tuple(keys), at=now) for where, keys in _keys(mine).items()}
         write_whole(_file(home), _CLAIMS.dump_json({**known, **claims}).decode())
     return mine

@@ -10,7 +10,7 @@ import dagster as dg
 
 from fimg_pipeline import freshness
 from fimg_pipeline.assets.liveness import close_abandoned_runs
-from fimg_pipeline.assets.partitions import TAGS, known_tags
+from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
@@ -43,8 +43,8 @@ def _looked(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
     instance = context.instance
     close_abandoned_runs(instance)
     settings = pipeline.settings()
-    known = known_tags(instance)
-    new = [tag for tag in tags(settings) if tag not in known]
+    for tag in tags(settings):
+        add_tag(instance, tag)
     now = time.time()
     if not unfinished(instance):
         # What a week's refresh left for after the runs that were under way.
@@ -66,7 +66,6 @@ def _looked(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.Senso
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else said(told, left),
-        dynamic_partitions_requests=[TAGS.build_add_request(new)] if new else [],
         asset_events=_overview(instance, settings),
         cursor=left,
     )

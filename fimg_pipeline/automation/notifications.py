@@ -18,7 +18,7 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
 from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
-from fimg_pipeline.automation.overview import passing, problems
+from fimg_pipeline.automation.overview import problems
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
@@ -115,10 +115,9 @@ def _looked_at(
         if where not in broken and _is_watched(where, settings)
     ]
     settled = _settled(instance, pipeline, broken) if broken else {}
-    for where, each in broken.items():
-        # Where nothing is on record of how all stands, or somebody does not answer, nobody knows.
-        if _UNKNOWN in each.failed and stuck is not None and where not in {*stuck, *(passing(instance) or ())}:
-            settled[where] = [*settled.get(where, ()), _UNKNOWN]
+    for where in settled.keys() & (stuck or {}).keys():
+        # It was looked at before that was mended: it would break at once again.
+        settled[where] = [name for name in settled[where] if name != _UNKNOWN]
     if _WATCHED in broken:
         settled[_WATCHED] = list(broken[_WATCHED].failed)
     return after(broken, counted, settings.ui_url, settled)
@@ -262,7 +261,8 @@ def _settled(instance: dg.DagsterInstance, pipeline: Pipeline, broken: Mapping[s
 def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
     """Images and packages that are made as planned, what was carried elsewhere as it should be, and builds of all.
 
-    Of what nobody asks for by itself (a push that somebody made) only a run tells.
+    Of what nobody asks for by itself (a push that somebody made) only a run tells. What could not be looked at works
+    when all that was to be made of it is.
     """
     lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
     carried = {item.name for item in items(watched, lacking)[0] if is_made(item, watched.records)}
@@ -270,7 +270,7 @@ def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
     for name in names:
         asset = name.replace(" ", "/", 1)
         made = name in IMAGES or name.startswith("package ")
-        builds = name.startswith(("job build", "job __ASSET_JOB", "source "))
+        builds = name == _UNKNOWN or name.startswith(("job build", "job __ASSET_JOB", "source "))
         if asset not in lacking if made else not lacking if builds else asset in carried:
             settled.append(name)
     return settled

@@ -18,7 +18,7 @@ from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.jobs import BUILD
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import look
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, unfinished
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, ticked, unfinished
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.refs import follows
 from fimg_pipeline.source.tags import ref_of
@@ -41,6 +41,9 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "tried again.",
     )
     def nightly(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
+        return ticked(lambda: built(context, pipeline))
+
+    def built(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         now = pipeline.settings()
         close_abandoned_runs(context.instance)
         # What runs stand on is not changed below them: another night takes it.
@@ -61,6 +64,9 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "'commits' or 'nightly'.",
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
+        return ticked(lambda: refreshed(context, pipeline))
+
+    def refreshed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
         home = pipeline.settings().home
         # Also where somebody looks ahead at what it will do.
         since = freshness.moment(min(context.scheduled_execution_time, datetime.now(timezone.utc)))

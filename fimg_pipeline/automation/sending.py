@@ -107,7 +107,8 @@ class _Way:
     def _give(self, messages: Sequence[Message], until: float) -> None:
         import apprise  # takes a quarter of a second, and most who load definitions send nothing
 
-        sender = apprise.Apprise()
+        # Else it would give each to a thread of a pool, which Python waits for at its end: this one it does not.
+        sender = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, service_timeout=0))
         known = sender.add(self.url)
         for message in messages:
             if time.monotonic() > until:

@@ -281,8 +281,8 @@ def _asked_once(
     return answer
 
 
-def ticked(look: Callable[[], dg.SensorResult | dg.SkipReason]) -> dg.SensorResult | dg.SkipReason:
-    """What a sensor's look comes to; where nothing can be looked at, that, and its cursor stays as it is."""
+def ticked(look: Callable[[], T | dg.SkipReason]) -> T | dg.SkipReason:
+    """What a look of a sensor or schedule comes to; where nothing can be looked at, that: its cursor stays as it is."""
     try:
         return look()
     except FimgError as error:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import PackagePart, PackageSource, RepositorySnapshot, SourceSnapshot
 from fimg_pipeline.source.resolve import resolve
@@ -22,7 +23,7 @@ def resolve_once(settings: Settings, packages: Iterable[str], key: str) -> Sourc
     names = sorted(set(packages))
     folder = settings.home / "sources" / key / settings.tag
     with locked(folder / "lock"):
-        earlier = [from_json(json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+        earlier = _written(folder)
         for snapshot in earlier:
             if snapshot.packages.keys() >= set(names):
                 return snapshot.only(names)
@@ -36,8 +37,28 @@ def keep(home: Path, tag: str, key: str, snapshot: SourceSnapshot) -> None:
     """Has every user of ``key`` find ``snapshot``, unless it was used before."""
     folder = home / "sources" / key / tag
     with locked(folder / "lock"):
-        if not any(folder.glob("*.json")):
+        try:
+            is_known = bool(_written(folder))
+        except FimgError:
+            # Whoever asks again means the same.
+            for file in folder.glob("*.json"):
+                file.unlink()
+            is_known = False
+        if not is_known:
             write_whole(folder / "0.json", json.dumps(asdict(snapshot)))
+
+
+def _written(folder: Path) -> list[SourceSnapshot]:
+    """What was found so far, the earliest first; :class:`FimgError` if it is damaged."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            found.append(from_json(json.loads(file.read_text(encoding="utf-8"))))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise FimgError(
+                f"{file} is damaged: it does not say which source the run is of", hint="launch a new run"
+            ) from None
+    return found
 
 
 def from_json(data: dict[str, Any]) -> SourceSnapshot:

@@ -149,3 +149,11 @@ def test_what_was_taken_back_works_again_though_no_run_made_it() -> None:
     assert broken == {} and titles(messages) == ["fimg: nightly for amd64 works again"]
     # And what breaks next is told.
     assert titles(look(broken, run(2, nginx="no"))[1]) == ["fimg: nightly for amd64 is broken"]
+
+
+def test_what_fails_while_it_is_looked_at_is_not_taken_for_mended() -> None:
+    broken, _ = look({}, run(1, nginx="no"))
+    broken, messages = after(broken, [run(2, nginx="no")], UI, {WHERE: ["nginx"]})
+    assert messages == [] and broken[WHERE].failed == {"nginx": "no"}
+    broken, messages = after(broken, [], UI, {WHERE: ["nginx"]})
+    assert titles(messages) == ["fimg: nightly for amd64 works again"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from fimg_pipeline.assets.partitions import add_tag, remove_tag
 from fimg_pipeline.automation.claims import claimed
 from fimg_pipeline.automation.run_requests import REQUEST
 
@@ -18,6 +19,8 @@ NOW = 1_000_000.0
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as found:
+        for tag in ("a", "b"):
+            add_tag(found, tag)
         yield found
 
 
@@ -50,6 +53,15 @@ def test_a_run_that_came_and_went_since_a_look_began_is_not_asked_for_again(
     assert claimed(instance, tmp_path, "commits", [one], NOW) == [one]
     instance.report_run_canceled(run(instance, "amd64|a", "k1"))
     assert claimed(instance, tmp_path, "nightly", [one], NOW + 5) == []
+
+
+def test_for_a_tag_that_was_removed_meanwhile_nothing_is_asked(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """Dagster would refuse what the tick asks for of all others, too."""
+    one, two = request("amd64|a", "k1"), request("amd64|b", "k2")
+    remove_tag(instance, "a")
+    assert claimed(instance, tmp_path, "commits", [one, two], NOW) == [two]
+    add_tag(instance, "a")
+    assert claimed(instance, tmp_path, "nightly", [one], NOW + 1) == [one]
 
 
 def test_a_tick_that_was_lost_is_made_up_for(instance: dg.DagsterInstance, tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:
 def test_a_service_that_never_comes_to_an_end_is_not_waited_for(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look has a minute: what it told is forgotten when it takes longer, and told again."""
     monkeypatch.setattr(sending_module, "_GRACE", 0.2)
+    before = threading.enumerate()
     with socket.create_server(("127.0.0.1", 0)) as slow:
 
         def drip() -> None:
@@ -250,6 +251,9 @@ def test_a_service_that_never_comes_to_an_end_is_not_waited_for(hook: Hook, monk
         assert sent.taken == (service(hook.url),) and sent.tries == 1 and len(hook.received) == 1
         # It still has that: as long as it does it is given nothing else.
         assert send([dripping], [sent], 1)[0].tries == 1
+    # Nor does the process wait for it at its end, as it does for a pool's threads.
+    assert not [each.name for each in threading.enumerate() if each not in before and not each.daemon]
+    assert not [each.name for each in threading.enumerate() if each not in before and "Pool" in each.name]
 
 
 def test_a_service_that_is_not_named_any_more_gives_its_place_to_nobody(hook: Hook) -> None:
@@ -503,7 +507,30 @@ def test_a_tag_of_which_nothing_can_be_said_is_told_until_something_can(hook: Ho
             message
         )
         looked("")
-        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+        # By whom nothing can be planned nobody knows.
+        assert told.tick() == "1 broken"
+
+
+def test_a_tag_that_can_be_looked_at_again_works_once_all_of_it_is_made(
+    hook: Hook, sample: SampleSource, tmp_path: Path
+) -> None:
+    environ = environ_of(sample, tmp_path, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline: Any = Handmade(tmp_path, environ, instance)
+
+        def looked(problem: str) -> str:
+            found = PartitionStatus("amd64", "t", problem=problem)
+            instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([found])))
+            with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+                ticked: Any = notifications(context, pipeline=pipeline)
+            return str(ticked.skip_reason.skip_message)
+
+        failed = Broken(failed={"what it is built from": "fate.env at main has no line FATE=…"}, run="")
+        cursor = State(seen=time.time(), broken={"amd64|t": failed}).model_dump_json()
+        assert looked("") == "1 broken"
+        pipeline.build()
+        assert looked("the same, of a look before that") == "1 broken"
+        assert looked("") == "0 broken; told: fimg: t for amd64 works again"
 
 
 def test_what_was_found_of_a_tag_that_nobody_watches_any_more_is_not_told(hook: Hook, tmp_path: Path) -> None:

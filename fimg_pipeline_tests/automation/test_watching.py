@@ -280,6 +280,20 @@ def test_settings_of_automation_are_checked(watched: Handmade, variable: str, te
         watched.settings(**{variable: text})
 
 
+@pytest.mark.parametrize("name", ["nightly", "refresh"])
+def test_a_schedule_says_that_nothing_can_be_looked_at(tmp_path: Path, watched: Handmade, name: str) -> None:
+    watched.settings().home.mkdir()
+    (watched.settings().home / "tags.json").write_text("{")
+    schedule = next(each for each in schedules(watched.settings()) if each.name == name)
+    at = datetime(2026, 11, 26, 23, 15, tzinfo=timezone.utc)
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context,
+    ):
+        told: Any = schedule(context, pipeline=watched)
+    assert told.skip_message.startswith("nothing can be looked at: ") and "tags.json is damaged" in told.skip_message
+
+
 def test_platforms_are_those_of_builds_unless_it_is_said(watched: Handmade) -> None:
     assert watched.settings(Platform="arm64").watched_platforms == ("arm64",)
     assert watched.settings(WATCHED_PLATFORMS="arm64, amd64,arm64").watched_platforms == ("arm64", "amd64")

@@ -93,7 +93,8 @@ class Deployment:
 
     def shell(self, script: str) -> None:
         """Runs lines of the documentation, all of which have to end well."""
-        self._run(["bash", "-ec", script.replace("docker compose", shlex.join(compose()))], b"", 900)
+        script = script.replace("docker compose", shlex.join(compose())).replace("network=fimg", f"network={self.name}")
+        self._run(["bash", "-ec", script], b"", 900)
 
     def _run(self, command: Sequence[str], given: bytes, timeout: float) -> bytes:
         own = {"COMPOSE_PROJECT_NAME": self.name, "FIMG_VERSION": self.name}

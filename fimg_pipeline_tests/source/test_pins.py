@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from fimg_pipeline.catalog.packages import PACKAGES
+from fimg_pipeline.errors import FimgError
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.source.content import package_files
-from fimg_pipeline.source.pins import resolve_once
+from fimg_pipeline.source.pins import keep, resolve_once
 from fimg_pipeline.source.resolve import resolve
 from fimg_pipeline_tests.source.repositories import settings
 
@@ -39,3 +42,16 @@ def test_later_steps_see_all_that_the_first_saw(sample: SampleSource, tmp_path: 
     for package in PACKAGES:
         assert resolve_once(chosen, [package], "run") == resolve(chosen, [package])
     assert resolve_once(chosen, [], "run") == resolve(chosen, [])
+
+
+def test_a_source_that_is_damaged_is_said_and_asking_again_mends_it(sample: SampleSource, tmp_path: Path) -> None:
+    chosen = settings(sample, tmp_path)
+    found = resolve(chosen, PACKAGES)
+    keep(chosen.home, chosen.tag, "key", found)
+    file = chosen.home / "sources/key" / chosen.tag / "0.json"
+    file.write_text("{}")
+    with pytest.raises(FimgError, match=r"0\.json is damaged"):
+        resolve_once(chosen, PACKAGES, "key")
+    keep(chosen.home, chosen.tag, "key", found)
+    commit_change(sample.fate, "conf/later.yaml", "a: 1\n", "Later")
+    assert resolve_once(chosen, PACKAGES, "key") == found

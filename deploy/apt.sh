@@ -1,0 +1,22 @@
+#!/bin/sh
+# apt.sh ARGUMENTS...: apt-get ARGUMENTS in an image's build, by APT_MIRROR and APT_SECURITY_MIRROR where they are set.
+# An own CA of the network, for what is fetched here, is /run/ca.crt: it is in no layer.
+set -eu
+
+# from_mirror ARCHIVE MIRROR: in whichever of its two forms an image has its sources.
+from_mirror() {
+    [ -z "$2" ] || find /etc/apt -name '*.list' -o -name '*.sources' |
+        xargs sed -E -i "s,https?://(deb|security)\\.debian\\.org/$1/?([[:space:]]|\$),${2%/}\\2,"
+}
+
+from_mirror debian "${APT_MIRROR:-}"
+from_mirror debian-security "${APT_SECURITY_MIRROR:-}"
+cat > /run/apt.conf << END
+Acquire::https::CaInfo "/run/ca.crt";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+END
+export APT_CONFIG=/run/apt.conf DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get --yes --no-install-recommends "$@"
+rm -rf /var/lib/apt/lists/* /run/apt.conf
