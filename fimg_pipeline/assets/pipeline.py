@@ -21,6 +21,7 @@ from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.refs import Releases
 from fimg_pipeline.source.resolve import absent_refs, fate_identity, fixed_commits, origin_tags, releases
 from fimg_pipeline.source.store import Remotes
+from fimg_pipeline.values import tag_problem
 
 #: So long (seconds) whoever only looks waits for an engine: a sensor has to answer within a minute.
 _PATIENCE: Final = 15.0
@@ -87,6 +88,10 @@ class Pipeline(dg.ConfigurableResource):
             chosen = {"TAG": partition["tag"], "Platform": partition["platform"]}
         else:
             chosen = {"TAG": key}
+        if problem := tag_problem(chosen["TAG"]):
+            raise FimgError(
+                f"the partition's tag {chosen['TAG']!r} {problem}", hint="`fimg tag remove` takes the partition away"
+            )
         settings = self.settings(**chosen)
         return Session(settings, Engine(settings.engine_address), self.source or context.run.run_id)
 

@@ -21,7 +21,7 @@ from fimg_pipeline.catalog.platforms import PLATFORMS, Platform
 from fimg_pipeline.plan.model import Plan
 from fimg_pipeline.progress import Event, What, log_path, report, telling
 from fimg_pipeline.ship.collect import collect
-from fimg_pipeline.ship.destination import destination
+from fimg_pipeline.ship.destination import Destination, destination
 from fimg_pipeline.ship.layers import LayerStore, ShipError
 from fimg_pipeline.ship.lists import put_list, with_those_of_others
 from fimg_pipeline.ship.push import missing, platform_tag, publication, push
@@ -98,6 +98,7 @@ def published_images(context: dg.AssetExecutionContext, pipeline: Pipeline) -> I
                 "tag": tag,
                 "commit": commit_metadata(plan.source.fate),
                 "images": len(publications),
+                "in the registry": _linked(place, {name: str(each["digest"]) for name, each in pushed.items()}),
                 "sent_mb": round(sent.size / 1e6, 1),
                 "layers sent": sent.blobs,
                 "layers shared": sent.mounted,
@@ -156,6 +157,7 @@ def manifest_lists(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
                 "registry": place.registry.host,
                 "images": len(digests),
                 "lists": dg.MetadataValue.table(rows),
+                "in the registry": _linked(place, digests),
                 "seconds": round(seconds, 1),
                 "log": dg.MetadataValue.url(log_page(run_id, LISTS)),
             },
@@ -223,6 +225,11 @@ def _pushed(instance: dg.DagsterInstance, platform: Platform, prefix: str, tag: 
             value: Any = made.metadata[DIGESTS].value
             found |= value
     return found
+
+
+def _linked(place: Destination, digests: Mapping[str, str]) -> dg.MetadataValue[Any]:
+    """A line for each image, which leads to what the registry says of it."""
+    return dg.MetadataValue.md("\n".join(f"- [{name}]({place.page(name)}) `{digests[name]}`" for name in digests))
 
 
 def _version(digests: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from fimg_pipeline.assets.keys import image_key
+from fimg_pipeline.assets.keys import image_key, log_page
 from fimg_pipeline.assets.liveness import ending_with
 from fimg_pipeline.assets.pipeline import Pipeline, Session
 from fimg_pipeline.catalog.images import IMAGES, dependents
@@ -74,9 +74,11 @@ def step(context: dg.AssetExecutionContext, pipeline: Pipeline, kind: Kind, name
             yield session, log
     except FimgError as error:
         report(home, run_id, Event(kind, name, "failed", time.monotonic() - started, str(error)))
-        raise dg.Failure(
-            str(error), metadata={"log": dg.MetadataValue.path(str(path))}, allow_retries=error.transient
-        ) from None
+        logs = {
+            "log": dg.MetadataValue.url(log_page(run_id, context.asset_key)),
+            "log file": dg.MetadataValue.path(str(path)),
+        }
+        raise dg.Failure(str(error), metadata=logs, allow_retries=error.transient) from None
     except Exception as error:
         report(
             home, run_id, Event(kind, name, "failed", time.monotonic() - started, f"{type(error).__name__}: {error}")

@@ -30,7 +30,7 @@ _MOST: Final = 200
 _HERE: Final = (
     "How the images of every watched tag stand: built, stale and why, missing, failed. As `fimg status`. The badges of "
     "partitions only say that something was made once. Materialize it to look now; the sensor `commits` writes it "
-    "whenever something changed, and `fimg ui` at first."
+    "whenever something changed, and `fimg ui` when it starts."
 )
 _SYSTEM: Final = f"""### What is here
 
@@ -44,9 +44,10 @@ FATE's source code becomes Docker images, offline bundles and Kuscia's AppImages
 
 A partition is a platform and a tag, as `amd64|nightly`. To build by hand: pick assets, *Materialize*, a partition; what
 is up to date is only named again. What an image is made of has to be there or picked too: on its *Lineage* page by
-*Upstream*, *All*, *Materialize all*; or all of it by the job `build`. By themselves images are built by the sensors and
-schedules of *Automation*, each of which says what it does. What was built has its commit, log, size and reference on
-its asset's page (*Plots* by *Events*: size and duration over time); what failed has why on its run's."""
+*Upstream*, *All*, *Materialize all*; or all that the switches select by the job `build_amd64` or `build_arm64`. By
+themselves images are built by the sensors and schedules of *Automation*, each of which says what it does. What was
+built has its commit, log, size and reference on its asset's page (*Plots* by *Events*: size and duration over time);
+what failed has why on its run's. Runs of the command are below their job, and not on the timeline."""
 
 
 @dg.asset(
@@ -68,10 +69,8 @@ def overview(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     return dg.MaterializeResult(metadata=table.metadata, tags={FINGERPRINT: table.identity})
 
 
-def write_first(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    """Writes how all stands now where nobody has looked yet, if there is time to look at all of it."""
-    if written(instance) is not None:
-        return
+def write_now(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+    """Writes how all stands, if that is not what was written last and there is time to look at all of it."""
     with suppress(FimgError):
         watched = survey(instance, pipeline, Memory(), pipeline.settings().watched_platforms)
         found, left = in_time(watched, lambda platforms: [status(instance, each) for each in platforms])

@@ -216,7 +216,7 @@ def list_tags(settings: Settings, flags: dict[str, str], as_json: bool) -> None:
 
 
 @tag.command()
-@click.argument("name", metavar="TAG", callback=checked(values.tag))
+@click.argument("name", metavar="TAG")
 @with_settings
 def remove(settings: Settings, flags: dict[str, str], name: str) -> None:
     """Forget TAG. Images that were built under it stay."""

@@ -12,7 +12,7 @@ from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.executor import MAX_CONCURRENT
-from fimg_pipeline.automation.overview import write_first
+from fimg_pipeline.automation.overview import write_now
 from fimg_pipeline.cli.instance import WORKSPACE, open_instance
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.settings import Settings
@@ -33,6 +33,11 @@ def serve(settings: Settings, port: int) -> None:
     It works in a folder of its own: in the user's, Dagster would let ``.env`` win over flags and environment, and
     Python take files for modules.
     """
+    if settings.steps == "containers":
+        raise FimgError(
+            "STEPS=containers: runs of `fimg ui` are no containers, beside which their steps could be some",
+            hint="leave STEPS out; containers are the deployment's (docs/deployment.md)",
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -43,7 +48,7 @@ def serve(settings: Settings, port: int) -> None:
         # The daemon knows nothing of processes that ran under another one.
         close_abandoned_runs(instance)
         add_tag(instance, settings.tag)
-        write_first(instance, Pipeline())
+        write_now(instance, Pipeline())
     arguments = ["dev", "--workspace", str(WORKSPACE), "--host", LOOPBACK, "--port", str(port)]
     print(f"begin at http://{LOOPBACK}:{port}/assets/overview: how everything stands, and what is where")
     sys.stdout.flush()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from textwrap import shorten
+from typing import Any, Final
 
 import dagster as dg
 from rich.console import Console
@@ -20,6 +21,10 @@ from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.resolve import Standing, standing
 from fimg_pipeline.source.store import Remotes
 from fimg_pipeline.source.tags import forget, record, recorded, ref_by_name, ref_of
+from fimg_pipeline.values import tag_problem
+
+#: So much of a commit's subject is shown in the table.
+_SUBJECT: Final = 80
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ def _tags(settings: Settings, partitions: list[str]) -> list[str]:
 
 
 def _where(settings: Settings, tag: str, ref: str | None, remotes: Remotes) -> Standing | FimgError:
+    # The web UI takes any partition that somebody adds.
+    if problem := tag_problem(tag):
+        return FimgError(f"{problem}: `fimg tag remove` takes it away")
     try:
         return standing(replace(settings, tag=tag), ref, remotes)
     except FimgError as error:
@@ -132,7 +140,7 @@ def print_tags(tags: list[Known], console: Console) -> None:
             f"{escape(ref)} ({'followed' if known.at.followed else 'fixed'})",
             commit,
             known.at.latest.day,
-            escape(known.at.latest.subject),
+            escape(shorten(known.at.latest.subject, _SUBJECT, placeholder=" …")),
         )
     console.print(table)
     for known in tags:

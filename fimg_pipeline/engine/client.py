@@ -81,6 +81,11 @@ class Engine:
         return self._given or os.environ.get("DOCKER_HOST") or _LOCAL
 
     @property
+    def _named_by(self) -> str:
+        """The variable that says where it is: whoever mends another mends nothing."""
+        return "DOCKER_HOST" if self._given is None else "DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64,"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Of the processes that speak to it."""
         own = {**os.environ, "DOCKER_HOST": self.address}
@@ -89,10 +94,11 @@ class Engine:
 
     @cached_property
     def sdk(self) -> docker.DockerClient:
-        if not self.address.startswith(_SCHEMES):
-            # The SDK would take it for a host.
+        if not self.address.startswith(_SCHEMES) or self.address in _SCHEMES:
+            # The SDK would take it for a host, or for the one it is used to.
             raise EngineError(
-                f"DOCKER_HOST={self.address} is no address of an engine", hint=f"one begins with {', '.join(_SCHEMES)}"
+                f"{self.address} is no address of an engine",
+                hint=f"{self._named_by} is to be one, which begins with {', '.join(_SCHEMES)}",
             )
         try:
             with contextlib.closing(self._connected(MINIMUM_DOCKER_API_VERSION)) as asking:
@@ -102,7 +108,9 @@ class Engine:
             raise EngineError(f"the certificates for {self.address} can't be used: {error}", hint=_TLS_HINT) from None
         except (KeyError, ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
             logins()  # Says so, if it is these that the SDK can't read.
-            raise EngineError(f"DOCKER_HOST={self.address} is no address of an engine: {error}") from None
+            raise EngineError(
+                f"{self.address} is no address of an engine: {error}", hint=f"{self._named_by} is to be one"
+            ) from None
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise self._unreachable(str(error)) from None
 
@@ -137,13 +145,14 @@ class Engine:
             )
         if not self.address.startswith(("unix:", "npipe:")):
             return EngineUnreachableError(
-                f"no Docker engine answers ({self.address})", hint="start it there, or set DOCKER_HOST to where one is"
+                f"no Docker engine answers ({self.address})",
+                hint=f"start it there, or set {self._named_by} to where one is",
             )
         return EngineUnreachableError(
             f"no Docker engine answers ({self.address})",
             hint="start it, or let `make setup` install one"
             if self.address == _LOCAL
-            else "start it, or set DOCKER_HOST to where one is",
+            else f"start it, or set {self._named_by} to where one is",
         )
 
     @cached_property

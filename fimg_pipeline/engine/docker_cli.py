@@ -142,8 +142,10 @@ class _Feeder(threading.Thread):
 
 def _builds_with_buildkit(client: str) -> bool:
     def output(*arguments: str) -> str | None:
+        # No engine is asked: that of a context may be none at all.
+        own = {**os.environ, "DOCKER_HOST": "unix:///var/run/docker.sock"}
         done = subprocess.run(
-            [client, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            [client, *arguments], env=own, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
         return done.stdout if done.returncode == 0 else None
 

@@ -83,7 +83,10 @@ def build_failure(what: str, status: int, log: Sequence[str]) -> FimgError:
         return TransientBuildError(
             message, hint="looks like a network problem; mirrors can be set, see docs/settings.md"
         )
-    hint = engines_own_hint(ending) or "the whole log of the build is linked from its asset in the web UI"
+    hint = (
+        engines_own_hint(ending)
+        or "the whole log of the build is what its step printed: its run's page in the web UI has it"
+    )
     return BuildError(message, hint=hint)
 
 

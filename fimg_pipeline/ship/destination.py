@@ -34,6 +34,12 @@ class Destination:
         """What the registry calls the repository of ``image`` (``fateflow``)."""
         return f"{self.namespace}/{image}"
 
+    def page(self, image: str) -> str:
+        """Where a browser shows what the registry has of ``image``: the hub's page, or what registries answer."""
+        if self.registry.host == _HUB:
+            return f"https://hub.docker.com/r/{self.repository(image)}/tags"
+        return f"{self.registry.url}/v2/{self.repository(image)}/tags/list"
+
 
 def destination(settings: Settings, log: Callable[[str], None]) -> Destination:
     """The registry that ``PREFIX`` names, with the login there is for it."""

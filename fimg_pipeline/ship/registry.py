@@ -72,7 +72,7 @@ class Registry:
         self, host: str, url: str, login: Login | None, verify: str | bool, log: Callable[[str], None]
     ) -> None:
         self.host = host
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._login = login
         self._log = log
         self._tokens: dict[str, str] = {}
@@ -214,7 +214,7 @@ class Registry:
         other: str | None = None,
     ) -> Answer:
         """One request. ``absent``: not found is an answer. ``other``: a repository that is read from, too."""
-        url = path if "://" in path else f"{self._url}/v2/{repository}/{path}"
+        url = path if "://" in path else f"{self.url}/v2/{repository}/{path}"
         scope = " ".join(
             [f"repository:{repository}:pull,push", *([] if other is None else [f"repository:{other}:pull"])]
         )
@@ -322,14 +322,14 @@ class Registry:
 
     def _is_own(self, url: str) -> bool:
         """Whether ``url`` is of the registry itself: what it was logged in to by goes nowhere else."""
-        return urlsplit(url)[:2] == urlsplit(self._url)[:2]
+        return urlsplit(url)[:2] == urlsplit(self.url)[:2]
 
     def _location(self, answer: Answer) -> str:
         given = answer.header("Location")
-        parts = parts_of(urljoin(f"{self._url}/", given)) if given and parts_of(given) else None
+        parts = parts_of(urljoin(f"{self.url}/", given)) if given and parts_of(given) else None
         if parts is None or parts.scheme not in ("https", "http"):
             raise RegistryError(f"{self.host} does not say where an upload goes (Location: {one_line(given)!r})")
-        if parts.scheme == "http" and self._url.startswith("https:"):
+        if parts.scheme == "http" and self.url.startswith("https:"):
             # A registry behind a proxy that ends TLS often does not know it.
             parts = parts._replace(scheme="https")
         return urlunsplit(parts)

@@ -38,8 +38,12 @@ def recorded(home: Path) -> dict[str, str | None]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise FimgError(f"{file} can't be read: {error}") from None
+    except OSError as error:
+        raise FimgError(
+            f"{file} can't be read: {error.strerror}", hint="set FIMG_HOME to a folder that is yours"
+        ) from None
+    except UnicodeDecodeError:
+        text = ""
     try:
         found: dict[str, str | None] = json.loads(text)
         if not isinstance(found, dict) or any(tag_problem(tag) for tag in found):

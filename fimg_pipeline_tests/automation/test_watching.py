@@ -17,7 +17,7 @@ from fimg_pipeline.assets.keys import OVERVIEW
 from fimg_pipeline.assets.partitions import known_tags, partition_key
 from fimg_pipeline.automation import commits as commits_module
 from fimg_pipeline.automation import watching
-from fimg_pipeline.automation.overview import passing, problems, tabled
+from fimg_pipeline.automation.overview import passing, problems, tabled, write_now
 from fimg_pipeline.automation.run_requests import look
 from fimg_pipeline.automation.schedules import schedules
 from fimg_pipeline.automation.status import PartitionStatus, State, status
@@ -395,3 +395,18 @@ def test_a_tick_goes_on_where_the_last_one_had_no_time(watched: Handmade, monkey
     assert asked == [partition_key("amd64", tag) for tag in ("t", "a", "b", "t")]
     # How all stands is written once all was looked at.
     assert written == [False, False, True, True]
+
+
+def test_how_all_stands_is_written_when_it_is_asked_for_and_another_than_before(watched: Handmade) -> None:
+    pipeline: Any = watched
+
+    def images() -> list[str]:
+        """Of each time it was written, the last first."""
+        write_now(watched.instance, pipeline)
+        found: Any = watched.instance.fetch_materializations(OVERVIEW, limit=10).records
+        return [each.asset_materialization.metadata["tags"].value.records[0].data["images"] for each in found]
+
+    count = len(watched.survey()[0].selected)
+    assert images() == images() == [f"{count} missing"]
+    watched.build()
+    assert images() == [f"{count} built", f"{count} missing"]

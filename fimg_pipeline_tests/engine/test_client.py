@@ -48,9 +48,24 @@ def test_no_password_of_a_mirror_is_told(engine: Engine, tmp_path: Path) -> None
 
 
 def test_what_is_no_address_is_not_taken_for_a_host() -> None:
-    with pytest.raises(EngineError, match="DOCKER_HOST=foo is no address of an engine") as caught:
-        _ = Engine("foo").sdk
-    assert caught.value.hint == "one begins with unix://, tcp://, ssh://"
+    for address in ("foo", "tcp://"):
+        with pytest.raises(EngineError, match=f"^{address} is no address of an engine\n") as caught:
+            _ = Engine(address).sdk
+        begins = "is to be one, which begins with unix://, tcp://, ssh://"
+        assert caught.value.hint == f"DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64, {begins}"
+
+
+def test_the_variable_to_mend_is_the_one_that_names_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    hints = []
+    for engine in (Engine(), Engine("tcp://127.0.0.1:1")):
+        with pytest.raises(EngineError, match="no Docker engine answers") as caught:
+            _ = engine.sdk
+        hints.append(caught.value.hint)
+    assert hints == [
+        "start it there, or set DOCKER_HOST to where one is",
+        "start it there, or set DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64, to where one is",
+    ]
 
 
 def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def settings(prefix: str, **changes: object) -> Settings:
 
 
 def url(prefix: str, **changes: object) -> str:
-    return destination(settings(prefix, **changes), print).registry._url
+    return destination(settings(prefix, **changes), print).registry.url
 
 
 @pytest.fixture
@@ -56,17 +56,35 @@ def deaf() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "host", "where", "repository"),
+    ("prefix", "host", "where", "repository", "page"),
     [
-        ("federatedai", "docker.io", "https://registry-1.docker.io", "federatedai/fateflow"),
-        ("harbor.example/fate/x", "harbor.example", "https://harbor.example", "fate/x/fateflow"),
-        ("10.0.0.5:5000/federatedai", "10.0.0.5:5000", "https://10.0.0.5:5000", "federatedai/fateflow"),
+        (
+            "federatedai",
+            "docker.io",
+            "https://registry-1.docker.io",
+            "federatedai/fateflow",
+            "https://hub.docker.com/r/federatedai/fateflow/tags",
+        ),
+        (
+            "harbor.example/fate/x",
+            "harbor.example",
+            "https://harbor.example",
+            "fate/x/fateflow",
+            "https://harbor.example/v2/fate/x/fateflow/tags/list",
+        ),
+        (
+            "10.0.0.5:5000/federatedai",
+            "10.0.0.5:5000",
+            "https://10.0.0.5:5000",
+            "federatedai/fateflow",
+            "https://10.0.0.5:5000/v2/federatedai/fateflow/tags/list",
+        ),
     ],
 )
-def test_the_prefix_says_where(prefix: str, host: str, where: str, repository: str) -> None:
+def test_the_prefix_says_where(prefix: str, host: str, where: str, repository: str, page: str) -> None:
     found = destination(settings(prefix), print)
-    assert (found.registry.host, found.registry._url) == (host, where)
-    assert found.repository("fateflow") == repository
+    assert (found.registry.host, found.registry.url) == (host, where)
+    assert (found.repository("fateflow"), found.page("fateflow")) == (repository, page)
 
 
 def test_only_loopback_and_what_is_declared_goes_without_tls(deaf: str) -> None:
