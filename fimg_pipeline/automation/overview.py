@@ -42,12 +42,14 @@ FATE's source code becomes Docker images, offline bundles and Kuscia's AppImages
 - `{group("registry")}`: what was pushed. `{group("bundles")}`: what is carried into networks without internet.
   `{group("kuscia")}`, where `KUSCIA_APP_IMAGES` is set: what is registered.
 
-A partition is a platform and a tag, as `amd64|nightly`. To build by hand: pick assets, *Materialize*, a partition; what
-is up to date is only named again. What an image is made of has to be there or picked too: on its *Lineage* page by
-*Upstream*, *All*, *Materialize all*; or all that the switches select by the job `build_amd64` or `build_arm64`. By
-themselves images are built by the sensors and schedules of *Automation*, each of which says what it does. What was
-built has its commit, log, size and reference on its asset's page (*Plots* by *Events*: size and duration over time);
-what failed has why on its run's. Runs of the command are below their job, and not on the timeline."""
+A partition is a platform and a tag, as `amd64|nightly`.
+
+- To build by hand: pick assets, *Materialize*, a partition; what is up to date is only named again. What an image is
+  made of has to be there or picked too: on its *Lineage* page by *Upstream*, *All*, *Materialize all*; or all that the
+  switches select by the job `build_amd64` or `build_arm64`.
+- By themselves images are built by the sensors and schedules of *Automation*, each of which says what it does.
+- What was built has its commit, log, size and reference on its asset's page (*Plots* by *Events*: size and duration
+  over time); what failed has why on its run's. Runs of the command are below their job, and not on the timeline."""
 
 
 @dg.asset(
