@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from fimg_pipeline.assets.keys import LISTS
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.catalog.platforms import PLATFORMS
@@ -114,6 +116,16 @@ def test_runs_of_the_web_ui_publish_the_same(basic: Fimg, hub: Registry) -> None
     for name in BASIC:
         entries = manifest(hub, name, "demo", "ui")["manifests"]
         assert [entry["platform"]["architecture"] for entry in entries] == list(PLATFORMS)
+    with dg.DagsterInstance.from_config(str(other.home / "dagster")) as instance:
+        (record,) = instance.fetch_materializations(LISTS, limit=1).records
+    assert record.asset_materialization is not None
+    linked = re.findall(
+        r"^- \[(\w+)\]\((\S+)\) `sha256:", str(record.asset_materialization.metadata["in the registry"].value), re.M
+    )
+    assert {name for name, _ in linked} == set(BASIC)
+    for _, page in linked:
+        with urllib.request.urlopen(page, timeout=30) as answer:
+            assert "demo" in json.load(answer)["tags"]
 
 
 def test_a_registry_that_is_not_there_fails_the_run_with_what_to_do(basic: Fimg, hub: Registry) -> None:
