@@ -163,8 +163,8 @@ def contents(docker: Callable[..., str], image: str, file: Path) -> dict[str, tu
     found: dict[str, tuple[object, ...]] = {}
     with tarfile.open(file) as archive:
         for each in archive:
-            data = archive.extractfile(each)
-            digest = hashlib.sha256(data.read()).hexdigest() if data is not None and each.isreg() else ""
+            data = archive.extractfile(each) if each.isreg() else None
+            digest = "" if data is None else hashlib.sha256(data.read()).hexdigest()
             found[each.name] = (each.type, each.mode, each.uid, each.gid, each.linkname, digest)
     return found
 
