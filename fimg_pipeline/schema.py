@@ -17,6 +17,7 @@ _WORDS: Final = {
     "tuple_type": "must be a list",
     "string_too_short": "must not be empty",
     "bool_type": "must be true or false",
+    "json_invalid": "is no JSON",
 }
 #: How most of pydantic's sentences begin: ``Input should be 1``.
 _SHOULD: Final = re.compile(r"^[A-Z]\w* should ")

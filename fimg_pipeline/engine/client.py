@@ -44,7 +44,8 @@ _API_TIMEOUT_SECONDS: Final = 120
 _LOCAL: Final = "unix:///var/run/docker.sock"
 _SCHEMES: Final = ("unix://", "tcp://", "ssh://")
 _TLS: Final = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-_TLS_HINT: Final = "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to a folder with ca.pem, cert.pem and key.pem"
+_CERTIFICATES: Final = ("ca.pem", "cert.pem", "key.pem")
+_TLS_HINT: Final = f"set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to a folder with {', '.join(_CERTIFICATES)}"
 #: Less than a privileged container, which an engine that is in a container itself may not be able to give.
 _ADMINISTRATOR: Final[Mapping[str, Any]] = {
     "cap_add": ["SYS_ADMIN", "SYS_PTRACE"],
@@ -105,7 +106,10 @@ class Engine:
                 found: Any = asking.version(api_version=False)
             return self._connected(str(found["ApiVersion"]))
         except docker.errors.TLSParameterError as error:
-            raise EngineError(f"the certificates for {self.address} can't be used: {error}", hint=_TLS_HINT) from None
+            folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+            lacking = [name for name in _CERTIFICATES if not (folder / name).is_file()]
+            why = f"{folder} has no {', '.join(lacking)}" if lacking else error.msg
+            raise EngineError(f"the certificates for {self.address} can't be used: {why}", hint=_TLS_HINT) from None
         except (KeyError, ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
             logins()  # Says so, if it is these that the SDK can't read.
             raise EngineError(

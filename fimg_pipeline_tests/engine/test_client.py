@@ -55,6 +55,15 @@ def test_what_is_no_address_is_not_taken_for_a_host() -> None:
         assert caught.value.hint == f"DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64, {begins}"
 
 
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    (tmp_path / "ca.pem").touch()
+    with pytest.raises(EngineError, match=f"can't be used: {tmp_path} has no cert.pem, key.pem\n") as caught:
+        _ = Engine("tcp://builder.example:2376").sdk
+    assert caught.value.hint is not None and caught.value.hint.endswith("with ca.pem, cert.pem, key.pem")
+
+
 def test_the_variable_to_mend_is_the_one_that_names_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     hints = []

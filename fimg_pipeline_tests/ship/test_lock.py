@@ -69,7 +69,7 @@ def changed(path: str, value: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "Invalid JSON"),
+        ("", "it is no JSON"),
         ("[]", "it must be a mapping"),
         ("{}", "tag is missing"),
         (changed("format", 2), "format must be 1"),
