@@ -104,12 +104,13 @@ def test_what_can_not_be_is_said_and_changes_nothing(fimg: Fimg, arguments: list
 
 def test_a_partition_that_is_no_tag_is_said_and_can_be_removed(fimg: Fimg) -> None:
     """The web UI takes any that somebody adds."""
+    fimg.succeeds("setup")
     with dg.DagsterInstance.from_config(str(fimg.home / "dagster")) as instance:
         instance.add_dynamic_partitions("tag", ["bad tag!"])
-    (_, bad) = json.loads(fimg.succeeds("tag", "list", "--json"))
+    (bad,) = [each for each in json.loads(fimg.succeeds("tag", "list", "--json")) if each["tag"] != "latest"]
     assert bad["tag"] == "bad tag!" and "must be a Docker tag" in bad["problem"]
     fimg.succeeds("tag", "remove", "bad tag!")
-    assert partitions(fimg) == []
+    assert "bad tag!" not in partitions(fimg)
 
 
 def test_a_tag_whose_ref_is_gone_is_listed_as_that(fimg: Fimg) -> None:
