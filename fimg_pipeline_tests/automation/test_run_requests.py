@@ -6,7 +6,7 @@ import time
 
 import dagster as dg
 
-from fimg_pipeline.automation.run_requests import REQUEST
+from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.stale import NIGHTS, PAUSES
 from fimg_pipeline.automation.status import State, status
 from fimg_pipeline.plan.planner import needed_packages
@@ -197,3 +197,15 @@ def test_what_failed_is_known_however_much_ran_since(watched: Handmade) -> None:
     (each,) = watched.survey()
     states = {image.name: image for image in status(watched.instance, each).images}
     assert states["nginx"].why == told.replace("6", str(len(PAUSES) + 1 + NIGHTS))
+
+
+def test_what_is_the_same_of_another_commit_is_asked_for_anew(watched: Handmade, sample: SampleSource) -> None:
+    """A run's source is kept by what was asked for: it would be that of the commit before."""
+    before = watched.look()["t"].request
+    commit = commit_change(sample.fate, "NOTES.txt", "nothing that is built\n", "A note")
+    after = watched.look()["t"].request
+    assert before is not None and after is not None
+    assert wanted_by(watched.settings().home, before.tags[REQUEST]) == wanted_by(
+        watched.settings().home, after.tags[REQUEST]
+    )
+    assert before.tags[REQUEST] != after.tags[REQUEST] and after.tags["fimg/commit"] == commit[:12]
