@@ -9,8 +9,13 @@ from_mirror() {
         xargs sed -E -i "s,https?://(deb|security)\\.debian\\.org/$1/?([[:space:]]|\$),${2%/}\\2,"
 }
 
-from_mirror debian "${APT_MIRROR:-}"
-from_mirror debian-security "${APT_SECURITY_MIRROR:-}"
+mirror=${APT_MIRROR:-}
+mirror=${mirror%/}
+security=${APT_SECURITY_MIRROR:-}
+# Beside it, as the settings have it, unless it is said.
+case $mirror in */debian) security=${security:-$mirror-security} ;; esac
+from_mirror debian "$mirror"
+from_mirror debian-security "$security"
 cat > /run/apt.conf << END
 Acquire::https::CaInfo "/run/ca.crt";
 APT::Sandbox::User "root";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -52,7 +53,7 @@ def launch(browser: Page, image: str, platform: str) -> None:
 def test_how_all_stands_and_what_the_command_ran_is_there_from_the_start(browser: Page) -> None:
     address = "/".join(browser.url.split("/")[:3])
     browser.goto(f"{address}/assets/overview")
-    for told in ("What is here", "1 built"):
+    for told in ("What is here", re.compile(r"\b[1-9]\d* built\b")):
         expect(browser.get_by_text(told).first).to_be_visible()
     browser.goto(f"{address}/locations/fimg/jobs/build/runs")
     expect(browser.get_by_text("amd64|demo").first).to_be_visible()

@@ -107,8 +107,8 @@ class Engine:
             return self._connected(str(found["ApiVersion"]))
         except docker.errors.TLSParameterError as error:
             folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
-            lacking = [name for name in _CERTIFICATES if not (folder / name).is_file()]
-            why = f"{folder} has no {', '.join(lacking)}" if lacking else error.msg
+            lacking = [name for name in _CERTIFICATES if not os.access(folder / name, os.R_OK)]
+            why = f"{folder} has no {', '.join(lacking)} that can be read" if lacking else error.msg
             raise EngineError(f"the certificates for {self.address} can't be used: {why}", hint=_TLS_HINT) from None
         except (KeyError, ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
             logins()  # Says so, if it is these that the SDK can't read.

@@ -59,9 +59,15 @@ def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
     (tmp_path / "ca.pem").touch()
-    with pytest.raises(EngineError, match=f"can't be used: {tmp_path} has no cert.pem, key.pem\n") as caught:
+    with pytest.raises(
+        EngineError, match=f"can't be used: {tmp_path} has no cert.pem, key.pem that can be read\n"
+    ) as caught:
         _ = Engine("tcp://builder.example:2376").sdk
     assert caught.value.hint is not None and caught.value.hint.endswith("with ca.pem, cert.pem, key.pem")
+    # Nor is a folder that can't be looked into an error of its own.
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / ("x" * 300)))
+    with pytest.raises(EngineError, match=r"has no ca\.pem, cert\.pem, key\.pem"):
+        _ = Engine("tcp://builder.example:2376").sdk
 
 
 def test_the_variable_to_mend_is_the_one_that_names_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
