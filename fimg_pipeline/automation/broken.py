@@ -46,7 +46,8 @@ class Broken(BaseModel):
 class State(BaseModel):
     """What is known between two looks; ``seen``: until when runs were looked at, in seconds since 1970.
 
-    ``lately``: the runs that were seen shortly before that, where others may turn up.
+    ``lately``: the runs that were seen shortly before that, where others may turn up. ``silent``: partitions of which
+    nothing can be said for a reason that should pass by itself, and since when; ``next``: the tag to look at first.
 
     ``untold`` are messages that could not be sent yet, and how often that was tried.
     """
@@ -54,6 +55,8 @@ class State(BaseModel):
     seen: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lately: tuple[str, ...] = ()
     broken: dict[str, Broken] = {}
+    silent: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    next: str = ""
     untold: list[Message] = []
 
 
@@ -158,7 +161,7 @@ def _breakage(places: Sequence[str], found: Broken, address: str) -> Message:
 
 
 def _recovery(places: Sequence[str], run: Finished | None, address: str) -> Message:
-    body = _page(address, run.run_id) if run else "all is as it should be: what broke was made, or taken back"
+    body = _page(address, run.run_id) if run else "what broke was made, or taken back"
     title = f"fimg: {_spoken(places)} {'works' if len(places) == 1 else 'work'} again"
     return Message(title=title, body="\n".join([*_listed(places), body]), about=tuple(places), works=True)
 

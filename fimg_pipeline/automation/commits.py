@@ -76,4 +76,4 @@ def _overview(instance: dg.DagsterInstance, settings: Settings) -> list[dg.Asset
     wanted = [(tag, platform) for tag in tags(settings) for platform in settings.watched_platforms]
     if not all(each in _STATUSES for each in wanted):
         return []
-    return if_changed(instance, [_STATUSES[each] for each in wanted], time.time())
+    return if_changed(instance, [_STATUSES[each] for each in wanted])

@@ -17,7 +17,7 @@ import dagster as dg
 from fimg_pipeline.assets.bundles import bundled_fingerprint
 from fimg_pipeline.assets.keys import LISTS, PUBLISHED, REGISTERED, asset_name, bundle_key
 from fimg_pipeline.assets.liveness import close_abandoned_runs
-from fimg_pipeline.assets.partitions import partition_key
+from fimg_pipeline.assets.partitions import add_tag, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, published, pushed_fingerprint
 from fimg_pipeline.assets.registration import configured_for, registered_fingerprint
@@ -27,7 +27,7 @@ from fimg_pipeline.automation.ledger import Ledger
 from fimg_pipeline.automation.run_requests import attempts, left_alone, request
 from fimg_pipeline.automation.stale import Item, Record, decide, stale
 from fimg_pipeline.automation.stale import items as builds
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, ticked, unfinished
+from fimg_pipeline.automation.watching import Memory, Watched, in_time, said, survey, tags, ticked, unfinished
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.kuscia.configured import AppImage
@@ -246,6 +246,8 @@ def delivery_sensor(jobs: Sequence[dg.UnresolvedAssetJobDefinition]) -> dg.Senso
         if not now.deliveries:
             return dg.SkipReason("AFTER_BUILD is not set: nothing is carried elsewhere")
         close_abandoned_runs(context.instance)
+        for tag in tags(now):
+            add_tag(context.instance, tag)
         busy, at = unfinished(context.instance), time.time()
         watched = survey(context.instance, pipeline, _MEMORY, now.watched_platforms, first=context.cursor or "")
         found, left = in_time(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
@@ -12,18 +11,15 @@ from typing import Final
 import dagster as dg
 from pydantic import ValidationError
 
-from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
-from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
+from fimg_pipeline.automation.checkup import UNKNOWN, Checkup, checkups
 from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
-from fimg_pipeline.automation.overview import problems
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
-from fimg_pipeline.automation.stale import stale
-from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey, tags, ticked
+from fimg_pipeline.automation.watching import Memory, tags, ticked
 from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import select
@@ -48,8 +44,8 @@ _CARRIED: Final = {
 _PRUNING: Final = f"job {PRUNE}"
 #: The same, of the list of the tags that are watched.
 _WATCHED: Final = "the list of tags"
-#: What failed, as it is called, where nobody can say what is to be built.
-_UNKNOWN: Final = "what it is built from"
+#: So long (seconds) what should pass by itself is left to itself: a night's maintenance tells nobody.
+_LONG: Final = 3 * 3600.0
 #: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
 _SENDING: Final = 10.0
 
@@ -76,13 +72,13 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
         tags(settings)
     except FimgError as error:
         # Nobody can say what is watched: that is all that is told, and the runs are looked at when it is known again.
-        known, runs = state, [_stuck(_WATCHED, _WATCHED, str(error))]
-        broken, messages = after(state.broken, runs, settings.ui_url)
+        broken, messages = after(state.broken, [_stuck(_WATCHED, _WATCHED, str(error))], settings.ui_url)
+        state = state.model_copy(update={"broken": broken})
     else:
-        known, runs = _ended_since(context.instance, settings, state)
-        broken, messages = _looked_at(context.instance, pipeline, settings, state.broken, runs)
+        state, runs = _ended_since(context.instance, settings, state)
+        state, messages = _looked_at(context.instance, pipeline, settings, state, runs)
     services = list(map(service, settings.notify_urls))
-    pending = worth_sending(state.untold, messages, broken)
+    pending = worth_sending(state.untold, messages, state.broken)
     now = time.time()
     tried = send(settings.notify_urls, [message for message in pending if is_due(message, now)], _SENDING)
     sent = [message.title for message in tried if set(services) <= set(message.taken)]
@@ -90,8 +86,8 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
     left += [each for each in pending if not is_due(each, now)]
     for title in sent:
         context.log.info(f"told: {title}")
-    cursor = known.model_copy(update={"broken": broken, "untold": left})
-    told = f"{len(broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
+    cursor = state.model_copy(update={"untold": left})
+    told = f"{len(state.broken)} broken" + (f"; told: {', '.join(sent)}" if sent else "")
     if left:
         places = [place for place, name in enumerate(services, 1) if any(name not in each.taken for each in left)]
         told += f"; {len(left)} could not be told by number {', '.join(map(str, places))} of NOTIFY_URLS"
@@ -99,28 +95,45 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
 
 
 def _looked_at(
-    instance: dg.DagsterInstance,
-    pipeline: Pipeline,
-    settings: Settings,
-    known: Mapping[str, Broken],
-    runs: Sequence[Finished],
-) -> tuple[dict[str, Broken], list[Message]]:
-    """What is broken, after ``known`` was and ``runs`` ended, and what people are to be told."""
-    broken = _still_wanted(known, settings)
-    stuck = problems(instance)
+    instance: dg.DagsterInstance, pipeline: Pipeline, settings: Settings, state: State, runs: Sequence[Finished]
+) -> tuple[State, list[Message]]:
+    """``state`` with what is broken after ``runs`` ended, and what people are to be told."""
+    broken = _still_wanted(state.broken, settings)
     counted = [_counted(run, settings) for run in runs]
+    try:
+        found, left = checkups(instance, pipeline, _MEMORY, broken, _SENDING, first=state.next)
+    except FimgError:
+        # That nothing can be looked at keeps nobody from hearing what broke.
+        found, left = [], state.next
+    silent = _silent(state.silent, found, settings)
+    # One cause is not told under two names, and of what broke otherwise meanwhile not that it works.
+    told = broken.keys() - {run.partition for run in counted} | {run.partition for run in counted if run.failed}
     counted += [
-        _stuck(where, _UNKNOWN, why)
-        for where, why in (stuck or {}).items()
-        if where not in broken and _is_watched(where, settings)
+        _stuck(each.partition, UNKNOWN, each.problem)
+        for each in found
+        if each.problem and each.partition not in told and not _may_pass(silent.get(each.partition))
     ]
-    settled = _settled(instance, pipeline, broken) if broken else {}
-    for where in settled.keys() & (stuck or {}).keys():
-        # It was looked at before that was mended: it would break at once again.
-        settled[where] = [name for name in settled[where] if name != _UNKNOWN]
+    settled = {each.partition: each.settled for each in found if each.settled}
     if _WATCHED in broken:
-        settled[_WATCHED] = list(broken[_WATCHED].failed)
-    return after(broken, counted, settings.ui_url, settled)
+        settled[_WATCHED] = tuple(broken[_WATCHED].failed)
+    now, messages = after(broken, counted, settings.ui_url, settled)
+    return state.model_copy(update={"broken": now, "silent": silent, "next": left}), messages
+
+
+def _silent(known: Mapping[str, float], found: Iterable[Checkup], settings: Settings) -> dict[str, float]:
+    """Since when nothing could be said of partitions for a reason that should pass by itself, after looking again."""
+    now = time.time()
+    silent = {where: min(since, now) for where, since in known.items() if _is_watched(where, settings)}
+    for each in found:
+        if each.problem and each.passing:
+            silent.setdefault(each.partition, now)
+        else:
+            silent.pop(each.partition, None)
+    return silent
+
+
+def _may_pass(since: float | None) -> bool:
+    return since is not None and time.time() - since < _LONG
 
 
 def _known(cursor: str | None) -> State:
@@ -232,45 +245,3 @@ def _asked_for(partition: str, failed: Mapping[str, str], settings: Settings) ->
         and (name not in IMAGES or name in images)
         and (not name.startswith("package ") or name in packages)
     }
-
-
-def _settled(instance: dg.DagsterInstance, pipeline: Pipeline, broken: Mapping[str, Broken]) -> dict[str, list[str]]:
-    """What of broken partitions is as it should be, by what is wanted and on record."""
-
-    def looks_at(platforms: Sequence[Watched]) -> list[tuple[str, list[str]]]:
-        found = []
-        tag = platforms[0].tag
-        if tag in broken and lists_are_made(_MEMORY.ledger, platforms):
-            found.append((tag, list(broken[tag].failed)))
-        for watched in platforms:
-            where = watched.partition
-            if where in broken and watched.run is None and not watched.problem:
-                with suppress(FimgError):
-                    found.append((where, _settled_of(watched, broken[where].failed)))
-        return found
-
-    platforms = pipeline.settings().watched_platforms
-    try:
-        found, _ = in_time(survey(instance, pipeline, _MEMORY, platforms), looks_at, _SENDING)
-    except FimgError:
-        # That nothing can be looked at keeps nobody from hearing what broke.
-        return {}
-    return dict(found)
-
-
-def _settled_of(watched: Watched, names: Iterable[str]) -> list[str]:
-    """Images and packages that are made as planned, what was carried elsewhere as it should be, and builds of all.
-
-    Of what nobody asks for by itself (a push that somebody made) only a run tells. What could not be looked at works
-    when all that was to be made of it is.
-    """
-    lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
-    carried = {item.name for item in items(watched, lacking)[0] if is_made(item, watched.records)}
-    settled = []
-    for name in names:
-        asset = name.replace(" ", "/", 1)
-        made = name in IMAGES or name.startswith("package ")
-        builds = name == _UNKNOWN or name.startswith(("job build", "job __ASSET_JOB", "source "))
-        if asset not in lacking if made else not lacking if builds else asset in carried:
-            settled.append(name)
-    return settled

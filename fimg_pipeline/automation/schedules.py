@@ -64,9 +64,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "'commits' or 'nightly'.",
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
-        return ticked(lambda: refreshed(context, pipeline))
-
-    def refreshed(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
+        # Where nothing can be looked at, this fails: nothing makes up for a week that was skipped.
         home = pipeline.settings().home
         # Also where somebody looks ahead at what it will do.
         since = freshness.moment(min(context.scheduled_execution_time, datetime.now(timezone.utc)))

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Final
 
 from fimg_pipeline.assets.liveness import close_abandoned_runs
@@ -13,8 +14,9 @@ from fimg_pipeline.assets.partitions import add_tag
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.executor import MAX_CONCURRENT
 from fimg_pipeline.automation.overview import write_now
+from fimg_pipeline.automation.watching import Reader
 from fimg_pipeline.cli.instance import WORKSPACE, open_instance
-from fimg_pipeline.errors import FimgError
+from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.settings import Settings
 
 LOOPBACK: Final = "127.0.0.1"
@@ -48,7 +50,9 @@ def serve(settings: Settings, port: int) -> None:
         # The daemon knows nothing of processes that ran under another one.
         close_abandoned_runs(instance)
         add_tag(instance, settings.tag)
-        write_now(instance, Pipeline())
+        # A web UI that comes late is of less use than one that says how all stood.
+        with suppress(TransientError):
+            Reader().read(settings.home, lambda: write_now(instance, Pipeline()))
     arguments = ["dev", "--workspace", str(WORKSPACE), "--host", LOOPBACK, "--port", str(port)]
     print(f"begin at http://{LOOPBACK}:{port}/assets/overview: how everything stands, and what is where")
     sys.stdout.flush()

@@ -68,8 +68,9 @@ def remove(settings: Settings, tag: str) -> None:
                 hint="wait for its end, or terminate it in the web UI",
             )
         freshness.forget(settings.home, tag)
-        was_partition = remove_tag(instance, tag)
-        if not forget(settings.home, tag) and not was_partition:
+        # In this order: of what is recorded, a tick makes a partition.
+        was_recorded = forget(settings.home, tag)
+        if not remove_tag(instance, tag) and not was_recorded:
             raise FimgError(
                 f"there is no tag {tag}", hint=f"tags are: {', '.join(_tags(settings, known_tags(instance)))}"
             )

@@ -9,17 +9,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from fimg_pipeline.assets.keys import LISTS, OVERVIEW, PUBLISHED
+from fimg_pipeline.assets.keys import LISTS, PUBLISHED
 from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import notifications as notifications_module
 from fimg_pipeline.automation import prune_job
 from fimg_pipeline.automation.broken import Broken, State
+from fimg_pipeline.automation.checkup import UNKNOWN
 from fimg_pipeline.automation.notifications import notifications
-from fimg_pipeline.automation.overview import metadata
-from fimg_pipeline.automation.status import PartitionStatus
-from fimg_pipeline.errors import FimgError
+from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.progress import KILLED, Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError, load
@@ -32,8 +31,10 @@ from fimg_pipeline_tests.source.repositories import AUTHOR, git
 class Told:
     """The sensor in an instance, tick by tick."""
 
-    def __init__(self, instance: dg.DagsterInstance, home: Path, *urls: str) -> None:
+    def __init__(self, instance: dg.DagsterInstance, home: Path, *urls: str, pipeline: Any = None) -> None:
+        """``pipeline``: of what there is to be planned; without one nothing can be."""
         self.instance, self.home, self.cursor = instance, home, None
+        self.pipeline = pipeline or self
         self.environ = {
             "FIMG_HOME": str(home),
             "NOTIFY_URLS": " ".join(urls),
@@ -42,6 +43,8 @@ class Told:
         }
 
     cursor: str | None
+    #: Why nothing can be planned: what works again is known by runs.
+    trouble: FimgError = TransientError("no engine here")
 
     def settings(self, **chosen: str) -> Any:
         return make_settings((), **self.environ, **chosen)
@@ -53,15 +56,14 @@ class Told:
         return []
 
     def engine_state(self, address: str | None) -> Any:
-        """Nobody knows: what works again is known by runs."""
-        raise FimgError("no engine here")
+        raise self.trouble
 
     def plan(self, settings: Any, state: Any) -> Any:
         raise AssertionError("there is nothing to plan on")
 
     def tick(self) -> str:
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            found = notifications(context, pipeline=self)
+            found = notifications(context, pipeline=self.pipeline)
         if isinstance(found, dg.SkipReason):
             return str(found.skip_message)
         assert isinstance(found, dg.SensorResult)
@@ -364,91 +366,96 @@ def test_what_a_revert_mends_is_told(hook: Hook, sample: SampleSource, tmp_path:
     with dg.DagsterInstance.ephemeral() as instance:
         more = {"NOTIFY_URLS": hook.url, "UI_URL": "http://ui:3000"}
         pipeline = Handmade(tmp_path, environ_of(sample, tmp_path, **more), instance)
-        told = Told(instance, tmp_path / "home", hook.url)
+        told = Told(instance, tmp_path / "home", hook.url, pipeline=pipeline)
         pipeline.build()
         commit_change(sample.fate, "c/proxy/conf/note.conf", "# broken\n", "Broken")
         told.run(FAILED)
 
-        def tick() -> str:
-            with dg.build_sensor_context(instance=instance, cursor=told.cursor) as context:
-                found = notifications(context, pipeline=pipeline)
-            assert isinstance(found, dg.SensorResult) and isinstance(found.skip_reason, dg.SkipReason)
-            told.cursor = found.cursor
-            return str(found.skip_reason.skip_message)
-
-        assert tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
         # A push by hand, which nobody asks for by itself: only another one tells.
         pushed = Event("registry", "images", "failed", 1.0, "401")
         told.run(pushed)
-        assert tick() == "1 broken"
+        assert told.tick() == "1 broken"
         told.run(replace(pushed, what="built"))
-        assert tick() == "1 broken"
+        assert told.tick() == "1 broken"
         git(sample.fate, *AUTHOR, "revert", "--no-edit", "HEAD")
-        assert tick() == "0 broken; told: fimg: t for amd64 works again"
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
 
 
-def test_a_tag_of_which_nothing_can_be_said_is_told_until_something_can(hook: Hook, tmp_path: Path) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        told = Told(instance, tmp_path, hook.url)
-
-        def looked(problem: str, *, passing: bool = False) -> None:
-            found = PartitionStatus("amd64", "t", problem=problem, passing=passing)
-            instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([found])))
-
-        looked("the origin did not say what it has", passing=True)
-        assert told.tick() == "0 broken"
-        looked("fate.env at main has no line FATE=…")
-        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
-        assert told.tick() == "1 broken"
-        (message,) = hook.received
-        assert "fate.env at main has no line FATE=…" in str(message) and "http://ui:3000/assets/overview" in str(
-            message
-        )
-        looked("")
-        # By whom nothing can be planned nobody knows.
-        assert told.tick() == "1 broken"
-
-
-def test_a_tag_that_can_be_looked_at_again_works_once_all_of_it_is_made(
+def test_a_tag_of_which_nothing_can_be_said_is_told_until_something_can(
     hook: Hook, sample: SampleSource, tmp_path: Path
 ) -> None:
     environ = environ_of(sample, tmp_path, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
     with dg.DagsterInstance.ephemeral() as instance:
-        pipeline: Any = Handmade(tmp_path, environ, instance)
-
-        def looked(problem: str) -> str:
-            found = PartitionStatus("amd64", "t", problem=problem)
-            instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([found])))
-            with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
-                ticked: Any = notifications(context, pipeline=pipeline)
-            return str(ticked.skip_reason.skip_message)
-
-        failed = Broken(failed={"what it is built from": "fate.env at main has no line FATE=…"}, run="")
-        cursor = State(seen=time.time(), broken={"amd64|t": failed}).model_dump_json()
-        assert looked("") == "1 broken"
-        pipeline.build()
-        assert looked("the same, of a look before that") == "1 broken"
-        assert looked("") == "0 broken; told: fimg: t for amd64 works again"
-
-
-def test_what_was_found_of_a_tag_that_nobody_watches_any_more_is_not_told(hook: Hook, tmp_path: Path) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        told = Told(instance, tmp_path, hook.url)
-        gone = PartitionStatus("amd64", "gone", problem="its ref is gone")
-        instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([gone])))
-        for _ in range(3):
-            assert told.tick() == "0 broken"
-        assert hook.received == []
-
-
-def test_a_table_that_was_pruned_says_nothing(hook: Hook, tmp_path: Path) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        told = Told(instance, tmp_path, hook.url)
-        found = PartitionStatus("amd64", "t", problem="its ref is gone")
-        instance.report_runless_asset_event(dg.AssetMaterialization(OVERVIEW, metadata=metadata([found])))
+        pipeline = Handmade(tmp_path, environ, instance)
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        fate = sample.fate / "fate.env"
+        assert told.tick() == "0 broken"
+        good = fate.read_text()
+        commit_change(sample.fate, "fate.env", "nothing\n", "Broken")
         assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
-        instance.wipe_assets([OVERVIEW])
         assert told.tick() == "1 broken"
+        (message,) = hook.received
+        assert "has no line FATE=" in str(message) and "http://ui:3000/assets/overview" in str(message)
+        commit_change(sample.fate, "fate.env", good, "Mended")
+        # It can be looked at, and is built first.
+        assert told.tick() == "1 broken"
+        pipeline.build()
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+        # What was broken and mended does not break by what was found before.
+        assert told.tick() == "0 broken" and len(hook.received) == 2
+
+
+def test_what_nobody_builds_by_itself_is_not_waited_for(hook: Hook, sample: SampleSource, tmp_path: Path) -> None:
+    """Else nobody would hear of what breaks afterwards."""
+    environ = environ_of(sample, tmp_path, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = Handmade(tmp_path, environ, instance)
+        failed = Broken(failed={UNKNOWN: "fate.env at main has no line FATE=…"}, run="")
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        told.cursor = State(seen=time.time(), broken={"amd64|t": failed}).model_dump_json()
+        assert told.tick() == "1 broken"
+        (sample.fate / "c/proxy/conf/nginx.conf").write_text("# not committed\n")
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+
+
+def test_what_should_pass_by_itself_is_told_after_hours(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        began = time.time()
+
+        def after(hours: float) -> str:
+            monkeypatch.setattr(time, "time", lambda: began + hours * 3600)
+            return told.tick()
+
+        assert [after(0), after(1), after(2.9)] == ["0 broken"] * 3
+        assert after(3.1) == "1 broken; told: fimg: t for amd64 is broken"
+        assert "no engine here" in str(hook.received)
+        # Whatever does not pass is told at once.
+        told.cursor, told.trouble = None, FimgError("its ref is gone")
+        assert after(3.2) == "1 broken; told: fimg: t for amd64 is broken"
+
+
+def test_one_cause_is_told_under_one_name(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.trouble = FimgError("fate.env at main has no line FATE=…")
+        told.run(Event("source", "source", "failed", 1.0, "fate.env at main has no line FATE=…"))
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        (message,) = hook.received
+        assert "source source: fate.env at main" in str(message) and UNKNOWN not in str(message)
+
+
+def test_what_a_run_made_does_not_work_as_long_as_nothing_can_be_said(hook: Hook, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        told.run(FAILED)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        told.run(BUILT)
+        told.trouble = FimgError("its ref is gone")
+        assert told.tick() == told.tick() == "1 broken"
 
 
 def test_lists_that_are_as_they_should_be_again_are_told(
