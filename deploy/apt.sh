@@ -5,16 +5,17 @@ set -eu
 
 # from_mirror ARCHIVE MIRROR: in whichever of its two forms an image has its sources.
 from_mirror() {
-    [ -z "$2" ] || find /etc/apt -name '*.list' -o -name '*.sources' |
-        xargs sed -E -i "s,https?://(deb|security)\\.debian\\.org/$1/?([[:space:]]|\$),${2%/}\\2,"
+    mirror=$(printf '%s' "${2%/}" | sed 's/[&,\\]/\\&/g')
+    [ -z "$mirror" ] || find /etc/apt -name '*.list' -o -name '*.sources' |
+        xargs --no-run-if-empty sed -E -i "s,https?://(deb|security)\\.debian\\.org/$1/?([[:space:]]|\$),$mirror\\2,"
 }
 
-mirror=${APT_MIRROR:-}
-mirror=${mirror%/}
+packages=${APT_MIRROR:-}
+packages=${packages%/}
 security=${APT_SECURITY_MIRROR:-}
 # Beside it, as the settings have it, unless it is said.
-case $mirror in */debian) security=${security:-$mirror-security} ;; esac
-from_mirror debian "$mirror"
+case $packages in */debian) security=${security:-$packages-security} ;; esac
+from_mirror debian "$packages"
 from_mirror debian-security "$security"
 cat > /run/apt.conf << END
 Acquire::https::CaInfo "/run/ca.crt";

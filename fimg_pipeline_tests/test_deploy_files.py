@@ -35,7 +35,7 @@ def test_all_that_the_project_asks_for_is_pinned_as_it_asks() -> None:
 @pytest.mark.parametrize(
     "own", ["http://deb.debian.org/debian-security", "http://security.debian.org/debian-security/"]
 )
-@pytest.mark.parametrize("said", ["https://mirror.example/security", ""])
+@pytest.mark.parametrize("said", ["https://mirror.example/a&b,c", ""])
 def test_debians_packages_come_from_the_mirrors_that_are_set(tmp_path: Path, sources: str, own: str, said: str) -> None:
     """That of security updates is beside the other unless it is said, as of FATE's images."""
     file = tmp_path / "apt/sources.list.d" / ("debian.sources" if "URIs" in sources else "debian.list")

@@ -84,7 +84,7 @@ class Engine:
     @property
     def _named_by(self) -> str:
         """The variable that says where it is: whoever mends another mends nothing."""
-        return "DOCKER_HOST" if self._given is None else "DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64,"
+        return "DOCKER_HOST" if not self._given else "DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64,"
 
     @property
     def environment(self) -> dict[str, str]:

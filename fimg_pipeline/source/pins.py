@@ -54,7 +54,9 @@ def _written(folder: Path) -> list[SourceSnapshot]:
     for file in sorted(folder.glob("*.json")):
         try:
             found.append(from_json(json.loads(file.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except OSError as error:
+            raise FimgError(f"{file} can't be read: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise FimgError(
                 f"{file} is damaged: it does not say which source the run is of", hint="launch a new run"
             ) from None
