@@ -26,7 +26,8 @@ from fimg_pipeline.assets.partitions import TAG_PARTITIONS, partition_key
 from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.records import COMMIT, FINGERPRINT
-from fimg_pipeline.automation import commits, deliveries
+from fimg_pipeline.automation import commits, deliveries, notifications
+from fimg_pipeline.automation.broken import State
 from fimg_pipeline.automation.jobs import build_jobs
 from fimg_pipeline.automation.sensors import sensors
 from fimg_pipeline.automation.watching import Memory
@@ -105,11 +106,16 @@ def fill(instance: dg.DagsterInstance, fate: Path) -> int:
 
 
 def tick(instance: dg.DagsterInstance, name: str, cursor: str = "") -> str:
-    """One tick of a sensor; the cursor it leaves, empty where it came to the end."""
+    """One tick of a sensor; the cursor it leaves."""
     sensor: Any = next(each for each in sensors(build_jobs(load())) if each.name == name)
     with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
         found = sensor(context, pipeline=Pipeline())
     return str(found.cursor or "")
+
+
+def goes_on_with(cursor: str) -> str:
+    """The tag that the next tick begins with, empty where the last came to the end."""
+    return State.model_validate_json(cursor).next if cursor.startswith("{") else cursor
 
 
 def _timed(work: Callable[[], Any]) -> float:
@@ -121,7 +127,7 @@ def _timed(work: Callable[[], Any]) -> float:
 def around(instance: dg.DagsterInstance, name: str) -> tuple[float, int]:
     """Seconds of the longest tick of those that it takes to look at all tags once, and how many these are."""
     longest, count, cursor = 0.0, 0, ""
-    while cursor or not count:
+    while goes_on_with(cursor) or not count:
         started = time.monotonic()
         cursor = tick(instance, name, cursor)
         longest, count = max(longest, time.monotonic() - started), count + 1
@@ -154,6 +160,7 @@ def main() -> None:
             (folder / name).mkdir()
         sample = create_sample(folder / "src")
         own = {"FATE_LLM_URL": str(sample.fate_llm), "IPCL_PKG_DIR": str(sample.ipcl), "AFTER_BUILD": "push, bundle"}
+        own["NOTIFY_URLS"] = "json://127.0.0.1:9"
         rows = []
         with (
             settings_of(folder / "many", sample.fate, **own),
@@ -162,8 +169,8 @@ def main() -> None:
             whole, theirs = loading("fimg_pipeline.definitions"), loading("dagster")
             rows.append(f"| loading the definitions; Dagster's import alone {theirs:.1f} s | {whole:.1f} s | 2 s |")
             made = fill(instance, sample.fate)
-            for name in ("commits", "deliveries"):
-                commits._MEMORY, deliveries._MEMORY = Memory(), Memory()  # type: ignore[misc]
+            for name in ("commits", "deliveries", "notifications"):
+                commits._MEMORY, deliveries._MEMORY, notifications._MEMORY = Memory(), Memory(), Memory()  # type: ignore[misc]
                 for when in ("first of a process", "next"):
                     longest, count = around(instance, name)
                     what = f"`{name}` once around all tags, the {when}: longest of {count} ticks"
