@@ -12,7 +12,7 @@ from typing import IO, Final, Literal
 
 from fimg_pipeline.plan.model import Planned, PlannedPackage
 from fimg_pipeline.state import run_folder
-from fimg_pipeline.values import printable
+from fimg_pipeline.values.masking import printable
 
 #: More than that (characters) no chat service takes as a line.
 _LONGEST: Final = 500

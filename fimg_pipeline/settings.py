@@ -21,11 +21,11 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from packaging.specifiers import SpecifierSet
 
-from fimg_pipeline import values
 from fimg_pipeline.catalog.bases import PYTHON_SERIES
 from fimg_pipeline.catalog.features import Feature
 from fimg_pipeline.catalog.platforms import Platform
 from fimg_pipeline.errors import FimgError
+from fimg_pipeline.values import build_options, choices, masking, names, places
 from fimg_pipeline.variables import VARIABLES, Variable
 
 
@@ -122,7 +122,7 @@ class Settings:
         if not output:
             return self.bundle_dir or self.home / "bundles"
         try:
-            folder = values.path(output)
+            folder = places.path(output)
         except ValueError as error:
             raise SettingsError(f"output {output!r}: {error}") from None
         problems = _source_problems(folder, {"fate_dir": self.fate_dir, "ipcl_pkg_dir": self.ipcl_pkg_dir})
@@ -162,7 +162,7 @@ _DEFAULT: Final = "default"
 #: How like (of difflib's ratio) a name in ``.env`` is to one that is meant.
 _NEARLY: Final = 0.85
 #: How settings are read that may have any number of values.
-_LISTS: Final = (values.options, values.hosts, values.deliveries, values.service_urls)
+_LISTS: Final = (build_options.options, names.hosts, choices.deliveries, places.service_urls)
 #: What a variable is like that is not set.
 _LIKE: Final = {"BASE_TAG": "TAG", "WATCHED_PLATFORMS": "Platform"}
 _BY_NAME: Final[Mapping[str, Variable]] = {variable.name: variable for variable in VARIABLES}
@@ -210,7 +210,7 @@ def exported(
     raw = _gather(flags, environ, dotenv)
     given = {name: value.text for name, value in raw.items() if value.origin != _DEFAULT}
     absolute = {
-        name: str(values.path(text)) for name, text in given.items() if _BY_NAME[name].parse is values.path and text
+        name: str(places.path(text)) for name, text in given.items() if _BY_NAME[name].parse is places.path and text
     }
     return given | absolute | {name: value.text for name, value in _others(environ, dotenv).items()}
 
@@ -245,7 +245,7 @@ def _gather(flags: Mapping[str, str], environ: Mapping[str, str], dotenv: Mappin
 def _others(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, _Value]:
     """Variables that are not ours but count for what is started: set, and from where."""
     found: dict[str, _Value] = {}
-    for name in ("DAGSTER_HOME", *values.PROXY_VARIABLES):
+    for name in ("DAGSTER_HOME", *build_options.PROXY_VARIABLES):
         # Programs disagree about the case of proxies' names: what the environment says in one, .env can't in the other.
         spellings = (name,) if name == "DAGSTER_HOME" else (name, name.lower())
         for origin, source in (("environment", environ), (".env", dotenv)):
@@ -313,7 +313,7 @@ def _source_problems(folder: Path, parsed: Mapping[str, Any]) -> list[str]:
 def _instance_problems(text: str, parsed: Mapping[str, Any]) -> list[str]:
     """What is wrong with ``DAGSTER_HOME``, which is Dagster's own variable."""
     try:
-        folder = values.path(text)
+        folder = places.path(text)
     except ValueError as error:
         return [str(error)]
     if not folder.is_absolute() or not folder.is_dir():
@@ -323,7 +323,7 @@ def _instance_problems(text: str, parsed: Mapping[str, Any]) -> list[str]:
 
 def _proxy_problems(text: str) -> list[str]:
     try:
-        values.proxy(text)
+        places.proxy(text)
     except ValueError as error:
         return [str(error)]
     return []
@@ -338,7 +338,7 @@ def _holds_certificates(path: Path) -> bool:
 
 def _shown(text: str) -> str:
     """A value as error messages show it: no control characters, no password of a URL, not endless."""
-    hidden = values.redacted(text)
+    hidden = masking.redacted(text)
     printable = hidden.encode("unicode_escape").decode("ascii") if not hidden.isprintable() else hidden
     return repr(printable if len(printable) <= 80 else f"{printable[:77]}…")
 
@@ -373,7 +373,7 @@ def _expand_version(raw: dict[str, _Value]) -> None:
         if "${version}" not in value.text:
             continue
         try:
-            fate_env = values.path(raw["FATE_DIR"].text) / "fate.env"
+            fate_env = places.path(raw["FATE_DIR"].text) / "fate.env"
         except ValueError:
             # Told below, by the check of FATE_DIR itself; what this one would be is not known.
             raw[name] = _Value(value.text.replace("${version}", "unknown"), value.origin)

@@ -9,7 +9,6 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import Field
 
-from fimg_pipeline import values
 from fimg_pipeline.assets.groups import group
 from fimg_pipeline.assets.keys import bundle_key, image_key, log_page
 from fimg_pipeline.assets.partitions import MATRIX
@@ -29,6 +28,7 @@ from fimg_pipeline.ship.lock import Lock, LockedImage
 from fimg_pipeline.ship.save import Saved, Wanted, save
 from fimg_pipeline.ship.third_party import third_party
 from fimg_pipeline.ship.wanted import fate_images, folder_name, header, left_out, read_base, sources
+from fimg_pipeline.values import choices, places
 
 LOADS: Final = "loads_into_an_empty_engine"
 
@@ -38,7 +38,7 @@ class BundleConfig(dg.Config):
 
     output: str = Field("", description="Where its folder is made; empty: BUNDLE_DIR.")
     part_size: int | None = Field(
-        None, ge=values.SMALLEST_PART, description="Largest size of a file in bytes; null: the bundle is one file."
+        None, ge=choices.SMALLEST_PART, description="Largest size of a file in bytes; null: the bundle is one file."
     )
     singles: list[str] = Field(
         [], description="Images that get an archive of their own too, for containerd and Kuscia: fateflow."
@@ -150,7 +150,7 @@ def _metadata(saved: Saved, lock: Lock) -> dict[str, Any]:
 
 def _path(text: str) -> Path:
     try:
-        return values.path(text)
+        return places.path(text)
     except ValueError as error:
         raise ShipError(f"{text!r} {error}") from None
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from fimg_pipeline.catalog.platforms import PLATFORMS
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.values import tag_problem
+from fimg_pipeline.values.names import tag_problem
 
 TAG_PARTITIONS: Final = "tag"
 

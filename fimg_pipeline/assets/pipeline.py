@@ -21,7 +21,7 @@ from fimg_pipeline.settings import Settings, load
 from fimg_pipeline.source.refs import Releases
 from fimg_pipeline.source.resolve import absent_refs, fate_identity, fixed_commits, origin_tags, releases
 from fimg_pipeline.source.store import Remotes
-from fimg_pipeline.values import tag_problem
+from fimg_pipeline.values.names import tag_problem
 
 #: So long (seconds) whoever only looks waits for an engine: a sensor has to answer within a minute.
 _PATIENCE: Final = 15.0

@@ -17,11 +17,11 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from fimg_pipeline import values
 from fimg_pipeline.cli.options import checked, containers, with_settings
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.plan.selection import Verb
 from fimg_pipeline.settings import Settings, exported, load
+from fimg_pipeline.values import choices, names, places
 
 #: Errors of the machine's disks and permissions; any other that gets here is a bug.
 _MACHINES_OWN: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -83,7 +83,7 @@ def push(settings: Settings, flags: dict[str, str]) -> None:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=checked(values.part_size),
+    callback=checked(choices.part_size),
     help="Split bundles into files of at most this: 2G, 700M.",
 )
 @click.option("--since", metavar="LOCK", default="", help="Leave out what the images of this images.lock.json have.")
@@ -185,10 +185,10 @@ def tag() -> None:
 
 
 @tag.command()
-@click.argument("name", metavar="TAG", callback=checked(values.tag))
+@click.argument("name", metavar="TAG", callback=checked(names.tag))
 @click.option(
     "--ref",
-    callback=checked(values.git_ref),
+    callback=checked(places.git_ref),
     metavar="REF",
     help="A tag, branch or commit in FATE_DIR, or origin/BRANCH, followed where FATE_DIR was cloned from. "
     "Default: vX.Y.Z for X.Y.Z-release, else FATE_DIR as it stands.",

@@ -13,13 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from fimg_pipeline import values
 from fimg_pipeline.engine.client import Engine
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.planning import current_plan
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.ship.folder import BUNDLES, FATE
 from fimg_pipeline.ship.wanted import folder_name, header, read_base, require_current
+from fimg_pipeline.values import places
 
 
 def save(
@@ -102,6 +102,6 @@ def _make(folder: Path) -> None:
 
 def _path(option: str, text: str) -> Path:
     try:
-        return values.path(text)
+        return places.path(text)
     except ValueError as error:
         raise FimgError(f"{option} {text!r}: {error}") from None

@@ -21,7 +21,7 @@ from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.resolve import Standing, standing
 from fimg_pipeline.source.store import Remotes
 from fimg_pipeline.source.tags import forget, record, recorded, ref_by_name, ref_of
-from fimg_pipeline.values import tag_problem
+from fimg_pipeline.values.names import tag_problem
 
 #: So much of a commit's subject is shown in the table.
 _SUBJECT: Final = 80

@@ -15,7 +15,7 @@ import requests
 from fimg_pipeline.doctor.findings import Finding, Verdict, told
 from fimg_pipeline.settings import DEBIAN, Settings
 from fimg_pipeline.ship.destination import destination
-from fimg_pipeline.values import redacted
+from fimg_pipeline.values.masking import redacted
 
 _PROXY: Final = "the proxy does not lead there"
 _SECONDS: Final = 15

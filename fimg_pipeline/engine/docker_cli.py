@@ -17,7 +17,8 @@ from typing import Final
 
 from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError
 from fimg_pipeline.engine.failures import build_failure, engine_is_gone, engines_own_hint
-from fimg_pipeline.values import PROXY_VARIABLES, without_credentials
+from fimg_pipeline.values.build_options import PROXY_VARIABLES
+from fimg_pipeline.values.masking import without_credentials
 
 _LOG_KEPT: Final = 400
 #: Variables by which the client itself is steered: a build argument of that name is no secret, and must not steer it.

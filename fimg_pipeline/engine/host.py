@@ -9,7 +9,7 @@ from typing import Final
 
 from fimg_pipeline.engine.failures import is_transient
 from fimg_pipeline.errors import FimgError, TransientError
-from fimg_pipeline.values import redacted
+from fimg_pipeline.values.masking import redacted
 
 _TAIL_LINES: Final = 15
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.values import COMPONENT, HOST, MAX_NAME, TAG_PATTERN, check_port, is_host
+from fimg_pipeline.values.names import COMPONENT, HOST, MAX_NAME, TAG_PATTERN, check_port, is_host
 
 _HUB: Final = "docker.io"
 _LATEST: Final = "latest"

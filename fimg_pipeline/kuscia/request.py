@@ -16,7 +16,7 @@ from fimg_pipeline.kuscia.reference import Reference
 from fimg_pipeline.kuscia.registration import Registration, Wanted, find_nodes, register
 from fimg_pipeline.kuscia.templates import Template
 from fimg_pipeline.ship.layers import LayerStore
-from fimg_pipeline.values import line
+from fimg_pipeline.values.choices import line
 
 
 @dataclass(frozen=True)

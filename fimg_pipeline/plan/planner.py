@@ -21,7 +21,7 @@ from fimg_pipeline.plan.model import EngineState, Plan, PlannedImage, PlannedPac
 from fimg_pipeline.plan.selection import Selected, Verb, require_buildable, select, selection_warnings
 from fimg_pipeline.settings import Settings
 from fimg_pipeline.source.model import SourceSnapshot
-from fimg_pipeline.values import NEUTRAL_OPTIONS, PROXY_VARIABLES
+from fimg_pipeline.values.build_options import NEUTRAL_OPTIONS, PROXY_VARIABLES
 
 #: The input that says since when an image is to be built without a cache.
 REFRESHED: Final = "refreshed"

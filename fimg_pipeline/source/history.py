@@ -7,7 +7,7 @@ from typing import Final
 
 from fimg_pipeline.source.model import RepositorySnapshot
 from fimg_pipeline.source.store import ObjectStore
-from fimg_pipeline.values import printable
+from fimg_pipeline.values.masking import printable
 
 _FIELDS: Final = "%H%x00%an%x00%ad%x00%s"
 

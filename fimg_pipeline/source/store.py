@@ -25,7 +25,7 @@ from fimg_pipeline.source.git import (
     failure,
 )
 from fimg_pipeline.state import locked
-from fimg_pipeline.values import redacted
+from fimg_pipeline.values.masking import redacted
 
 _GITHUB: Final = "https://github.com/"
 #: git's other end for a repository on this machine, which may belong to somebody else. That end is started without the

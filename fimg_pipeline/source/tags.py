@@ -9,7 +9,8 @@ from typing import Final
 
 from fimg_pipeline.errors import FimgError
 from fimg_pipeline.state import locked, write_whole
-from fimg_pipeline.values import git_ref, tag_problem
+from fimg_pipeline.values.names import tag_problem
+from fimg_pipeline.values.places import git_ref
 
 _RELEASE_TAG: Final = re.compile(r"([0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9})-release")
 
