@@ -6,7 +6,6 @@ import base64
 import contextlib
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -22,12 +21,11 @@ import docker
 import docker.errors
 import requests.exceptions
 import requests.utils
-from docker.constants import MINIMUM_DOCKER_API_VERSION
 
 from fimg_pipeline.catalog.platforms import Platform, platform_of
 from fimg_pipeline.engine import docker_cli
+from fimg_pipeline.engine.connection import API_TIMEOUT_SECONDS, Connection
 from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError, ImageGoneError
-from fimg_pipeline.engine.logins import logins
 from fimg_pipeline.plan.model import EngineState, StoredImage
 
 #: The pipeline's labels on everything it builds.
@@ -40,12 +38,6 @@ LABEL_WAITED_FOR: Final = "io.fimg.smoke.until"
 #: And on base images it made itself: the Python they bring.
 LABEL_PYTHON: Final = "io.fimg.base.python"
 
-_API_TIMEOUT_SECONDS: Final = 120
-_LOCAL: Final = "unix:///var/run/docker.sock"
-_SCHEMES: Final = ("unix://", "tcp://", "ssh://")
-_TLS: Final = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-_CERTIFICATES: Final = ("ca.pem", "cert.pem", "key.pem")
-_TLS_HINT: Final = f"set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to a folder with {', '.join(_CERTIFICATES)}"
 #: Less than a privileged container, which an engine that is in a container itself may not be able to give.
 _ADMINISTRATOR: Final[Mapping[str, Any]] = {
     "cap_add": ["SYS_ADMIN", "SYS_PTRACE"],
@@ -74,90 +66,22 @@ class Engine:
     """
 
     def __init__(self, address: str | None = None) -> None:
-        self._given = address
+        self._connection = Connection(address)
 
     @property
     def address(self) -> str:
         """Where it is."""
-        return self._given or os.environ.get("DOCKER_HOST") or _LOCAL
-
-    @property
-    def _named_by(self) -> str:
-        """The variable that says where it is: whoever mends another mends nothing."""
-        return "DOCKER_HOST" if not self._given else "DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64,"
+        return self._connection.address
 
     @property
     def environment(self) -> dict[str, str]:
         """Of the processes that speak to it."""
-        own = {**os.environ, "DOCKER_HOST": self.address}
-        # Nor would docker's client take the socket where they are set and nothing else.
-        return own if self.address.startswith("tcp:") else {k: v for k, v in own.items() if k not in _TLS}
+        return self._connection.environment
 
     @cached_property
     def sdk(self) -> docker.DockerClient:
-        if not self.address.startswith(_SCHEMES) or self.address in _SCHEMES:
-            # The SDK would take it for a host, or for the one it is used to.
-            raise EngineError(
-                f"{self.address} is no address of an engine",
-                hint=f"{self._named_by} is to be one, which begins with {', '.join(_SCHEMES)}",
-            )
-        try:
-            with contextlib.closing(self._connected(MINIMUM_DOCKER_API_VERSION)) as asking:
-                found: Any = asking.version(api_version=False)
-            return self._connected(str(found["ApiVersion"]))
-        except docker.errors.TLSParameterError as error:
-            folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
-            lacking = [name for name in _CERTIFICATES if not os.access(folder / name, os.R_OK)]
-            why = f"{folder} has no {', '.join(lacking)} that can be read" if lacking else error.msg
-            raise EngineError(f"the certificates for {self.address} can't be used: {why}", hint=_TLS_HINT) from None
-        except (KeyError, ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
-            logins()  # Says so, if it is these that the SDK can't read.
-            raise EngineError(
-                f"{self.address} is no address of an engine: {error}", hint=f"{self._named_by} is to be one"
-            ) from None
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise self._unreachable(str(error)) from None
-
-    def _connected(self, version: str) -> docker.DockerClient:
-        """A client that speaks ``version`` of the API. Nothing is asked yet."""
-        # As docker's client does: with the ssh that people have set up.
-        client = docker.from_env(
-            version=version,
-            timeout=_API_TIMEOUT_SECONDS,
-            environment=self.environment,
-            use_ssh_client=self.address.startswith("ssh:"),
-        )
-        # Or the CAs that the environment has for everything else would take the place of the engine's own.
-        client.api.trust_env = False
-        client.api.proxies.update(requests.utils.get_environ_proxies(client.api.base_url))
-        return client
-
-    def _unreachable(self, told: str) -> EngineError:
-        """Why an engine does not let us in, by what was ``told``, and what to do about it."""
-        if "certificate" in told.lower():
-            return EngineError(f"the engine at {self.address} and we don't trust each other: {told}", hint=_TLS_HINT)
-        if "HTTP request to an HTTPS server" in told:
-            return EngineError(f"the engine at {self.address} speaks TLS alone", hint=_TLS_HINT)
-        if self.address.startswith("ssh:"):
-            return EngineUnreachableError(
-                f"no Docker engine answers ({self.address})",
-                hint=f"`docker --host {self.address} version` has to work without being asked anything",
-            )
-        if "permission denied" in told.lower():
-            return EngineError(
-                "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"
-            )
-        if not self.address.startswith(("unix:", "npipe:")):
-            return EngineUnreachableError(
-                f"no Docker engine answers ({self.address})",
-                hint=f"start it there, or set {self._named_by} to where one is",
-            )
-        return EngineUnreachableError(
-            f"no Docker engine answers ({self.address})",
-            hint="start it, or let `make setup` install one"
-            if self.address == _LOCAL
-            else f"start it, or set {self._named_by} to where one is",
-        )
+        """The SDK's client of it; :class:`EngineError` where none answers."""
+        return self._connection.open()
 
     @cached_property
     def _version(self) -> Mapping[str, Any]:
@@ -275,7 +199,7 @@ class Engine:
         """What ``path`` of a container is; ``None``: nothing. It is asked first: an archive once begun is all sent."""
         api = self.sdk.api
         url = f"{api.base_url}/v{api.api_version}/containers/{container}/archive"
-        answer = self._call(lambda: api.head(url, params={"path": path}, timeout=_API_TIMEOUT_SECONDS))
+        answer = self._call(lambda: api.head(url, params={"path": path}, timeout=API_TIMEOUT_SECONDS))
         if answer.status_code == requests.codes.not_found:
             return None
         told = answer.headers.get("X-Docker-Container-Path-Stat")
@@ -333,7 +257,7 @@ class Engine:
                 network_mode="none",
                 hostname="localhost",
                 **(_ADMINISTRATOR if administers else {}),
-                labels={LABEL_WAITED_FOR: str(int(time.time() + timeout + _API_TIMEOUT_SECONDS))},
+                labels={LABEL_WAITED_FOR: str(int(time.time() + timeout + API_TIMEOUT_SECONDS))},
             )
         )
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from fimg_pipeline.engine import client
 from fimg_pipeline.engine.client import Engine
-from fimg_pipeline.engine.errors import EngineError, EngineUnreachableError
+from fimg_pipeline.engine.errors import EngineUnreachableError
 from fimg_pipeline.engine.failures import TransientBuildError
 
 
@@ -45,42 +45,6 @@ def test_no_password_of_a_mirror_is_told(engine: Engine, tmp_path: Path) -> None
     assert "s3cret" not in str(caught.value) and "503 Service Unavailable" in str(caught.value)
     asked = (tmp_path / "arguments").read_text()
     assert f"--output=type=tar,dest={tmp_path}/out.tar" in asked and "--platform=linux/amd64" in asked
-
-
-def test_what_is_no_address_is_not_taken_for_a_host() -> None:
-    for address in ("foo", "tcp://"):
-        with pytest.raises(EngineError, match=f"^{address} is no address of an engine\n") as caught:
-            _ = Engine(address).sdk
-        begins = "is to be one, which begins with unix://, tcp://, ssh://"
-        assert caught.value.hint == f"DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64, {begins}"
-
-
-def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
-    (tmp_path / "ca.pem").touch()
-    with pytest.raises(
-        EngineError, match=f"can't be used: {tmp_path} has no cert.pem, key.pem that can be read\n"
-    ) as caught:
-        _ = Engine("tcp://builder.example:2376").sdk
-    assert caught.value.hint is not None and caught.value.hint.endswith("with ca.pem, cert.pem, key.pem")
-    # Nor is a folder that can't be looked into an error of its own.
-    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / ("x" * 300)))
-    with pytest.raises(EngineError, match=r"has no ca\.pem, cert\.pem, key\.pem"):
-        _ = Engine("tcp://builder.example:2376").sdk
-
-
-def test_the_variable_to_mend_is_the_one_that_names_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    hints = []
-    for engine in (Engine(), Engine("tcp://127.0.0.1:1")):
-        with pytest.raises(EngineError, match="no Docker engine answers") as caught:
-            _ = engine.sdk
-        hints.append(caught.value.hint)
-    assert hints == [
-        "start it there, or set DOCKER_HOST to where one is",
-        "start it there, or set DOCKER_HOST_AMD64, or DOCKER_HOST_ARM64, to where one is",
-    ]
 
 
 def test_processes_are_sent_to_an_engine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
