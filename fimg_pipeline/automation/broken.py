@@ -1,4 +1,4 @@
-"""Which platforms' tags are broken, by how runs ended, and what people are told of it. Pure.
+"""Which platforms' tags are broken, by how runs ended and what was found, and what people are told of it. Pure.
 
 A partition is broken from the first failure of something in it until all that failed there was made. Of that people get
 one message, and one when it works again, however many runs fail in between.
@@ -12,8 +12,12 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+#: What failed, as it is called, where nobody can say what is to be built.
+UNKNOWN: Final = "what it is built from"
 #: So many things that failed are told of in a message.
 _TOLD: Final = 5
+#: So many bytes a message has beside its title and its link: WeCom takes 2048 of all, or nothing, and never says which.
+_LONGEST: Final = 1600
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,22 @@ class Broken(BaseModel):
     brings: str = ""
 
 
+class Unknown(BaseModel):
+    """Why nothing can be said of a partition; ``since`` (seconds since 1970) of what should pass by itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    why: str
+    since: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
 class State(BaseModel):
     """What is known between two looks; ``seen``: until when runs were looked at, in seconds since 1970.
 
-    ``lately``: the runs that were seen shortly before that, where others may turn up. ``silent``: partitions of which
-    nothing can be said for a reason that should pass by itself, and since when; ``next``: the tag to look at first.
+    ``lately``: the runs that were seen shortly before that, where others may turn up.
+
+    ``looked``: when tags were last looked at; ``next``: the one to go on with. ``unknown``: of which partitions nothing
+    could be said then, why, and since when, if that should pass by itself.
 
     ``untold`` are messages that could not be sent yet, and how often that was tried.
     """
@@ -55,8 +70,9 @@ class State(BaseModel):
     seen: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lately: tuple[str, ...] = ()
     broken: dict[str, Broken] = {}
-    silent: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    looked: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     next: str = ""
+    unknown: dict[str, Unknown] = {}
     untold: list[Message] = []
 
 
@@ -96,7 +112,7 @@ def after(
         last[run.partition] = run
         before = now.pop(run.partition, None)
         left = _without(before.failed if before else {}, _mended(run))
-        failed = {**left, **_failures(run)}
+        failed = {**left, **failures(run)}
         if failed:
             now[run.partition] = Broken(
                 failed=failed,
@@ -105,7 +121,7 @@ def after(
                 brings=before.brings if before else run.brings,
             )
     for where, names in (settled or {}).items():
-        if where in now and where not in last:
+        if where in now:
             left = _without(now[where].failed, names)
             if left:
                 now[where] = now[where].model_copy(update={"failed": left})
@@ -116,10 +132,11 @@ def after(
     for where, found in now.items():
         if where not in broken:
             causes.setdefault(_cause(where, found), []).append(where)
-    messages = [_breakage(places, now[places[0]], address) for places in causes.values()]
+    messages = [breakage(places, now[places[0]], address) for places in causes.values()]
     mended = [where for where in broken if where not in now]
-    messages += [_recovery([where], last[where], address) for where in mended if where in last]
-    if by_itself := [where for where in mended if where not in last]:
+    by_run = [where for where in mended if where in last and last[where].succeeded]
+    messages += [_recovery([where], last[where], address) for where in by_run]
+    if by_itself := [where for where in mended if where not in by_run]:
         messages.append(_recovery(by_itself, None, address))
     return now, messages
 
@@ -134,7 +151,8 @@ def _without(failed: Mapping[str, str], names: Collection[str]) -> dict[str, str
     return {name: why for name, why in failed.items() if name not in names}
 
 
-def _failures(run: Finished) -> dict[str, str]:
+def failures(run: Finished) -> dict[str, str]:
+    """What failed in a run, or that it did."""
     # A bundle that does not load fails no run.
     if run.failed or run.succeeded:
         return dict(run.failed)
@@ -146,7 +164,8 @@ def _mended(run: Finished) -> frozenset[str]:
     return run.made | ({f"job {run.job}"} if run.succeeded else frozenset())
 
 
-def _breakage(places: Sequence[str], found: Broken, address: str) -> Message:
+def breakage(places: Sequence[str], found: Broken, address: str) -> Message:
+    """That ``places`` broke, all as the first of them was ``found``."""
     told: dict[str, list[str]] = {}
     for name, why in list(found.failed.items())[:_TOLD]:
         told.setdefault(why, []).append(name)
@@ -155,15 +174,24 @@ def _breakage(places: Sequence[str], found: Broken, address: str) -> Message:
         lines.append(f"and {len(found.failed) - _TOLD} more")
     if found.brings or found.commit:
         lines.append(f"with {found.brings or found.commit}")
-    body = "\n".join([*lines, *_listed(places), _page(address, found.run)])
+    body = "\n".join([*_fitting([*lines, *_listed(places)]), _page(address, found.run)])
     title = f"fimg: {_spoken(places)} {'is' if len(places) == 1 else 'are'} broken"
     return Message(title=title, body=body, about=tuple(places))
 
 
 def _recovery(places: Sequence[str], run: Finished | None, address: str) -> Message:
-    body = _page(address, run.run_id) if run else "what broke was made, or taken back"
+    body = _page(address, run.run_id) if run else "what broke was made or taken back, or can be looked at again"
     title = f"fimg: {_spoken(places)} {'works' if len(places) == 1 else 'work'} again"
-    return Message(title=title, body="\n".join([*_listed(places), body]), about=tuple(places), works=True)
+    return Message(title=title, body="\n".join([*_fitting(_listed(places)), body]), about=tuple(places), works=True)
+
+
+def _fitting(lines: Sequence[str]) -> list[str]:
+    """Lines that are short enough for every service, the longest of them cut."""
+    found = list(lines)
+    while sum(len(line.encode()) + 1 for line in found) > _LONGEST:
+        place = max(range(len(found)), key=lambda each: len(found[each].encode()))
+        found[place] = f"{found[place][: len(found[place]) * 3 // 4]}…"
+    return found
 
 
 def _page(address: str, run: str) -> str:

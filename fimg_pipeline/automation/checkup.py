@@ -1,29 +1,23 @@
 """What people may have to hear of, found by looking: of which tags nothing can be said, and what is as it should be.
 
-Levels, as of what is built: whatever look, run or table is lost, the next look comes to the same.
+Levels, as of what is built: whatever run or table is lost, the next look comes to the same.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import dagster as dg
 
 from fimg_pipeline.assets.keys import asset_name
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.broken import Broken
-from fimg_pipeline.automation.deliveries import is_made, items, lists_are_made
-from fimg_pipeline.automation.run_requests import decided
+from fimg_pipeline.automation.asked import is_build_of_all, is_made_by_builds
+from fimg_pipeline.automation.broken import UNKNOWN
+from fimg_pipeline.automation.deliveries import JOBS, is_made, items, lists_are_made
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey
-from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
-
-#: What failed, as it is called, where nobody can say what is to be built.
-UNKNOWN: Final = "what it is built from"
 
 
 @dataclass(frozen=True)
@@ -43,58 +37,67 @@ def checkups(
     instance: dg.DagsterInstance,
     pipeline: Pipeline,
     memory: Memory,
-    broken: Mapping[str, Broken],
-    seconds: float,
-    *,
-    first: str = "",
+    failed: Mapping[str, Collection[str]],
+    first: str,
 ) -> tuple[list[Checkup], str]:
-    """How all that is watched is, as far as there is time (seconds), and the tag to go on with.
+    """How what is watched is, as far as there is time, and the tag to go on with, if it was not all of it.
 
-    ``broken``: by partition, what people were told of. ``first``: the tag to begin with.
+    ``failed``: by partition, the names of what did and was not mended by a run. ``first``: the tag to begin with.
     """
 
     def looks_at(platforms: Sequence[Watched]) -> list[Checkup]:
         tag = platforms[0].tag
-        found = [_checked(instance, each, broken.get(each.partition)) for each in platforms]
-        if tag in broken and lists_are_made(memory.ledger, platforms):
-            found.append(Checkup(tag, settled=tuple(broken[tag].failed)))
+        found = [_checked(each, failed.get(each.partition, ())) for each in platforms]
+        if tag in failed and lists_are_made(memory.ledger, platforms):
+            found.append(Checkup(tag, settled=tuple(failed[tag])))
         return found
 
-    return in_time(
-        survey(instance, pipeline, memory, pipeline.settings().watched_platforms, first=first), looks_at, seconds
-    )
+    settings = pipeline.settings()
+    watched = survey(instance, pipeline, memory, settings.watched_platforms, first=first)
+    return in_time(_to_the_last(watched, settings.tag), looks_at)
 
 
-def _checked(instance: dg.DagsterInstance, watched: Watched, broken: Broken | None) -> Checkup:
+def _to_the_last(watched: Iterable[list[Watched]], configured: str) -> Iterator[list[Watched]]:
+    """Without those that come first, which is the ``configured`` tag, and were looked at before."""
+    for place, platforms in enumerate(watched):
+        if place and platforms[0].tag == configured:
+            return
+        yield platforms
+
+
+def _checked(watched: Watched, failed: Collection[str]) -> Checkup:
     where = watched.partition
     if watched.problem is not None:
         return Checkup(where, problem=watched.problem.message, passing=watched.passing)
     try:
         if not watched.built_once:
             _ = watched.plan
-        if broken is None or watched.run is not None:
-            return Checkup(where)
-        return Checkup(where, settled=tuple(_settled(instance, watched, broken.failed)))
+        settled = [name for name in failed if name == UNKNOWN]
+        if failed and watched.run is None:
+            settled += _settled(watched, failed)
+        return Checkup(where, settled=tuple(settled))
     except FimgError as error:
         return Checkup(where, problem=error.message, passing=error.transient)
 
 
-def _settled(instance: dg.DagsterInstance, watched: Watched, failed: Iterable[str]) -> Iterable[str]:
+def _settled(watched: Watched, failed: Iterable[str]) -> Iterator[str]:
     """Images and packages that are made as planned, what was carried elsewhere as it should be, and builds of all.
 
-    Of what nobody asks for by itself (a push that somebody made) only a run tells. What could not be looked at works
-    once nothing is to be made of it by itself: what a person ended, or has not committed, is not waited for.
+    Of what nobody asks for by itself (a push that somebody made) only a run tells.
     """
     lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
-    carried = {item.name for item in items(watched, lacking)[0] if is_made(item, watched.records)}
+    to_carry, held_up = items(watched, lacking)
+    carried = {item.name for item in to_carry if is_made(item, watched.records)}
     for name in failed:
         asset = name.replace(" ", "/", 1)
-        if name == UNKNOWN:
-            settled = not lacking or watched.plan.source.dirty or not decided(instance, watched, time.time())[0].wanted
-        elif name in IMAGES or name.startswith("package "):
+        of_job = JOBS.get(name.removeprefix("job "))
+        if is_made_by_builds(name):
             settled = asset not in lacking
-        elif name.startswith(("job build", "job __ASSET_JOB", "source ")):
+        elif is_build_of_all(name):
             settled = not lacking
+        elif of_job is not None:
+            wanted = {item.name for item in to_carry} & of_job
+            settled = bool(wanted) and not held_up and wanted <= carried
         else:
             settled = asset in carried
         if settled:

@@ -37,13 +37,13 @@ _PUSHED: Final = "/".join(PUBLISHED.path)
 _LISTED: Final = "/".join(LISTS.path)
 _REGISTERED: Final = "/".join(REGISTERED.path)
 #: What each job makes of it; a run each, so that one which fails does not keep the others from their ends.
-_JOBS: Final = {
+JOBS: Final = {
     PUBLISH: frozenset({_PUSHED}),
     BUNDLE: frozenset("/".join(bundle_key(name).path) for name in BUNDLES),
     REGISTER: frozenset({_REGISTERED}),
 }
 #: All jobs that are asked for.
-DELIVERING: Final = (*_JOBS, PUBLISH_LISTS)
+DELIVERING: Final = (*JOBS, PUBLISH_LISTS)
 
 #: What has been read of the instance stays with the process: another one reads it again.
 _MEMORY: Final = Memory()
@@ -135,7 +135,7 @@ def _of_platform(instance: dg.DagsterInstance, watched: Watched, now: float) -> 
             return Delivery(where + ("; ".join(held_up) or "all is where it belongs"))
         asked = [
             request(watched, wanted, [dg.AssetKey(name.split("/")) for name in wanted], job=job)
-            for job, made in _JOBS.items()
+            for job, made in JOBS.items()
             if (wanted := {name: value for name, value in to_carry.items() if name in made})
         ]
     except FimgError as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Final
 
@@ -13,16 +12,14 @@ from pydantic import ValidationError
 
 from fimg_pipeline.assets.liveness import close_abandoned_runs
 from fimg_pipeline.assets.pipeline import Pipeline
-from fimg_pipeline.automation.broken import Broken, Finished, Message, State, after
-from fimg_pipeline.automation.checkup import UNKNOWN, Checkup, checkups
-from fimg_pipeline.automation.jobs import BUNDLE, PUBLISH, REGISTER
+from fimg_pipeline.automation.asked import PRUNING, WATCHED, Asked
+from fimg_pipeline.automation.broken import UNKNOWN, Finished, Message, State, Unknown, after, failures
+from fimg_pipeline.automation.checkup import Checkup, checkups
 from fimg_pipeline.automation.prune_job import PRUNE
 from fimg_pipeline.automation.run_requests import REQUEST, wanted_by
 from fimg_pipeline.automation.sending import is_due, send, service, worth_sending
 from fimg_pipeline.automation.watching import Memory, tags, ticked
-from fimg_pipeline.catalog.images import IMAGES
 from fimg_pipeline.errors import FimgError
-from fimg_pipeline.plan.selection import select
 from fimg_pipeline.progress import KILLED, Event, first_line, outcomes
 from fimg_pipeline.settings import Settings
 
@@ -34,19 +31,11 @@ _AT_FIRST_SECONDS: Final = 86_400.0
 _CLOCKS_DIFFER: Final = 300.0
 #: So many runs are looked at at once; the rest the next time.
 _AT_ONCE: Final = 200
-#: What comes of each step after a build, as failures are called.
-_CARRIED: Final = {
-    "push": ("registry ", f"job {PUBLISH}"),
-    "bundle": ("bundle ", f"job {BUNDLE}"),
-    "register": ("kuscia ", f"job {REGISTER}"),
-}
-#: In the place of a partition, of the runs that have none. No tag is called so.
-_PRUNING: Final = f"job {PRUNE}"
-#: The same, of the list of the tags that are watched.
-_WATCHED: Final = "the list of tags"
 #: So long (seconds) what should pass by itself is left to itself: a night's maintenance tells nobody.
 _LONG: Final = 3 * 3600.0
-#: So long (seconds) messages are sent in a look, and what is broken is looked at; the rest the next time.
+#: After so long (seconds) without a look nobody knows what happened meanwhile; what begins within it has one cause.
+_UNSEEN: Final = 900.0
+#: So long (seconds) messages are sent in a look; the rest the next time.
 _SENDING: Final = 10.0
 
 
@@ -58,7 +47,7 @@ _SENDING: Final = 10.0
     "One message each, however many runs fail in between.",
 )
 def notifications(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
-    """Looks at the runs that ended since the last time."""
+    """Looks at the runs that ended since the last time, and at all tags."""
     return ticked(lambda: _told(context, pipeline))
 
 
@@ -69,16 +58,16 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
     close_abandoned_runs(context.instance)
     state = _known(context.cursor)
     try:
-        tags(settings)
+        asked = Asked(settings, frozenset(tags(settings)))
     except FimgError as error:
         # Nobody can say what is watched: that is all that is told, and the runs are looked at when it is known again.
-        broken, messages = after(state.broken, [_stuck(_WATCHED, _WATCHED, str(error))], settings.ui_url)
+        broken, messages = after(state.broken, [_stuck(WATCHED, WATCHED, str(error))], settings.ui_url)
         state = state.model_copy(update={"broken": broken})
     else:
         state, runs = _ended_since(context.instance, settings, state)
-        state, messages = _looked_at(context.instance, pipeline, settings, state, runs)
+        state, messages = _looked_at(context.instance, pipeline, asked, state, runs)
     services = list(map(service, settings.notify_urls))
-    pending = worth_sending(state.untold, messages, state.broken)
+    pending = worth_sending(state.untold, messages, state.broken, settings.ui_url)
     now = time.time()
     tried = send(settings.notify_urls, [message for message in pending if is_due(message, now)], _SENDING)
     sent = [message.title for message in tried if set(services) <= set(message.taken)]
@@ -95,45 +84,52 @@ def _told(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorR
 
 
 def _looked_at(
-    instance: dg.DagsterInstance, pipeline: Pipeline, settings: Settings, state: State, runs: Sequence[Finished]
+    instance: dg.DagsterInstance, pipeline: Pipeline, asked: Asked, state: State, runs: Sequence[Finished]
 ) -> tuple[State, list[Message]]:
-    """``state`` with what is broken after ``runs`` ended, and what people are to be told."""
-    broken = _still_wanted(state.broken, settings)
-    counted = [_counted(run, settings) for run in runs]
+    """``state`` with what is broken after ``runs`` ended and tags were looked at, and what people are to be told."""
+    broken = asked.still(state.broken)
+    counted = [asked.counted(run) for run in runs]
+    failed = {where: {*each.failed} for where, each in broken.items()}
+    for run in counted:
+        failed.setdefault(run.partition, set()).update(failures(run))
     try:
-        found, left = checkups(instance, pipeline, _MEMORY, broken, _SENDING, first=state.next)
+        found, left = checkups(instance, pipeline, _MEMORY, failed, state.next)
     except FimgError:
         # That nothing can be looked at keeps nobody from hearing what broke.
         found, left = [], state.next
-    silent = _silent(state.silent, found, settings)
+    now = time.time()
+    unknown = _unknown(state, found, asked, now)
     # One cause is not told under two names, and of what broke otherwise meanwhile not that it works.
-    told = broken.keys() - {run.partition for run in counted} | {run.partition for run in counted if run.failed}
+    known = broken.keys() - {run.partition for run in counted} | {run.partition for run in counted if run.failed}
     counted += [
-        _stuck(each.partition, UNKNOWN, each.problem)
-        for each in found
-        if each.problem and each.partition not in told and not _may_pass(silent.get(each.partition))
+        _stuck(where, UNKNOWN, each.why)
+        for where, each in unknown.items()
+        if where not in known
+        and (each.since is None or now - each.since > _LONG)
+        # Of all tags together, which takes some looks.
+        and (not left or where in broken)
     ]
     settled = {each.partition: each.settled for each in found if each.settled}
-    if _WATCHED in broken:
-        settled[_WATCHED] = tuple(broken[_WATCHED].failed)
-    now, messages = after(broken, counted, settings.ui_url, settled)
-    return state.model_copy(update={"broken": now, "silent": silent, "next": left}), messages
+    if WATCHED in broken:
+        settled[WATCHED] = tuple(broken[WATCHED].failed)
+    broken, messages = after(broken, counted, asked.settings.ui_url, settled)
+    return state.model_copy(update={"broken": broken, "unknown": unknown, "looked": now, "next": left}), messages
 
 
-def _silent(known: Mapping[str, float], found: Iterable[Checkup], settings: Settings) -> dict[str, float]:
-    """Since when nothing could be said of partitions for a reason that should pass by itself, after looking again."""
-    now = time.time()
-    silent = {where: min(since, now) for where, since in known.items() if _is_watched(where, settings)}
+def _unknown(state: State, found: Iterable[Checkup], asked: Asked, now: float) -> dict[str, Unknown]:
+    """Of which partitions nothing can be said after looking again.
+
+    What happened while nobody looked nobody knows. One cause begins when it does, whenever it is come across.
+    """
+    before = state.unknown if abs(now - state.looked) < _UNSEEN else {}
+    unknown = {where: each for where, each in before.items() if asked.watches(where)}
+    lately = [each.since for each in unknown.values() if each.since is not None and now - each.since < _UNSEEN]
     for each in found:
-        if each.problem and each.passing:
-            silent.setdefault(each.partition, now)
-        else:
-            silent.pop(each.partition, None)
-    return silent
-
-
-def _may_pass(since: float | None) -> bool:
-    return since is not None and time.time() - since < _LONG
+        known = unknown.pop(each.partition, None)
+        if each.problem:
+            since = known.since if known is not None and known.since is not None else min(lately, default=now)
+            unknown[each.partition] = Unknown(why=each.problem, since=since if each.passing else None)
+    return unknown
 
 
 def _known(cursor: str | None) -> State:
@@ -183,7 +179,7 @@ def _finished(run: dg.DagsterRun, settings: Settings) -> Finished:
         failed = {name: KILLED for name in (each.replace("/", " ", 1) for each in wanted) if name not in made}
     return Finished(
         run_id=run.run_id,
-        partition=run.tags.get("dagster/partition", _PRUNING),
+        partition=run.tags.get("dagster/partition", PRUNING),
         job=run.job_name,
         failed=failed,
         made=made,
@@ -200,48 +196,3 @@ def _stuck(partition: str, what: str, why: str) -> Finished:
 
 def _name(event: Event) -> str:
     return event.name if event.kind == "image" else f"{event.kind} {event.name}"
-
-
-def _still_wanted(broken: Mapping[str, Broken], settings: Settings) -> dict[str, Broken]:
-    """What is broken, without what nobody asks for by itself any more."""
-    found: dict[str, Broken] = {}
-    for partition, each in broken.items():
-        failed = _asked_for(partition, each.failed, settings)
-        if failed:
-            found[partition] = each.model_copy(update={"failed": failed})
-    return found
-
-
-def _counted(run: Finished, settings: Settings) -> Finished:
-    """A run with those of its failures that people are told of; without any it went well, as far as they care.
-
-    Whoever pushes by hand sees how that ends.
-    """
-    told = _asked_for(run.partition, run.failed or {f"job {run.job}": ""}, settings)
-    failed = {name: why for name, why in told.items() if name in run.failed}
-    return replace(run, failed=failed, succeeded=run.succeeded or not told)
-
-
-def _is_watched(partition: str, settings: Settings) -> bool:
-    """Whether it is of a tag that is watched, for a platform that is, or for all; or what no tag is."""
-    if partition in (_PRUNING, _WATCHED):
-        return True
-    platform, _, tag = partition.rpartition("|")
-    return tag in tags(settings) and platform in ("", *settings.watched_platforms)
-
-
-def _asked_for(partition: str, failed: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Of what failed in a partition what the sensors and schedules ask for, as things are set now."""
-    if not _is_watched(partition, settings):
-        return {}
-    images = {each.name for each in select(settings.features)}
-    packages = {f"package {name}" for each in images for name in IMAGES[each].recipe.packages}
-    carried = {kind for step, kinds in _CARRIED.items() if step in settings.deliveries for kind in kinds}
-    others = {kind for kinds in _CARRIED.values() for kind in kinds} - carried
-    return {
-        name: why
-        for name, why in failed.items()
-        if not name.startswith(tuple(others))
-        and (name not in IMAGES or name in images)
-        and (not name.startswith("package ") or name in packages)
-    }

@@ -16,7 +16,6 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.automation.brings import brings
 from fimg_pipeline.automation.stale import (
     Attempt,
-    Decision,
     Item,
     Record,
     counts_from,
@@ -75,7 +74,9 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         plan = watched.plan
         if plan.source.dirty:
             return Look(platform, tag, f"{left_alone(watched)}: `fimg build` builds it as it stands")
-        decision, tried = decided(instance, watched, now, once_more=bool(night))
+        to_make = items(lacking(watched))
+        tried = attempts(instance, watched, to_make, now)
+        decision = decide(to_make, watched.records, tried, now, once_more=bool(night))
         waiting = "; ".join(
             f"{name} {why}" for name, why in decision.waiting.items() if not why.startswith("waits for")
         )
@@ -93,15 +94,6 @@ def look(instance: dg.DagsterInstance, watched: Watched, now: float, *, night: s
         return Look(platform, tag, f"can't be looked at: {error.message}")
     told = f"{len(decision.wanted)} to make: {', '.join(decision.wanted)}" + (f"; {waiting}" if waiting else "")
     return Look(platform, tag, told, asked)
-
-
-def decided(
-    instance: dg.DagsterInstance, watched: Watched, now: float, *, once_more: bool = False
-) -> tuple[Decision, list[Attempt]]:
-    """What of a platform's tag to ask for, with the attempts on it; ``now`` and ``once_more`` as of :func:`decide`."""
-    to_make = items(lacking(watched))
-    tried = attempts(instance, watched, to_make, now)
-    return decide(to_make, watched.records, tried, now, once_more=once_more), tried
 
 
 def left_alone(watched: Watched) -> str:

@@ -64,7 +64,7 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "'commits' or 'nightly'.",
     )
     def refresh(context: dg.ScheduleEvaluationContext, pipeline: Pipeline) -> list[dg.RunRequest] | dg.SkipReason:
-        # Where nothing can be looked at, this fails: nothing makes up for a week that was skipped.
+        # Where nothing can be looked at this fails, so that it is seen: the next one is a week later.
         home = pipeline.settings().home
         # Also where somebody looks ahead at what it will do.
         since = freshness.moment(min(context.scheduled_execution_time, datetime.now(timezone.utc)))

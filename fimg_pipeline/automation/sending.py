@@ -6,10 +6,10 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fimg_pipeline.automation.broken import Message
+from fimg_pipeline.automation.broken import Broken, Message, breakage
 
 #: So long (seconds) a message that was not taken is left alone at first, each time twice as long, and at most.
 _PAUSE: Final = 60.0
@@ -20,16 +20,25 @@ _GRACE: Final = 5.0
 _TRIES: Final = 30
 
 
-def worth_sending(untold: Sequence[Message], new: Sequence[Message], broken: Collection[str]) -> list[Message]:
-    """What people are still to be told, the ``new`` first. ``broken``: the partitions that are.
+def worth_sending(
+    untold: Sequence[Message], new: Sequence[Message], broken: Mapping[str, Broken], address: str
+) -> list[Message]:
+    """What people are still to be told, the ``new`` first. ``broken``: what is; ``address`` of the web UI.
 
     Not that something broke which works by now, nor that it works again where nobody heard that it broke. As long as
     something is broken, somebody is to hear of it.
     """
     unheard = {where for message in untold if not message.works and not message.taken for where in message.about}
-    still = [
-        message for message in untold if (message.tries < _TRIES if message.works else set(message.about) & set(broken))
-    ]
+    still = []
+    for message in untold:
+        left = [where for where in message.about if where in broken]
+        if message.works:
+            still += [message] if message.tries < _TRIES else []
+        elif left and not message.taken:
+            of_those = breakage(left, broken[left[0]], address) if len(left) < len(message.about) else message
+            still.append(of_those.model_copy(update={"tries": message.tries, "due": message.due}))
+        elif left:
+            still.append(message)
     return [*(message for message in new if not (message.works and set(message.about) <= unheard)), *still]
 
 

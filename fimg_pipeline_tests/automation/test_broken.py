@@ -151,9 +151,23 @@ def test_what_was_taken_back_works_again_though_no_run_made_it() -> None:
     assert titles(look(broken, run(2, nginx="no"))[1]) == ["fimg: nightly for amd64 is broken"]
 
 
-def test_what_fails_while_it_is_looked_at_is_not_taken_for_mended() -> None:
+def test_what_is_as_it_should_be_is_not_broken_by_who_makes_it_again_in_vain() -> None:
     broken, _ = look({}, run(1, nginx="no"))
+    assert after({}, [run(2, nginx="no")], UI, {WHERE: ["nginx"]}) == ({}, [])
     broken, messages = after(broken, [run(2, nginx="no")], UI, {WHERE: ["nginx"]})
-    assert messages == [] and broken[WHERE].failed == {"nginx": "no"}
-    broken, messages = after(broken, [], UI, {WHERE: ["nginx"]})
-    assert titles(messages) == ["fimg: nightly for amd64 works again"]
+    assert broken == {} and titles(messages) == ["fimg: nightly for amd64 works again"]
+    # Whose page would say the contrary.
+    assert "/runs/" not in messages[0].body
+
+
+def test_a_message_is_short_enough_for_every_service() -> None:
+    """WeCom takes 2048 bytes, title and all, and says 200 to what it does not take."""
+    long = {f"package {name}": f"{name} {'错' * 500}" for name in ("osx", "eggroll", "proxy", "fate", "flow", "board")}
+    (message,) = look({}, run(1, failed=long, brings="x" * 400))[1]
+    assert len(f"{message.title}{message.body}".encode()) < 2000
+    assert message.body.startswith("package osx: osx 错错") and message.body.endswith(f"\n{UI}/runs/1")
+    assert "and 1 more" in message.body
+    many = [run(2, partition=f"amd64|{number:03}-release", nginx="no") for number in range(200)]
+    (message,) = look({}, *many)[1]
+    assert len(f"{message.title}{message.body}".encode()) < 2000 and "199 more are broken" in message.title
+    assert len(message.about) == 200

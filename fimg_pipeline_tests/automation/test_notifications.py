@@ -14,14 +14,14 @@ from fimg_pipeline.assets.partitions import partition_key
 from fimg_pipeline.assets.publishing import listed_fingerprint, pushed_fingerprint
 from fimg_pipeline.assets.records import FINGERPRINT
 from fimg_pipeline.automation import notifications as notifications_module
-from fimg_pipeline.automation import prune_job
-from fimg_pipeline.automation.broken import Broken, State
-from fimg_pipeline.automation.checkup import UNKNOWN
+from fimg_pipeline.automation import prune_job, watching
+from fimg_pipeline.automation.broken import UNKNOWN, Broken, State
 from fimg_pipeline.automation.notifications import notifications
 from fimg_pipeline.errors import FimgError, TransientError
 from fimg_pipeline.progress import KILLED, Event, report
 from fimg_pipeline.sample import SampleSource, commit_change
 from fimg_pipeline.settings import SettingsError, load
+from fimg_pipeline.source.tags import record
 from fimg_pipeline_tests.automation.handmade import Handmade, environ_of
 from fimg_pipeline_tests.plan.samples import make_settings
 from fimg_pipeline_tests.rig.hook import SECRET, Hook, webhook
@@ -398,25 +398,74 @@ def test_a_tag_of_which_nothing_can_be_said_is_told_until_something_can(
         (message,) = hook.received
         assert "has no line FATE=" in str(message) and "http://ui:3000/assets/overview" in str(message)
         commit_change(sample.fate, "fate.env", good, "Mended")
-        # It can be looked at, and is built first.
-        assert told.tick() == "1 broken"
-        pipeline.build()
         assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
-        # What was broken and mended does not break by what was found before.
         assert told.tick() == "0 broken" and len(hook.received) == 2
 
 
-def test_what_nobody_builds_by_itself_is_not_waited_for(hook: Hook, sample: SampleSource, tmp_path: Path) -> None:
-    """Else nobody would hear of what breaks afterwards."""
+def test_what_can_be_looked_at_again_does_not_wait_for_a_build(
+    hook: Hook, sample: SampleSource, tmp_path: Path
+) -> None:
+    """Nobody may build it by itself; and of what breaks afterwards people are to hear."""
     environ = environ_of(sample, tmp_path, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
     with dg.DagsterInstance.ephemeral() as instance:
         pipeline = Handmade(tmp_path, environ, instance)
         failed = Broken(failed={UNKNOWN: "fate.env at main has no line FATE=…"}, run="")
         told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
         told.cursor = State(seen=time.time(), broken={"amd64|t": failed}).model_dump_json()
-        assert told.tick() == "1 broken"
-        (sample.fate / "c/proxy/conf/nginx.conf").write_text("# not committed\n")
+        # A run that went well in the same look says nothing else.
+        told.run(Event("image", "eggroll", "built", 1.0))
         assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+        told.run(FAILED)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+
+
+def test_what_is_built_anew_by_hand_in_vain_breaks_nothing(hook: Hook, sample: SampleSource, tmp_path: Path) -> None:
+    environ = environ_of(sample, tmp_path, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = Handmade(tmp_path, environ, instance)
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        pipeline.build()
+        told.run(FAILED)
+        assert told.tick() == "0 broken" and hook.received == []
+
+
+def test_one_cause_is_one_message_however_many_looks_it_takes(
+    hook: Hook, sample: SampleSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs takes all the time there is: of the next tag it is known a look later."""
+    monkeypatch.setattr(watching, "_LOOKING", -1.0)
+    environ = environ_of(sample, tmp_path, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = Handmade(tmp_path, environ, instance)
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        for tag in ("a", "b"):
+            record(pipeline.settings().home, tag, None)
+        problem: FimgError = TransientError("no engine here")
+
+        def away(address: str | None = None) -> Any:
+            raise problem
+
+        monkeypatch.setattr(pipeline, "engine_state", away)
+        titles: list[str] = []
+        for _ in range(40):
+            titles += [] if told.tick() == "0 broken" else [str(hook.received[-1]["title"])]
+            later(monkeypatch, 300)
+            if titles:
+                break
+        assert titles == ["fimg: t for amd64 and 2 more are broken"]
+        problem = FimgError("freshness.json is damaged")
+        assert [told.tick() for _ in range(4)] == ["3 broken"] * 4
+
+
+def test_what_happened_while_nobody_looked_nobody_knows(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a night's sleep the engine was ended first, and after it started last."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        told = Told(instance, tmp_path, hook.url)
+        assert told.tick() == "0 broken"
+        later(monkeypatch, 10 * 3600)
+        assert told.tick() == "0 broken"
 
 
 def test_what_should_pass_by_itself_is_told_after_hours(
@@ -430,7 +479,7 @@ def test_what_should_pass_by_itself_is_told_after_hours(
             monkeypatch.setattr(time, "time", lambda: began + hours * 3600)
             return told.tick()
 
-        assert [after(0), after(1), after(2.9)] == ["0 broken"] * 3
+        assert [after(tens / 6) for tens in range(19)] == ["0 broken"] * 19
         assert after(3.1) == "1 broken; told: fimg: t for amd64 is broken"
         assert "no engine here" in str(hook.received)
         # Whatever does not pass is told at once.

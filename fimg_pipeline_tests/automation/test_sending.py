@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 
 from fimg_pipeline.automation import sending as sending_module
-from fimg_pipeline.automation.broken import Message
-from fimg_pipeline.automation.sending import send, service
+from fimg_pipeline.automation.broken import Broken, Message, breakage
+from fimg_pipeline.automation.sending import send, service, worth_sending
 from fimg_pipeline_tests.rig.hook import Hook
 
 
@@ -21,6 +21,19 @@ def test_what_is_broken_for_months_is_tried_once_an_hour(hook: Hook) -> None:
     hook.status = 500
     (sent,) = send([hook.url], [Message(title="t", body="b", tries=5000)], 10)
     assert sent.tries == 5001 and 3500 < sent.due - time.time() <= 3600
+
+
+def test_of_what_works_by_now_nobody_hears_that_it_is_broken() -> None:
+    """Also where other tags still are, by the same cause."""
+    broken = {f"amd64|{tag}": Broken(failed={"nginx": "no"}, run="r") for tag in "abc"}
+    told = breakage(list(broken), broken["amd64|a"], "http://ui").model_copy(update={"tries": 3, "due": 7.0})
+    works = Message(title="works", body="", about=("amd64|a", "amd64|b"), works=True)
+    (message,) = worth_sending([told], [works], {"amd64|c": broken["amd64|c"]}, "http://ui")
+    assert (message.title, message.about) == ("fimg: c for amd64 is broken", ("amd64|c",))
+    assert (message.tries, message.due) == (3, 7.0)
+    # Whom a service was told of, all are: and that they work.
+    heard = told.model_copy(update={"taken": ("one",)})
+    assert worth_sending([heard], [works], {"amd64|c": broken["amd64|c"]}, "http://ui") == [works, heard]
 
 
 def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:
