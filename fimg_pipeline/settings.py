@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -162,6 +162,8 @@ _DEFAULT: Final = "default"
 #: How like (of difflib's ratio) a name in ``.env`` is to one that is meant.
 _NEARLY: Final = 0.85
 #: How settings are read that may have any number of values.
+#: Where docker's client, and we, find an engine: its own variables.
+_DOCKERS: Final = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _LISTS: Final = (build_options.options, names.hosts, choices.deliveries, places.service_urls)
 #: What a variable is like that is not set.
 _LIKE: Final = {"BASE_TAG": "TAG", "WATCHED_PLATFORMS": "Platform"}
@@ -202,7 +204,8 @@ def exported(
 ) -> dict[str, str]:
     """The variables by which a process started with them finds the same settings, in whatever folder it works.
 
-    Proxies and ``DAGSTER_HOME`` are among them: Dagster, Docker's client and git read those from the environment.
+    Proxies, ``DAGSTER_HOME`` and where Docker's client finds its engine are among them: Dagster, that client and git
+    read those from the environment.
     For settings that :func:`load` accepts.
     """
     environ = os.environ if environ is None else environ
@@ -245,9 +248,9 @@ def _gather(flags: Mapping[str, str], environ: Mapping[str, str], dotenv: Mappin
 def _others(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, _Value]:
     """Variables that are not ours but count for what is started: set, and from where."""
     found: dict[str, _Value] = {}
-    for name in ("DAGSTER_HOME", *build_options.PROXY_VARIABLES):
+    for name in ("DAGSTER_HOME", *_DOCKERS, *build_options.PROXY_VARIABLES):
         # Programs disagree about the case of proxies' names: what the environment says in one, .env can't in the other.
-        spellings = (name,) if name == "DAGSTER_HOME" else (name, name.lower())
+        spellings = (name, name.lower()) if name in build_options.PROXY_VARIABLES else (name,)
         for origin, source in (("environment", environ), (".env", dotenv)):
             given = {spelt: _Value(source[spelt], origin) for spelt in spellings if source.get(spelt)}
             if given:
@@ -292,7 +295,10 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
         if folder is not None:
             problems += [f"{name}={folder} ({raw[name].origin}): {why}" for why in _source_problems(folder, parsed)]
     for name, value in others.items():
-        found = _instance_problems(value.text, parsed) if name == "DAGSTER_HOME" else _proxy_problems(value.text)
+        if name == "DAGSTER_HOME":
+            found = _instance_problems(value.text, parsed)
+        else:
+            found = _problems_of(value.text, choices.line if name in _DOCKERS else places.proxy)
         problems += [f"{name}={_shown(value.text)} ({value.origin}): {why}" for why in found]
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
@@ -321,9 +327,9 @@ def _instance_problems(text: str, parsed: Mapping[str, Any]) -> list[str]:
     return _source_problems(folder, parsed)
 
 
-def _proxy_problems(text: str) -> list[str]:
+def _problems_of(text: str, parse: Callable[[str], str]) -> list[str]:
     try:
-        places.proxy(text)
+        parse(text)
     except ValueError as error:
         return [str(error)]
     return []

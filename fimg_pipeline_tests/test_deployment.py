@@ -191,7 +191,8 @@ def test_what_was_backed_up_is_brought_back_and_brought_to_another_version(team:
     team("run", "--rm", "-T", "fimg", "tag", "add", "mine")
     printed = team.printed()
     team.shell(backup)
-    team("down", "--volumes", "--timeout", "10")
+    # Another host has none of its images either.
+    team("--profile", "command", "down", "--volumes", "--rmi", "all", "--timeout", "10")
     password = team.password
     shutil.rmtree(team.folder / "secrets")
     team.shell(restore)
@@ -203,6 +204,25 @@ def test_what_was_backed_up_is_brought_back_and_brought_to_another_version(team:
         status = json.loads(team("run", "--rm", "-T", "fimg", "status", "--json", "--tag", "team"))
         assert {image["name"]: image["state"] for image in status[0]["images"]}["nginx"] == "built"
     assert printed and printed <= team.printed()
+
+
+def test_an_engine_elsewhere_is_spoken_to_with_certificates_of_files(team: Deployment) -> None:
+    """By the user of the containers, whom the key does not belong to on the host; runs are started here as before."""
+    tls = team.folder / "files/tls"
+    tls.mkdir()
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tls / name).write_text(f"{name} of {team.name}\n")
+        (tls / name).chmod(0o600)
+    before = (team.folder / ".env").read_text()
+    try:
+        team.configure(DOCKER_TLS_VERIFY="1")
+        launches = 'python -c "import docker; docker.from_env().ping()"'
+        script = f'id -un; echo "$DOCKER_TLS_VERIFY"; cat ~/.docker/key.pem; {launches}'
+        told = team("run", "--rm", "-T", "fimg", "exec", "sh", "-c", script).decode().splitlines()
+        assert told == ["fimg", "1", f"key.pem of {team.name}"]
+    finally:
+        (team.folder / ".env").write_text(before)
+        shutil.rmtree(tls)
 
 
 def test_what_is_not_there_is_told_and_no_folder_is_made_of_it(team: Deployment, tmp_path: Path) -> None:

@@ -103,6 +103,16 @@ def test_a_process_elsewhere_finds_the_same_settings(tmp_path: Path, monkeypatch
     assert load(environ=found, directory=elsewhere) == load({"TAG": "flag"}, environ=environ, directory=tmp_path)
 
 
+def test_how_dockers_client_finds_its_engine_may_be_in_dotenv(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DOCKER_HOST=tcp://h:2376\nDOCKER_TLS_VERIFY=1\nDOCKER_CERT_PATH=/tls\n")
+    expected = {"DOCKER_HOST": "unix:///x", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/tls"}
+    assert exported({}, environ={"DOCKER_HOST": "unix:///x"}, directory=tmp_path) == expected
+    assert settings(tmp_path).warnings == ()
+    (tmp_path / ".env").write_text('DOCKER_HOST="a\x07b"\n')
+    with pytest.raises(SettingsError, match=r"^DOCKER_HOST=.* must be one line"):
+        settings(tmp_path)
+
+
 def test_proxies_in_dotenv_are_checked_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("HTTP_PROXY='not a url $(x)'\n")
     with pytest.raises(SettingsError, match=r"^HTTP_PROXY='not a url \$\(x\)' \(\.env\): must be a URL"):

@@ -62,7 +62,7 @@ def _time(settings: Settings, now: datetime) -> Finding:
         "time zone",
         Verdict.NOTE,
         f"nights begin at {at}, which is {here:%H:%M} by this machine's clock ({now.tzname()})",
-        "if that is not what you mean, set TIME_ZONE (Asia/Shanghai)",
+        f"if that is not what you mean, set {'' if settings.time_zone == 'UTC' else 'another '}TIME_ZONE",
     )
 
 

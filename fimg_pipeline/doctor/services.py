@@ -13,7 +13,7 @@ from typing import Final
 import requests
 
 from fimg_pipeline.doctor.findings import Finding, Verdict, told
-from fimg_pipeline.settings import DEBIAN, Settings
+from fimg_pipeline.settings import DEBIAN, DEBIAN_SECURITY, Settings
 from fimg_pipeline.ship.destination import destination
 from fimg_pipeline.values.masking import redacted
 
@@ -28,6 +28,10 @@ def services(settings: Settings) -> Iterator[Finding]:
     """All of them at once."""
     places = {
         ("Debian", "APT_MIRROR"): f"{_folder(settings.apt_mirror or DEBIAN)}/dists/bookworm/InRelease",
+        (
+            "Debian's security updates",
+            "APT_SECURITY_MIRROR",
+        ): f"{_folder(settings.security_mirror or DEBIAN_SECURITY)}/dists/bookworm-security/InRelease",
         ("PyPI", "PIP_INDEX_URL"): f"{_folder(settings.pip_index_url or _PYPI)}/pip/",
         ("npm", "NPM_CONFIG_REGISTRY"): f"{_folder(settings.npm_registry or _NPM)}/npm",
         ("Maven", "MAVEN_MIRROR"): f"{_folder(settings.maven_mirror or _MAVEN)}/junit/junit/maven-metadata.xml",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,15 +57,17 @@ class Connection:
                 f"{self.address} is no address of an engine",
                 hint=f"{self._named_by} is to be one, which begins with {', '.join(_SCHEMES)}",
             )
+        if self.address.startswith("tcp:") and not re.search(r":[0-9]+/*$", self.address):
+            raise EngineError(
+                f"{self.address} is no address of an engine: it has no port",
+                hint=f"{self._named_by} is to be one: 2376 with TLS, most often, or 2375",
+            )
         try:
             with contextlib.closing(self._connected(MINIMUM_DOCKER_API_VERSION)) as asking:
                 found: Any = asking.version(api_version=False)
             return self._connected(str(found["ApiVersion"]))
         except docker.errors.TLSParameterError as error:
-            folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
-            lacking = [name for name in _CERTIFICATES if not os.access(folder / name, os.R_OK)]
-            why = f"{folder} has no {', '.join(lacking)} that can be read" if lacking else error.msg
-            raise EngineError(f"the certificates for {self.address} can't be used: {why}", hint=_TLS_HINT) from None
+            raise self._untrusted(str(error.msg)) from None
         except (KeyError, ValueError, TypeError, AttributeError, docker.errors.InvalidConfigFile) as error:
             logins()  # Says so, if it is these that the SDK can't read.
             raise EngineError(
@@ -87,6 +90,13 @@ class Connection:
         client.api.proxies.update(requests.utils.get_environ_proxies(client.api.base_url))
         return client
 
+    def _untrusted(self, told: str) -> EngineError:
+        """What is wrong with our certificates, as far as that can be seen."""
+        folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+        lacking = [name for name in _CERTIFICATES if not os.access(folder / name, os.R_OK)]
+        why = f"{folder} has no {', '.join(lacking)} that can be read" if lacking else told
+        return EngineError(f"the certificates for {self.address} can't be used: {why}", hint=_TLS_HINT)
+
     def _unreachable(self, told: str) -> EngineError:
         """Why an engine does not let us in, by what was ``told``, and what to do about it."""
         if "certificate" in told.lower():
@@ -98,6 +108,8 @@ class Connection:
                 f"no Docker engine answers ({self.address})",
                 hint=f"`docker --host {self.address} version` has to work without being asked anything",
             )
+        if "permission denied" in told.lower() and self.address.startswith("tcp:"):
+            return self._untrusted(told)
         if "permission denied" in told.lower():
             return EngineError(
                 "the Docker engine's socket is not yours to use", hint="join the docker group, or run as root"

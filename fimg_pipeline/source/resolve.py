@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from fimg_pipeline.catalog.packages import PACKAGES, SUBMODULES, Repository, hold_requirements
 from fimg_pipeline.settings import Settings
@@ -226,8 +226,8 @@ class _Resolver:
             raise SourceError(
                 f"FATE_DIR={self.settings.fate_dir}: {where} has {len(text)} characters: this is not FATE's"
             )
-        values = dotenv_values(stream=io.StringIO(text), interpolate=False)
-        fate_env = {name: value.strip() for name, value in values.items() if value}
+        lines = {line.key: line.value for line in parse_stream(io.StringIO(text)) if not line.error}
+        fate_env = {name: value.strip() for name, value in lines.items() if name and value}
         for name in _REQUIRED_KEYS:
             if name not in fate_env:
                 raise SourceError(f"{where} has no line {name}=…")

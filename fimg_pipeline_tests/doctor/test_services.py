@@ -50,7 +50,7 @@ def found(place: str, **given: str) -> dict[str, Finding]:
 
 def test_all_that_answers_is_well(place: str) -> None:
     all_of_it = found(place)
-    assert {each.verdict for each in all_of_it.values()} == {Verdict.OK} and len(all_of_it) == 5
+    assert {each.verdict for each in all_of_it.values()} == {Verdict.OK} and len(all_of_it) == 6
     assert all_of_it["PyPI"].told == f"http://{place}/simple/pip/"
 
 
@@ -60,6 +60,15 @@ def test_what_does_not_is_a_warning_that_names_the_setting(place: str) -> None:
     assert maven.verdict is debian.verdict is Verdict.WARNING
     assert maven.told.endswith("it answers with 404") and "MAVEN_MIRROR" in maven.hint and "secret" not in maven.told
     assert debian.told.endswith("it can't be reached") and "APT_MIRROR" in debian.hint
+
+
+def test_a_mirror_of_debian_has_security_updates_beside_it(place: str) -> None:
+    """Else builds fail: they are had from where they are derived to be."""
+    security = found(place, APT_SECURITY_MIRROR=f"http://{place}/none")["Debian's security updates"]
+    assert security.verdict is Verdict.WARNING and "APT_SECURITY_MIRROR" in security.hint
+    assert found(place)["Debian's security updates"].told == (
+        f"http://{place}/debian-security/dists/bookworm-security/InRelease"
+    )
 
 
 def test_a_registry_without_a_login_is_wrong_for_who_pushes_alone(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
