@@ -23,10 +23,10 @@ if [ -d files/ssh ]; then
     chown -R fimg: /home/fimg/.ssh && chmod -R go= /home/fimg/.ssh
 fi
 # Nor can everybody read the key to an engine. Here docker's client looks for them unless DOCKER_CERT_PATH says otherwise.
-if [ -d files/tls ]; then
-    mkdir -p /home/fimg/.docker && cp files/tls/*.pem /home/fimg/.docker/
-    chown -R fimg: /home/fimg/.docker
-fi
+for file in files/tls/*.pem; do
+    if [ ! -e "$file" ]; then continue; fi
+    install -D --owner fimg --group fimg --mode 400 "$file" "/home/fimg/.docker/${file##*/}"
+done
 # Then in another folder: in that of .env Dagster would let the file win over what is set here.
 exec setpriv --reuid fimg --regid fimg --groups "$groups" -- \
     fimg exec -- sh -c 'cd "$FIMG_HOME" && exec "$@"' sh "$@"

@@ -162,8 +162,6 @@ _DEFAULT: Final = "default"
 #: How like (of difflib's ratio) a name in ``.env`` is to one that is meant.
 _NEARLY: Final = 0.85
 #: How settings are read that may have any number of values.
-#: Where docker's client, and we, find an engine: its own variables.
-_DOCKERS: Final = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _LISTS: Final = (build_options.options, names.hosts, choices.deliveries, places.service_urls)
 #: What a variable is like that is not set.
 _LIKE: Final = {"BASE_TAG": "TAG", "WATCHED_PLATFORMS": "Platform"}
@@ -215,7 +213,10 @@ def exported(
     absolute = {
         name: str(places.path(text)) for name, text in given.items() if _BY_NAME[name].parse is places.path and text
     }
-    return given | absolute | {name: value.text for name, value in _others(environ, dotenv).items()}
+    others = {name: value.text for name, value in _others(environ, dotenv).items()}
+    if "DOCKER_CERT_PATH" in others:
+        others["DOCKER_CERT_PATH"] = _certificates(others["DOCKER_CERT_PATH"])
+    return given | absolute | others
 
 
 def _gather(flags: Mapping[str, str], environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, _Value]:
@@ -298,7 +299,7 @@ def _parse(raw: Mapping[str, _Value], others: Mapping[str, _Value], *, warnings:
         if name == "DAGSTER_HOME":
             found = _instance_problems(value.text, parsed)
         else:
-            found = _problems_of(value.text, choices.line if name in _DOCKERS else places.proxy)
+            found = _problems_of(value.text, _DOCKERS.get(name, places.proxy))
         problems += [f"{name}={_shown(value.text)} ({value.origin}): {why}" for why in found]
     if problems:
         raise SettingsError("\n".join(problems), hint="mend the variables named above; nothing was started")
@@ -333,6 +334,22 @@ def _problems_of(text: str, parse: Callable[[str], str]) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
+
+
+def _certificates(text: str) -> str:
+    """The absolute path of a folder that is docker's, whatever letters it has."""
+    try:
+        return str(Path(choices.line(text)).expanduser().absolute())
+    except RuntimeError:
+        raise ValueError("names a user this machine does not have") from None
+
+
+#: Docker's own variables, by which its client, and we, find an engine; how each is checked.
+_DOCKERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "DOCKER_HOST": choices.line,
+    "DOCKER_TLS_VERIFY": choices.line,
+    "DOCKER_CERT_PATH": _certificates,
+}
 
 
 def _holds_certificates(path: Path) -> bool:

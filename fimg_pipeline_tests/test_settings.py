@@ -108,6 +108,8 @@ def test_how_dockers_client_finds_its_engine_may_be_in_dotenv(tmp_path: Path) ->
     expected = {"DOCKER_HOST": "unix:///x", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/tls"}
     assert exported({}, environ={"DOCKER_HOST": "unix:///x"}, directory=tmp_path) == expected
     assert settings(tmp_path).warnings == ()
+    (tmp_path / ".env").write_text("DOCKER_CERT_PATH=~/my certs\n")
+    assert exported({}, environ={}, directory=tmp_path) == {"DOCKER_CERT_PATH": str(Path.home() / "my certs")}
     (tmp_path / ".env").write_text('DOCKER_HOST="a\x07b"\n')
     with pytest.raises(SettingsError, match=r"^DOCKER_HOST=.* must be one line"):
         settings(tmp_path)

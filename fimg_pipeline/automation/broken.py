@@ -135,9 +135,9 @@ def after(
     messages = [breakage(places, now[places[0]], address) for places in causes.values()]
     mended = [where for where in broken if where not in now]
     by_run = [where for where in mended if where in last and last[where].succeeded]
-    messages += [_recovery([where], last[where], address) for where in by_run]
+    messages += [recovery([where], last[where], address) for where in by_run]
     if by_itself := [where for where in mended if where not in by_run]:
-        messages.append(_recovery(by_itself, None, address))
+        messages.append(recovery(by_itself, None, address))
     return now, messages
 
 
@@ -179,7 +179,8 @@ def breakage(places: Sequence[str], found: Broken, address: str) -> Message:
     return Message(title=title, body=body, about=tuple(places))
 
 
-def _recovery(places: Sequence[str], run: Finished | None, address: str) -> Message:
+def recovery(places: Sequence[str], run: Finished | None, address: str) -> Message:
+    """That ``places`` work again, by ``run`` or by themselves."""
     body = _page(address, run.run_id) if run else "what broke was made or taken back, or can be looked at again"
     title = f"fimg: {_spoken(places)} {'works' if len(places) == 1 else 'work'} again"
     return Message(title=title, body="\n".join([*_fitting(_listed(places)), body]), about=tuple(places), works=True)

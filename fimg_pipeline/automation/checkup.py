@@ -15,6 +15,7 @@ from fimg_pipeline.assets.pipeline import Pipeline
 from fimg_pipeline.automation.asked import is_build_of_all, is_made_by_builds
 from fimg_pipeline.automation.broken import UNKNOWN
 from fimg_pipeline.automation.deliveries import JOBS, is_made, items, lists_are_made
+from fimg_pipeline.automation.run_requests import lacking
 from fimg_pipeline.automation.stale import stale
 from fimg_pipeline.automation.watching import Memory, Watched, in_time, survey
 from fimg_pipeline.errors import FimgError
@@ -85,20 +86,20 @@ def _settled(watched: Watched, failed: Iterable[str]) -> Iterator[str]:
 
     Of what nobody asks for by itself (a push that somebody made) only a run tells.
     """
-    lacking = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
-    to_carry, held_up = items(watched, lacking)
-    carried = {item.name for item in to_carry if is_made(item, watched.records)}
+    unbuilt = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
+    to_build = set() if watched.built_once else {*map(asset_name, lacking(watched))}
+    asked, held_up = items(watched, unbuilt)
+    to_carry = {item.name for item in asked if not is_made(item, watched.records)}
     for name in failed:
         asset = name.replace(" ", "/", 1)
         of_job = JOBS.get(name.removeprefix("job "))
         if is_made_by_builds(name):
-            settled = asset not in lacking
+            settled = asset not in to_build
         elif is_build_of_all(name):
-            settled = not lacking
-        elif of_job is not None:
-            wanted = {item.name for item in to_carry} & of_job
-            settled = bool(wanted) and not held_up and wanted <= carried
+            settled = not to_build
         else:
-            settled = asset in carried
+            # What nothing is to be carried of any more, too.
+            is_asked = asset in {item.name for item in asked}
+            settled = not (to_carry & (of_job or {asset})) and (is_asked or not held_up)
         if settled:
             yield name

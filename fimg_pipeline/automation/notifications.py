@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Final
 
@@ -92,12 +93,15 @@ def _looked_at(
     failed = {where: {*each.failed} for where, each in broken.items()}
     for run in counted:
         failed.setdefault(run.partition, set()).update(failures(run))
-    try:
-        found, left = checkups(instance, pipeline, _MEMORY, failed, state.next)
-    except FimgError:
-        # That nothing can be looked at keeps nobody from hearing what broke.
-        found, left = [], state.next
     now = time.time()
+    if abs(now - state.looked) > _UNSEEN:
+        # What happened while nobody looked nobody knows.
+        state = state.model_copy(update={"unknown": {}, "next": ""})
+    found: list[Checkup] = []
+    # That nothing can be looked at keeps nobody from hearing what broke.
+    with suppress(FimgError):
+        found, left = checkups(instance, pipeline, _MEMORY, failed, state.next)
+        state = state.model_copy(update={"looked": now, "next": left})
     unknown = _unknown(state, found, asked, now)
     # One cause is not told under two names, and of what broke otherwise meanwhile not that it works.
     known = broken.keys() - {run.partition for run in counted} | {run.partition for run in counted if run.failed}
@@ -107,22 +111,18 @@ def _looked_at(
         if where not in known
         and (each.since is None or now - each.since > _LONG)
         # Of all tags together, which takes some looks.
-        and (not left or where in broken)
+        and (not state.next or where in broken)
     ]
     settled = {each.partition: each.settled for each in found if each.settled}
     if WATCHED in broken:
         settled[WATCHED] = tuple(broken[WATCHED].failed)
     broken, messages = after(broken, counted, asked.settings.ui_url, settled)
-    return state.model_copy(update={"broken": broken, "unknown": unknown, "looked": now, "next": left}), messages
+    return state.model_copy(update={"broken": broken, "unknown": unknown}), messages
 
 
 def _unknown(state: State, found: Iterable[Checkup], asked: Asked, now: float) -> dict[str, Unknown]:
-    """Of which partitions nothing can be said after looking again.
-
-    What happened while nobody looked nobody knows. One cause begins when it does, whenever it is come across.
-    """
-    before = state.unknown if abs(now - state.looked) < _UNSEEN else {}
-    unknown = {where: each for where, each in before.items() if asked.watches(where)}
+    """Of which partitions nothing can be said after looking again: one cause begins once, whenever it is met."""
+    unknown = {where: each for where, each in state.unknown.items() if asked.watches(where)}
     lately = [each.since for each in unknown.values() if each.since is not None and now - each.since < _UNSEEN]
     for each in found:
         known = unknown.pop(each.partition, None)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fimg_pipeline.automation.broken import Broken, Message, breakage
+from fimg_pipeline.automation.broken import Broken, Message, breakage, recovery
 
 #: So long (seconds) a message that was not taken is left alone at first, each time twice as long, and at most.
 _PAUSE: Final = 60.0
@@ -25,20 +25,20 @@ def worth_sending(
 ) -> list[Message]:
     """What people are still to be told, the ``new`` first. ``broken``: what is; ``address`` of the web UI.
 
-    Not that something broke which works by now, nor that it works again where nobody heard that it broke. As long as
-    something is broken, somebody is to hear of it.
+    Not that something broke which works by now, nor that it works where it broke again, or where nobody heard that it
+    broke. As long as something is broken, somebody is to hear of it.
     """
     unheard = {where for message in untold if not message.works and not message.taken for where in message.about}
     still = []
     for message in untold:
-        left = [where for where in message.about if where in broken]
-        if message.works:
-            still += [message] if message.tries < _TRIES else []
-        elif left and not message.taken:
-            of_those = breakage(left, broken[left[0]], address) if len(left) < len(message.about) else message
-            still.append(of_those.model_copy(update={"tries": message.tries, "due": message.due}))
-        elif left:
-            still.append(message)
+        left = [where for where in message.about if (where in broken) is not message.works]
+        if not left or (message.works and message.tries >= _TRIES):
+            continue
+        of_those = message
+        if len(left) < len(message.about):
+            of_those = recovery(left, None, address) if message.works else breakage(left, broken[left[0]], address)
+        kept = {"taken": message.taken, "tries": message.tries, "due": message.due}
+        still.append(of_those.model_copy(update=kept))
     return [*(message for message in new if not (message.works and set(message.about) <= unheard)), *still]
 
 

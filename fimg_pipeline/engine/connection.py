@@ -57,7 +57,7 @@ class Connection:
                 f"{self.address} is no address of an engine",
                 hint=f"{self._named_by} is to be one, which begins with {', '.join(_SCHEMES)}",
             )
-        if self.address.startswith("tcp:") and not re.search(r":[0-9]+/*$", self.address):
+        if self.address.startswith("tcp:") and not re.search(r":[0-9]+(/|$)", self.address):
             raise EngineError(
                 f"{self.address} is no address of an engine: it has no port",
                 hint=f"{self._named_by} is to be one: 2376 with TLS, most often, or 2375",
@@ -92,7 +92,7 @@ class Connection:
 
     def _untrusted(self, told: str) -> EngineError:
         """What is wrong with our certificates, as far as that can be seen."""
-        folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+        folder = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
         lacking = [name for name in _CERTIFICATES if not os.access(folder / name, os.R_OK)]
         why = f"{folder} has no {', '.join(lacking)} that can be read" if lacking else told
         return EngineError(f"the certificates for {self.address} can't be used: {why}", hint=_TLS_HINT)

@@ -21,8 +21,8 @@ _PREFIX_PATTERN: Final = re.compile(rf"(?:{HOST}/)?{COMPONENT}(?:/{COMPONENT})*"
 _IMAGE_PATTERN: Final = re.compile(
     rf"(?:{HOST}/)?{COMPONENT}(?:/{COMPONENT})*:{TAG_PATTERN.pattern}(?:@sha256:[0-9a-f]{{64}})?"
 )
-#: Longest tag with a digest.
-_MAX_VERSION: Final = 128 + len("@sha256:") + 64
+#: Longest tag with a digest, and what is before either.
+_MAX_VERSION: Final = len(":") + 128 + len("@sha256:") + 64
 
 
 def tag_problem(text: str) -> str | None:

@@ -73,7 +73,7 @@ class Told:
             found.skip_reason.skip_message if isinstance(found.skip_reason, dg.SkipReason) else found.skip_reason
         )
 
-    def run(self, *events: Event) -> str:
+    def run(self, *events: Event, tag: str = "t") -> str:
         """A run that ends as its steps say."""
         failed = any(event.what == "failed" for event in events)
 
@@ -88,7 +88,7 @@ class Told:
         def job() -> None:
             work()
 
-        tags = {"dagster/partition": "amd64|t", "fimg/brings": "abc A note (somebody)"}
+        tags = {"dagster/partition": f"amd64|{tag}", "fimg/brings": "abc A note (somebody)"}
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         return job.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, run_config=quiet).run_id
 
@@ -427,6 +427,37 @@ def test_what_is_built_anew_by_hand_in_vain_breaks_nothing(hook: Hook, sample: S
         pipeline.build()
         told.run(FAILED)
         assert told.tick() == "0 broken" and hook.received == []
+
+
+def test_what_fails_of_a_release_that_moved_is_told(hook: Hook, sample: SampleSource, tmp_path: Path) -> None:
+    """It is built anew, though nothing of it would become another."""
+    environ = environ_of(sample, tmp_path, TAG="9.9.9-release", NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = Handmade(tmp_path, environ, instance)
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        git(sample.fate, "tag", "v9.9.9")
+        pipeline.build("9.9.9-release")
+        git(sample.fate, *AUTHOR, "commit", "--allow-empty", "--message", "Nothing")
+        git(sample.fate, "tag", "--force", "v9.9.9")
+        told.run(FAILED, tag="9.9.9-release")
+        assert told.tick() == "1 broken; told: fimg: 9.9.9-release for amd64 is broken"
+
+
+def test_what_is_not_to_be_registered_any_more_is_not_broken(hook: Hook, sample: SampleSource, tmp_path: Path) -> None:
+    file = tmp_path / "app.yaml"
+    image = "app_images: [{image: nginx, mode: p2p, user: x, platform: %s}]\n"
+    file.write_text(image % "amd64")
+    more = {"AFTER_BUILD": "register", "KUSCIA_APP_IMAGES": str(file)}
+    environ = environ_of(sample, tmp_path, **more, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = Handmade(tmp_path, environ, instance)
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        pipeline.build()
+        told.run(Event("kuscia", "app_images", "failed", 1.0, "no node answers"))
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert told.tick() == "1 broken"
+        file.write_text(image % "arm64")
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
 
 
 def test_one_cause_is_one_message_however_many_looks_it_takes(

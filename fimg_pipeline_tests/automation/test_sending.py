@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from fimg_pipeline.automation import sending as sending_module
-from fimg_pipeline.automation.broken import Broken, Message, breakage
+from fimg_pipeline.automation.broken import Broken, Message, breakage, recovery
 from fimg_pipeline.automation.sending import send, service, worth_sending
 from fimg_pipeline_tests.rig.hook import Hook
 
@@ -31,9 +31,20 @@ def test_of_what_works_by_now_nobody_hears_that_it_is_broken() -> None:
     (message,) = worth_sending([told], [works], {"amd64|c": broken["amd64|c"]}, "http://ui")
     assert (message.title, message.about) == ("fimg: c for amd64 is broken", ("amd64|c",))
     assert (message.tries, message.due) == (3, 7.0)
-    # Whom a service was told of, all are: and that they work.
-    heard = told.model_copy(update={"taken": ("one",)})
-    assert worth_sending([heard], [works], {"amd64|c": broken["amd64|c"]}, "http://ui") == [works, heard]
+    # One service has heard of all of them: it hears that they work, and the other only of what is left.
+    works_too, message = worth_sending(
+        [told.model_copy(update={"taken": ("one",)})], [works], {"amd64|c": broken["amd64|c"]}, "http://ui"
+    )
+    assert works_too == works and (message.about, message.taken) == (("amd64|c",), ("one",))
+
+
+def test_what_broke_again_is_not_said_to_work() -> None:
+    """By a service that takes nothing for a while it would be the last that people hear."""
+    works = recovery(["amd64|a", "amd64|b"], None, "http://ui").model_copy(update={"tries": 2})
+    broken = {"amd64|a": Broken(failed={"nginx": "no"}, run="r")}
+    (message,) = worth_sending([works], [], broken, "http://ui")
+    assert (message.title, message.about, message.tries) == ("fimg: b for amd64 works again", ("amd64|b",), 2)
+    assert worth_sending([message], [], {"amd64|b": broken["amd64|a"]}, "http://ui") == []
 
 
 def test_services_that_hang_don_t_keep_each_other_waiting(hook: Hook) -> None:

@@ -22,6 +22,8 @@ def test_what_is_no_address_is_not_taken_for_a_host() -> None:
 
 def test_an_address_without_a_port_says_so() -> None:
     """Docker's client would take the one it is used to, the SDK none."""
+    with pytest.raises(EngineError, match="no Docker engine answers"):
+        Connection("tcp://127.0.0.1:1/behind/a/proxy").open()
     with pytest.raises(EngineError, match=r"^tcp://builder\.example is no address of an engine: it has no port\n"):
         Connection("tcp://builder.example").open()
 
