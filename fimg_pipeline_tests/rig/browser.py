@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from fimg_pipeline_tests.rig.machine import require_command
 
@@ -19,6 +19,8 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: So long (milliseconds) a page may take to show something: parts of it are only fetched for it.
+SOON = 60_000
 
 
 @contextmanager
@@ -28,6 +30,9 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(_QUIET))
         try:
-            yield browser.new_page(viewport={"width": 1500, "height": 950})
+            found = browser.new_page(viewport={"width": 1500, "height": 950})
+            found.set_default_timeout(SOON)
+            expect.set_options(timeout=SOON)
+            yield found
         finally:
             browser.close()
