@@ -23,18 +23,19 @@ _CARRIED: Final = {
     "bundle": ("bundle ", f"job {BUNDLE}"),
     "register": ("kuscia ", f"job {REGISTER}"),
 }
-#: The same of builds, beside the names of images.
-_BUILDS: Final = ("package ", "source ", "job build", "job __ASSET_JOB")
+#: The same of packages, and of what fails before any image does.
+_PACKAGE: Final = "package "
+_BUILD_OF_ALL: Final = ("source ", "job build", "job __ASSET_JOB")
 
 
 def is_build_of_all(name: str) -> bool:
     """Whether what failed is a run that builds, or the source of one, and no image or package."""
-    return name.startswith(_BUILDS[1:])
+    return name.startswith(_BUILD_OF_ALL)
 
 
 def is_made_by_builds(name: str) -> bool:
     """Whether what failed is an image or a package."""
-    return name in IMAGES or name.startswith(_BUILDS[0])
+    return name in IMAGES or name.startswith(_PACKAGE)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Asked:
         if not self.watches(partition):
             return {}
         images = {each.name for each in select(self.settings.features)}
-        packages = {f"package {name}" for each in images for name in IMAGES[each].recipe.packages}
+        packages = {f"{_PACKAGE}{name}" for each in images for name in IMAGES[each].recipe.packages}
         carried = {kind for step, kinds in _CARRIED.items() if step in self.settings.deliveries for kind in kinds}
         others = {kind for kinds in _CARRIED.values() for kind in kinds} - carried
         return {
@@ -81,5 +82,5 @@ class Asked:
             for name, why in failed.items()
             if not name.startswith(tuple(others))
             and (name not in IMAGES or name in images)
-            and (not name.startswith("package ") or name in packages)
+            and (not name.startswith(_PACKAGE) or name in packages)
         }

@@ -82,10 +82,7 @@ def _checked(watched: Watched, failed: Collection[str]) -> Checkup:
 
 
 def _settled(watched: Watched, failed: Iterable[str]) -> Iterator[str]:
-    """Images and packages that are made as planned, what was carried elsewhere as it should be, and builds of all.
-
-    Of what nobody asks for by itself (a push that somebody made) only a run tells.
-    """
+    """What is made as planned, builds of all of it, and what is carried elsewhere, or is not to be any more."""
     unbuilt = set() if watched.built_once else {*map(asset_name, stale(watched.plan, watched.records))}
     to_build = set() if watched.built_once else {*map(asset_name, lacking(watched))}
     asked, held_up = items(watched, unbuilt)
@@ -98,7 +95,7 @@ def _settled(watched: Watched, failed: Iterable[str]) -> Iterator[str]:
         elif is_build_of_all(name):
             settled = not to_build
         else:
-            # What nothing is to be carried of any more, too.
+            # Of what has to wait nobody can say yet whether it is to be carried.
             is_asked = asset in {item.name for item in asked}
             settled = not (to_carry & (of_job or {asset})) and (is_asked or not held_up)
         if settled:

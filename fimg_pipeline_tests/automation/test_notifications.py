@@ -443,6 +443,28 @@ def test_what_fails_of_a_release_that_moved_is_told(hook: Hook, sample: SampleSo
         assert told.tick() == "1 broken; told: fimg: 9.9.9-release for amd64 is broken"
 
 
+@pytest.mark.parametrize(
+    ("step", "failed"),
+    [
+        ("push", Event("registry", "images", "failed", 1.0, "401")),
+        ("bundle", Event("bundle", "fate", "failed", 1.0, "no space left")),
+    ],
+)
+def test_what_is_still_to_be_carried_stays_broken(
+    hook: Hook, sample: SampleSource, tmp_path: Path, step: str, failed: Event
+) -> None:
+    environ = environ_of(sample, tmp_path, AFTER_BUILD=step, NOTIFY_URLS=hook.url, UI_URL="http://ui:3000")
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = Handmade(tmp_path, environ, instance)
+        told = Told(instance, pipeline.settings().home, hook.url, pipeline=pipeline)
+        pipeline.build()
+        told.run(failed)
+        assert told.tick() == "1 broken; told: fimg: t for amd64 is broken"
+        assert told.tick() == "1 broken"
+        told.run(replace(failed, what="built"))
+        assert told.tick() == "0 broken; told: fimg: t for amd64 works again"
+
+
 def test_what_is_not_to_be_registered_any_more_is_not_broken(hook: Hook, sample: SampleSource, tmp_path: Path) -> None:
     file = tmp_path / "app.yaml"
     image = "app_images: [{image: nginx, mode: p2p, user: x, platform: %s}]\n"
